@@ -1,1 +1,15 @@
+//! What travels between clients and the cloud: schemas, values, and codecs for each of AWS's protocols, both ways.
+//!
+//! Invariant: pure. Nothing here does I/O, knows a service, or reads a clock; cost is shapes plus codecs, not shapes
+//! times codecs, because every codec walks static schemas.
 
+pub mod convert;
+pub mod schema;
+pub mod value;
+
+pub use convert::{Blob, Decode, Encode, FromValue, IntoValue, Operation};
+pub use schema::{
+    ErrorSchema, Limits, ListSchema, Location, MapSchema, Member, OperationSchema, Protocol, ServiceSchema,
+    StructSchema, TimeFormat, Type,
+};
+pub use value::{Struct, Value};

@@ -1,0 +1,148 @@
+//! Between dynamic values and generated structures, slot by slot.
+//!
+//! The codecs have checked kinds and required members against the schema before anything here runs, so a value of
+//! another kind is a broken invariant and panics.
+
+use std::collections::BTreeMap;
+
+use standfast_core::Timestamp;
+
+use crate::schema::{OperationSchema, ServiceSchema, StructSchema};
+use crate::value::{Struct, Value};
+
+/// Bytes. A type of its own, so that a blob is not a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blob(pub Vec<u8>);
+
+/// A marker type for each operation.
+pub trait Operation: Copy + Send + Sync + 'static {
+    type Input: Decode + Send + 'static;
+    type Output: Encode + Send + 'static;
+    const SERVICE: &'static ServiceSchema;
+    const SCHEMA: &'static OperationSchema;
+}
+
+/// A generated structure that an input reaches.
+pub trait Decode: Default {
+    const SCHEMA: &'static StructSchema;
+    fn set(&mut self, slot: usize, value: Value);
+}
+
+/// A generated structure that an output reaches.
+pub trait Encode {
+    const SCHEMA: &'static StructSchema;
+    /// Moves the member's value out.
+    fn take(&mut self, slot: usize) -> Value;
+}
+
+/// A Rust type that a checked value converts to.
+pub trait FromValue: Sized {
+    fn from_value(value: Value) -> Self;
+}
+
+/// A Rust type that converts to a value.
+pub trait IntoValue {
+    fn into_value(self) -> Value;
+}
+
+/// Builds a generated structure from a decoded one. Members that are not set keep their defaults.
+pub fn decode<T: Decode>(value: Struct) -> T {
+    debug_assert!(std::ptr::eq(value.schema, T::SCHEMA));
+    let mut out = T::default();
+    for (slot, value) in value.slots.into_iter().enumerate() {
+        if !value.is_null() {
+            out.set(slot, value);
+        }
+    }
+    out
+}
+
+/// Takes a generated structure apart.
+pub fn encode<T: Encode>(mut value: T) -> Struct {
+    let slots = (0..T::SCHEMA.members.len()).map(|slot| value.take(slot)).collect();
+    Struct { schema: T::SCHEMA, slots }
+}
+
+#[cold]
+fn broken(expected: &str, found: &Value) -> ! {
+    panic!("codec let a value of the wrong kind through: expected {expected}, found {found:?}")
+}
+
+impl<T: Decode> FromValue for T {
+    fn from_value(value: Value) -> Self {
+        match value {
+            Value::Struct(value) => decode(value),
+            other => broken(T::SCHEMA.name, &other),
+        }
+    }
+}
+
+impl<T: Encode> IntoValue for T {
+    fn into_value(self) -> Value {
+        Value::Struct(encode(self))
+    }
+}
+
+macro_rules! plain {
+    ($($ty:ty, $name:literal, $pattern:pat => $out:expr, $value:ident => $into:expr;)*) => {$(
+        impl FromValue for $ty {
+            fn from_value(value: Value) -> Self {
+                match value { $pattern => $out, other => broken($name, &other) }
+            }
+        }
+        impl IntoValue for $ty {
+            fn into_value(self) -> Value { let $value = self; $into }
+        }
+    )*};
+}
+
+plain! {
+    bool, "a boolean", Value::Bool(b) => b, b => Value::Bool(b);
+    i32, "an integer", Value::Int(i) => i as i32, i => Value::Int(i64::from(i));
+    i64, "a long", Value::Int(i) => i, i => Value::Int(i);
+    f32, "a float", Value::Float(f) => f as f32, f => Value::Float(f64::from(f));
+    f64, "a double", Value::Float(f) => f, f => Value::Float(f);
+    String, "a string", Value::String(s) => s, s => Value::String(s);
+    Blob, "a blob", Value::Blob(b) => Blob(b), b => Value::Blob(b.0);
+    Timestamp, "a timestamp", Value::Time(t) => t, t => Value::Time(t);
+    serde_json::Value, "a document", Value::Document(d) => d, d => Value::Document(d);
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: Value) -> Self {
+        if value.is_null() { None } else { Some(T::from_value(value)) }
+    }
+}
+impl<T: IntoValue> IntoValue for Option<T> {
+    fn into_value(self) -> Value {
+        self.map_or(Value::Null, IntoValue::into_value)
+    }
+}
+
+impl<T: FromValue> FromValue for Vec<T> {
+    fn from_value(value: Value) -> Self {
+        match value {
+            Value::List(items) => items.into_iter().map(T::from_value).collect(),
+            other => broken("a list", &other),
+        }
+    }
+}
+impl<T: IntoValue> IntoValue for Vec<T> {
+    fn into_value(self) -> Value {
+        Value::List(self.into_iter().map(IntoValue::into_value).collect())
+    }
+}
+
+impl<T: FromValue> FromValue for BTreeMap<String, T> {
+    fn from_value(value: Value) -> Self {
+        match value {
+            Value::Map(entries) => entries.into_iter().map(|(k, v)| (k, T::from_value(v))).collect(),
+            other => broken("a map", &other),
+        }
+    }
+}
+impl<T: IntoValue> IntoValue for BTreeMap<String, T> {
+    fn into_value(self) -> Value {
+        Value::Map(self.into_iter().map(|(k, v)| (k, v.into_value())).collect())
+    }
+}
