@@ -4,10 +4,14 @@
 //! times codecs, because every codec walks static schemas.
 
 pub mod convert;
+pub mod form;
+pub mod route;
 pub mod schema;
+pub mod sigv4;
 pub mod value;
 
 pub use convert::{Blob, Decode, Encode, FromValue, IntoValue, Operation};
+pub use route::{Misrouted, Route, route};
 pub use schema::{
     ErrorSchema, Limits, ListSchema, Location, MapSchema, Member, OperationSchema, Protocol, ServiceSchema,
     StructSchema, TimeFormat, Type,
