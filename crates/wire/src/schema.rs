@@ -93,6 +93,39 @@ pub struct Member {
     pub idempotency_token: bool,
 }
 
+impl Member {
+    /// A member in the body, not required, that has one name everywhere.
+    pub const fn plain(name: &'static str, ty: Type) -> Self {
+        Self::new(name, name, name, ty)
+    }
+
+    /// A member in the body, not required.
+    pub const fn new(name: &'static str, wire: &'static str, ec2: &'static str, ty: Type) -> Self {
+        let location = Location::Body;
+        Self { name, wire, ec2, location, required: false, ty, xml_attribute: false, idempotency_token: false }
+    }
+
+    pub const fn at(mut self, location: Location) -> Self {
+        self.location = location;
+        self
+    }
+
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    pub const fn xml_attribute(mut self) -> Self {
+        self.xml_attribute = true;
+        self
+    }
+
+    pub const fn idempotency_token(mut self) -> Self {
+        self.idempotency_token = true;
+        self
+    }
+}
+
 /// Where a member travels in rest protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
