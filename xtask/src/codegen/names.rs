@@ -16,6 +16,9 @@ const KEYWORDS: [&str; 49] = [
 /// These cannot be raw identifiers.
 const NEVER_RAW: [&str; 5] = ["_", "crate", "self", "super", "Self"];
 
+/// Mixed-case words that no rule would keep together.
+const ATOMS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "MBps", "VCpu"];
+
 /// An identifier, raw or with a `_` when it is a keyword.
 pub fn identifier(name: &str) -> String {
     if NEVER_RAW.contains(&name) {
@@ -82,8 +85,12 @@ fn words(name: &str) -> Vec<String> {
     words.into_iter().filter(|word| !word.is_empty()).map(|word| word.to_ascii_lowercase()).collect()
 }
 
-/// Where the word of capitals that starts at `start` stops being capitals.
+/// Where the part of a word that starts with the capital at `start` ends; small letters may continue the word.
 fn capitals_end(letters: &[char], start: usize) -> usize {
+    let atom = ATOMS.iter().find(|atom| letters[start..].iter().copied().take(atom.len()).eq(atom.chars()));
+    if let Some(atom) = atom {
+        return start + atom.len();
+    }
     let run = letters[start..].iter().take_while(|c| c.is_ascii_uppercase()).count();
     let end = start + run;
     let next = letters.get(end).copied().unwrap_or('_');
@@ -120,6 +127,9 @@ mod tests {
             ("x-amz-date", "x_amz_date"),
             ("x86_64", "x86_64"),
             ("DNSSupport", "dns_support"),
+            ("SizeInMiB", "size_in_mib"),
+            ("DefaultVCpus", "default_vcpus"),
+            ("BaselineThroughputInMBps", "baseline_throughput_in_mbps"),
             ("HTTPCode_Target_5XX", "http_code_target_5_xx"),
         ];
         for (name, expected) in table {

@@ -2218,10 +2218,10 @@ impl wire::Encode for InstanceRefreshWarmPoolProgress {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceRequirements {
-    pub v_cpu_count: VCpuCountRequest,
-    pub memory_mi_b: MemoryMiBRequest,
+    pub vcpu_count: VCpuCountRequest,
+    pub memory_mib: MemoryMiBRequest,
     pub cpu_manufacturers: Option<Vec<String>>,
-    pub memory_gi_b_per_v_cpu: Option<MemoryGiBPerVCpuRequest>,
+    pub memory_gib_per_vcpu: Option<MemoryGiBPerVCpuRequest>,
     pub excluded_instance_types: Option<Vec<String>>,
     pub instance_generations: Option<Vec<String>>,
     pub spot_max_price_percentage_over_lowest_price: Option<i32>,
@@ -2239,7 +2239,7 @@ pub struct InstanceRequirements {
     pub accelerator_count: Option<AcceleratorCountRequest>,
     pub accelerator_manufacturers: Option<Vec<String>>,
     pub accelerator_names: Option<Vec<String>>,
-    pub accelerator_total_memory_mi_b: Option<AcceleratorTotalMemoryMiBRequest>,
+    pub accelerator_total_memory_mib: Option<AcceleratorTotalMemoryMiBRequest>,
     pub network_bandwidth_gbps: Option<NetworkBandwidthGbpsRequest>,
     pub allowed_instance_types: Option<Vec<String>>,
     pub baseline_performance_factors: Option<BaselinePerformanceFactorsRequest>,
@@ -2248,10 +2248,10 @@ impl wire::Decode for InstanceRequirements {
     const SCHEMA: &'static wire::StructSchema = &schemas::InstanceRequirements;
     fn set(&mut self, slot: usize, value: wire::Value) {
         match slot {
-            0 => self.v_cpu_count = FromValue::from_value(value),
-            1 => self.memory_mi_b = FromValue::from_value(value),
+            0 => self.vcpu_count = FromValue::from_value(value),
+            1 => self.memory_mib = FromValue::from_value(value),
             2 => self.cpu_manufacturers = FromValue::from_value(value),
-            3 => self.memory_gi_b_per_v_cpu = FromValue::from_value(value),
+            3 => self.memory_gib_per_vcpu = FromValue::from_value(value),
             4 => self.excluded_instance_types = FromValue::from_value(value),
             5 => self.instance_generations = FromValue::from_value(value),
             6 => self.spot_max_price_percentage_over_lowest_price = FromValue::from_value(value),
@@ -2269,7 +2269,7 @@ impl wire::Decode for InstanceRequirements {
             18 => self.accelerator_count = FromValue::from_value(value),
             19 => self.accelerator_manufacturers = FromValue::from_value(value),
             20 => self.accelerator_names = FromValue::from_value(value),
-            21 => self.accelerator_total_memory_mi_b = FromValue::from_value(value),
+            21 => self.accelerator_total_memory_mib = FromValue::from_value(value),
             22 => self.network_bandwidth_gbps = FromValue::from_value(value),
             23 => self.allowed_instance_types = FromValue::from_value(value),
             24 => self.baseline_performance_factors = FromValue::from_value(value),
@@ -2281,10 +2281,10 @@ impl wire::Encode for InstanceRequirements {
     const SCHEMA: &'static wire::StructSchema = &schemas::InstanceRequirements;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.v_cpu_count).into_value(),
-            1 => std::mem::take(&mut self.memory_mi_b).into_value(),
+            0 => std::mem::take(&mut self.vcpu_count).into_value(),
+            1 => std::mem::take(&mut self.memory_mib).into_value(),
             2 => std::mem::take(&mut self.cpu_manufacturers).into_value(),
-            3 => std::mem::take(&mut self.memory_gi_b_per_v_cpu).into_value(),
+            3 => std::mem::take(&mut self.memory_gib_per_vcpu).into_value(),
             4 => std::mem::take(&mut self.excluded_instance_types).into_value(),
             5 => std::mem::take(&mut self.instance_generations).into_value(),
             6 => std::mem::take(&mut self.spot_max_price_percentage_over_lowest_price).into_value(),
@@ -2302,7 +2302,7 @@ impl wire::Encode for InstanceRequirements {
             18 => std::mem::take(&mut self.accelerator_count).into_value(),
             19 => std::mem::take(&mut self.accelerator_manufacturers).into_value(),
             20 => std::mem::take(&mut self.accelerator_names).into_value(),
-            21 => std::mem::take(&mut self.accelerator_total_memory_mi_b).into_value(),
+            21 => std::mem::take(&mut self.accelerator_total_memory_mib).into_value(),
             22 => std::mem::take(&mut self.network_bandwidth_gbps).into_value(),
             23 => std::mem::take(&mut self.allowed_instance_types).into_value(),
             24 => std::mem::take(&mut self.baseline_performance_factors).into_value(),

@@ -5735,10 +5735,10 @@ impl wire::Encode for EbsBlockDeviceResponse {
 pub struct EbsCardInfo {
     pub ebs_card_index: Option<i32>,
     pub baseline_bandwidth_in_mbps: Option<i32>,
-    pub baseline_throughput_in_m_bps: Option<f64>,
+    pub baseline_throughput_in_mbps: Option<f64>,
     pub baseline_iops: Option<i32>,
     pub maximum_bandwidth_in_mbps: Option<i32>,
-    pub maximum_throughput_in_m_bps: Option<f64>,
+    pub maximum_throughput_in_mbps: Option<f64>,
     pub maximum_iops: Option<i32>,
 }
 impl wire::Encode for EbsCardInfo {
@@ -5747,10 +5747,10 @@ impl wire::Encode for EbsCardInfo {
         match slot {
             0 => std::mem::take(&mut self.ebs_card_index).into_value(),
             1 => std::mem::take(&mut self.baseline_bandwidth_in_mbps).into_value(),
-            2 => std::mem::take(&mut self.baseline_throughput_in_m_bps).into_value(),
+            2 => std::mem::take(&mut self.baseline_throughput_in_mbps).into_value(),
             3 => std::mem::take(&mut self.baseline_iops).into_value(),
             4 => std::mem::take(&mut self.maximum_bandwidth_in_mbps).into_value(),
-            5 => std::mem::take(&mut self.maximum_throughput_in_m_bps).into_value(),
+            5 => std::mem::take(&mut self.maximum_throughput_in_mbps).into_value(),
             6 => std::mem::take(&mut self.maximum_iops).into_value(),
             _ => wire::Value::Null,
         }
@@ -5832,10 +5832,10 @@ impl wire::Decode for EbsInstanceBlockDeviceSpecification {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EbsOptimizedInfo {
     pub baseline_bandwidth_in_mbps: Option<i32>,
-    pub baseline_throughput_in_m_bps: Option<f64>,
+    pub baseline_throughput_in_mbps: Option<f64>,
     pub baseline_iops: Option<i32>,
     pub maximum_bandwidth_in_mbps: Option<i32>,
-    pub maximum_throughput_in_m_bps: Option<f64>,
+    pub maximum_throughput_in_mbps: Option<f64>,
     pub maximum_iops: Option<i32>,
 }
 impl wire::Encode for EbsOptimizedInfo {
@@ -5843,10 +5843,10 @@ impl wire::Encode for EbsOptimizedInfo {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.baseline_bandwidth_in_mbps).into_value(),
-            1 => std::mem::take(&mut self.baseline_throughput_in_m_bps).into_value(),
+            1 => std::mem::take(&mut self.baseline_throughput_in_mbps).into_value(),
             2 => std::mem::take(&mut self.baseline_iops).into_value(),
             3 => std::mem::take(&mut self.maximum_bandwidth_in_mbps).into_value(),
-            4 => std::mem::take(&mut self.maximum_throughput_in_m_bps).into_value(),
+            4 => std::mem::take(&mut self.maximum_throughput_in_mbps).into_value(),
             5 => std::mem::take(&mut self.maximum_iops).into_value(),
             _ => wire::Value::Null,
         }
@@ -6438,13 +6438,13 @@ impl wire::Encode for FpgaDeviceInfo {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FpgaDeviceMemoryInfo {
-    pub size_in_mi_b: Option<i32>,
+    pub size_in_mib: Option<i32>,
 }
 impl wire::Encode for FpgaDeviceMemoryInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::FpgaDeviceMemoryInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.size_in_mi_b).into_value(),
+            0 => std::mem::take(&mut self.size_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -6453,14 +6453,14 @@ impl wire::Encode for FpgaDeviceMemoryInfo {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FpgaInfo {
     pub fpgas: Option<Vec<FpgaDeviceInfo>>,
-    pub total_fpga_memory_in_mi_b: Option<i32>,
+    pub total_fpga_memory_in_mib: Option<i32>,
 }
 impl wire::Encode for FpgaInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::FpgaInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.fpgas).into_value(),
-            1 => std::mem::take(&mut self.total_fpga_memory_in_mi_b).into_value(),
+            1 => std::mem::take(&mut self.total_fpga_memory_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -6692,13 +6692,13 @@ impl wire::Encode for GpuDeviceInfo {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuDeviceMemoryInfo {
-    pub size_in_mi_b: Option<i32>,
+    pub size_in_mib: Option<i32>,
 }
 impl wire::Encode for GpuDeviceMemoryInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::GpuDeviceMemoryInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.size_in_mi_b).into_value(),
+            0 => std::mem::take(&mut self.size_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -6707,14 +6707,14 @@ impl wire::Encode for GpuDeviceMemoryInfo {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuInfo {
     pub gpus: Option<Vec<GpuDeviceInfo>>,
-    pub total_gpu_memory_in_mi_b: Option<i32>,
+    pub total_gpu_memory_in_mib: Option<i32>,
 }
 impl wire::Encode for GpuInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::GpuInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.gpus).into_value(),
-            1 => std::mem::take(&mut self.total_gpu_memory_in_mi_b).into_value(),
+            1 => std::mem::take(&mut self.total_gpu_memory_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -7023,14 +7023,14 @@ impl wire::Encode for ImportKeyPairResult {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InferenceAcceleratorInfo {
     pub accelerators: Option<Vec<InferenceDeviceInfo>>,
-    pub total_inference_memory_in_mi_b: Option<i32>,
+    pub total_inference_memory_in_mib: Option<i32>,
 }
 impl wire::Encode for InferenceAcceleratorInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::InferenceAcceleratorInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.accelerators).into_value(),
-            1 => std::mem::take(&mut self.total_inference_memory_in_mi_b).into_value(),
+            1 => std::mem::take(&mut self.total_inference_memory_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -7058,13 +7058,13 @@ impl wire::Encode for InferenceDeviceInfo {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InferenceDeviceMemoryInfo {
-    pub size_in_mi_b: Option<i32>,
+    pub size_in_mib: Option<i32>,
 }
 impl wire::Encode for InferenceDeviceMemoryInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::InferenceDeviceMemoryInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.size_in_mi_b).into_value(),
+            0 => std::mem::take(&mut self.size_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -7889,10 +7889,10 @@ impl wire::Encode for InstancePrivateIpAddress {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceRequirements {
-    pub v_cpu_count: Option<VCpuCountRange>,
-    pub memory_mi_b: Option<MemoryMiB>,
+    pub vcpu_count: Option<VCpuCountRange>,
+    pub memory_mib: Option<MemoryMiB>,
     pub cpu_manufacturers: Option<Vec<String>>,
-    pub memory_gi_b_per_v_cpu: Option<MemoryGiBPerVCpu>,
+    pub memory_gib_per_vcpu: Option<MemoryGiBPerVCpu>,
     pub excluded_instance_types: Option<Vec<String>>,
     pub instance_generations: Option<Vec<String>>,
     pub spot_max_price_percentage_over_lowest_price: Option<i32>,
@@ -7909,7 +7909,7 @@ pub struct InstanceRequirements {
     pub accelerator_count: Option<AcceleratorCount>,
     pub accelerator_manufacturers: Option<Vec<String>>,
     pub accelerator_names: Option<Vec<String>>,
-    pub accelerator_total_memory_mi_b: Option<AcceleratorTotalMemoryMiB>,
+    pub accelerator_total_memory_mib: Option<AcceleratorTotalMemoryMiB>,
     pub network_bandwidth_gbps: Option<NetworkBandwidthGbps>,
     pub allowed_instance_types: Option<Vec<String>>,
     pub max_spot_price_as_percentage_of_optimal_on_demand_price: Option<i32>,
@@ -7920,10 +7920,10 @@ impl wire::Encode for InstanceRequirements {
     const SCHEMA: &'static wire::StructSchema = &schemas::InstanceRequirements;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.v_cpu_count).into_value(),
-            1 => std::mem::take(&mut self.memory_mi_b).into_value(),
+            0 => std::mem::take(&mut self.vcpu_count).into_value(),
+            1 => std::mem::take(&mut self.memory_mib).into_value(),
             2 => std::mem::take(&mut self.cpu_manufacturers).into_value(),
-            3 => std::mem::take(&mut self.memory_gi_b_per_v_cpu).into_value(),
+            3 => std::mem::take(&mut self.memory_gib_per_vcpu).into_value(),
             4 => std::mem::take(&mut self.excluded_instance_types).into_value(),
             5 => std::mem::take(&mut self.instance_generations).into_value(),
             6 => std::mem::take(&mut self.spot_max_price_percentage_over_lowest_price).into_value(),
@@ -7940,7 +7940,7 @@ impl wire::Encode for InstanceRequirements {
             17 => std::mem::take(&mut self.accelerator_count).into_value(),
             18 => std::mem::take(&mut self.accelerator_manufacturers).into_value(),
             19 => std::mem::take(&mut self.accelerator_names).into_value(),
-            20 => std::mem::take(&mut self.accelerator_total_memory_mi_b).into_value(),
+            20 => std::mem::take(&mut self.accelerator_total_memory_mib).into_value(),
             21 => std::mem::take(&mut self.network_bandwidth_gbps).into_value(),
             22 => std::mem::take(&mut self.allowed_instance_types).into_value(),
             23 => std::mem::take(&mut self.max_spot_price_as_percentage_of_optimal_on_demand_price).into_value(),
@@ -7953,10 +7953,10 @@ impl wire::Encode for InstanceRequirements {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceRequirementsRequest {
-    pub v_cpu_count: VCpuCountRangeRequest,
-    pub memory_mi_b: MemoryMiBRequest,
+    pub vcpu_count: VCpuCountRangeRequest,
+    pub memory_mib: MemoryMiBRequest,
     pub cpu_manufacturers: Option<Vec<String>>,
-    pub memory_gi_b_per_v_cpu: Option<MemoryGiBPerVCpuRequest>,
+    pub memory_gib_per_vcpu: Option<MemoryGiBPerVCpuRequest>,
     pub excluded_instance_types: Option<Vec<String>>,
     pub instance_generations: Option<Vec<String>>,
     pub spot_max_price_percentage_over_lowest_price: Option<i32>,
@@ -7973,7 +7973,7 @@ pub struct InstanceRequirementsRequest {
     pub accelerator_count: Option<AcceleratorCountRequest>,
     pub accelerator_manufacturers: Option<Vec<String>>,
     pub accelerator_names: Option<Vec<String>>,
-    pub accelerator_total_memory_mi_b: Option<AcceleratorTotalMemoryMiBRequest>,
+    pub accelerator_total_memory_mib: Option<AcceleratorTotalMemoryMiBRequest>,
     pub network_bandwidth_gbps: Option<NetworkBandwidthGbpsRequest>,
     pub allowed_instance_types: Option<Vec<String>>,
     pub max_spot_price_as_percentage_of_optimal_on_demand_price: Option<i32>,
@@ -7984,10 +7984,10 @@ impl wire::Decode for InstanceRequirementsRequest {
     const SCHEMA: &'static wire::StructSchema = &schemas::InstanceRequirementsRequest;
     fn set(&mut self, slot: usize, value: wire::Value) {
         match slot {
-            0 => self.v_cpu_count = FromValue::from_value(value),
-            1 => self.memory_mi_b = FromValue::from_value(value),
+            0 => self.vcpu_count = FromValue::from_value(value),
+            1 => self.memory_mib = FromValue::from_value(value),
             2 => self.cpu_manufacturers = FromValue::from_value(value),
-            3 => self.memory_gi_b_per_v_cpu = FromValue::from_value(value),
+            3 => self.memory_gib_per_vcpu = FromValue::from_value(value),
             4 => self.excluded_instance_types = FromValue::from_value(value),
             5 => self.instance_generations = FromValue::from_value(value),
             6 => self.spot_max_price_percentage_over_lowest_price = FromValue::from_value(value),
@@ -8004,7 +8004,7 @@ impl wire::Decode for InstanceRequirementsRequest {
             17 => self.accelerator_count = FromValue::from_value(value),
             18 => self.accelerator_manufacturers = FromValue::from_value(value),
             19 => self.accelerator_names = FromValue::from_value(value),
-            20 => self.accelerator_total_memory_mi_b = FromValue::from_value(value),
+            20 => self.accelerator_total_memory_mib = FromValue::from_value(value),
             21 => self.network_bandwidth_gbps = FromValue::from_value(value),
             22 => self.allowed_instance_types = FromValue::from_value(value),
             23 => self.max_spot_price_as_percentage_of_optimal_on_demand_price = FromValue::from_value(value),
@@ -8280,7 +8280,7 @@ pub struct InstanceTypeInfo {
     pub bare_metal: Option<bool>,
     pub hypervisor: Option<String>,
     pub processor_info: Option<ProcessorInfo>,
-    pub v_cpu_info: Option<VCpuInfo>,
+    pub vcpu_info: Option<VCpuInfo>,
     pub memory_info: Option<MemoryInfo>,
     pub instance_storage_supported: Option<bool>,
     pub instance_storage_info: Option<InstanceStorageInfo>,
@@ -8317,7 +8317,7 @@ impl wire::Encode for InstanceTypeInfo {
             6 => std::mem::take(&mut self.bare_metal).into_value(),
             7 => std::mem::take(&mut self.hypervisor).into_value(),
             8 => std::mem::take(&mut self.processor_info).into_value(),
-            9 => std::mem::take(&mut self.v_cpu_info).into_value(),
+            9 => std::mem::take(&mut self.vcpu_info).into_value(),
             10 => std::mem::take(&mut self.memory_info).into_value(),
             11 => std::mem::take(&mut self.instance_storage_supported).into_value(),
             12 => std::mem::take(&mut self.instance_storage_info).into_value(),
@@ -9745,14 +9745,14 @@ impl wire::Decode for LicenseConfigurationRequest {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MediaAcceleratorInfo {
     pub accelerators: Option<Vec<MediaDeviceInfo>>,
-    pub total_media_memory_in_mi_b: Option<i32>,
+    pub total_media_memory_in_mib: Option<i32>,
 }
 impl wire::Encode for MediaAcceleratorInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::MediaAcceleratorInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.accelerators).into_value(),
-            1 => std::mem::take(&mut self.total_media_memory_in_mi_b).into_value(),
+            1 => std::mem::take(&mut self.total_media_memory_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -9780,13 +9780,13 @@ impl wire::Encode for MediaDeviceInfo {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MediaDeviceMemoryInfo {
-    pub size_in_mi_b: Option<i32>,
+    pub size_in_mib: Option<i32>,
 }
 impl wire::Encode for MediaDeviceMemoryInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::MediaDeviceMemoryInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.size_in_mi_b).into_value(),
+            0 => std::mem::take(&mut self.size_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -9826,13 +9826,13 @@ impl wire::Decode for MemoryGiBPerVCpuRequest {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemoryInfo {
-    pub size_in_mi_b: Option<i64>,
+    pub size_in_mib: Option<i64>,
 }
 impl wire::Encode for MemoryInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::MemoryInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.size_in_mi_b).into_value(),
+            0 => std::mem::take(&mut self.size_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -10873,13 +10873,13 @@ impl wire::Encode for NeuronDeviceInfo {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NeuronDeviceMemoryInfo {
-    pub size_in_mi_b: Option<i32>,
+    pub size_in_mib: Option<i32>,
 }
 impl wire::Encode for NeuronDeviceMemoryInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::NeuronDeviceMemoryInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.size_in_mi_b).into_value(),
+            0 => std::mem::take(&mut self.size_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -10888,14 +10888,14 @@ impl wire::Encode for NeuronDeviceMemoryInfo {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NeuronInfo {
     pub neuron_devices: Option<Vec<NeuronDeviceInfo>>,
-    pub total_neuron_device_memory_in_mi_b: Option<i32>,
+    pub total_neuron_device_memory_in_mib: Option<i32>,
 }
 impl wire::Encode for NeuronInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::NeuronInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.neuron_devices).into_value(),
-            1 => std::mem::take(&mut self.total_neuron_device_memory_in_mi_b).into_value(),
+            1 => std::mem::take(&mut self.total_neuron_device_memory_in_mib).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -13730,7 +13730,7 @@ impl wire::Decode for VCpuCountRangeRequest {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VCpuInfo {
-    pub default_v_cpus: Option<i32>,
+    pub default_vcpus: Option<i32>,
     pub default_cores: Option<i32>,
     pub default_threads_per_core: Option<i32>,
     pub valid_cores: Option<Vec<i32>>,
@@ -13740,7 +13740,7 @@ impl wire::Encode for VCpuInfo {
     const SCHEMA: &'static wire::StructSchema = &schemas::VCpuInfo;
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
-            0 => std::mem::take(&mut self.default_v_cpus).into_value(),
+            0 => std::mem::take(&mut self.default_vcpus).into_value(),
             1 => std::mem::take(&mut self.default_cores).into_value(),
             2 => std::mem::take(&mut self.default_threads_per_core).into_value(),
             3 => std::mem::take(&mut self.valid_cores).into_value(),
