@@ -1,1 +1,39 @@
-fn main() {}
+//! The Standfast binary: command line, configuration, and the roles that one program plays.
+//!
+//! Called under the name of a program of the base image (see `image`), it is that program; called by the process driver
+//! as an instance's init, it is that; otherwise it is the command line.
+
+mod api_client;
+mod cli;
+mod commands;
+mod http_client;
+mod image;
+mod listen;
+mod server;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    standfast_host::process::run_instance_init_if_asked();
+    if let Some(code) = image::run_program_if_asked() {
+        return code;
+    }
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("standfast: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(commands::run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("standfast: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

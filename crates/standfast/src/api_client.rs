@@ -1,0 +1,89 @@
+//! The command line's own client: the same calls, on the same wire, as everyone's.
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use http_body_util::Full;
+use serde_json::Value as Json;
+use standfast_core::{Clock, Error};
+use standfast_wire::{ServiceSchema, Struct, Value, codec, sigv4};
+
+use crate::http_client::{Connection, Place, place};
+
+/// A client of one endpoint and region.
+pub struct ApiClient {
+    place: Place,
+    endpoint: String,
+    region: String,
+    clock: Clock,
+}
+
+impl ApiClient {
+    pub fn new(endpoint: &str, region: &str) -> Result<Self> {
+        let place = place(endpoint).context("reading the endpoint")?;
+        Ok(Self { place, endpoint: endpoint.to_owned(), region: region.to_owned(), clock: Clock::system(1.0) })
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Whether a cloud answers.
+    pub async fn is_up(&self) -> bool {
+        let request = http::Request::get("/_standfast/health").header("host", &self.place.host).body(Full::default());
+        let (Ok(request), Ok(mut connection)) = (request, Connection::open(self.place.address).await) else {
+            return false;
+        };
+        matches!(connection.send(request).await, Ok(answer) if answer.status() == 200)
+    }
+
+    /// Calls an operation. Members are named as in the API's model; the answer is JSON of the same form.
+    ///
+    /// An error of the API is a `standfast_core::Error` inside the returned error.
+    pub async fn call(&self, service: &'static ServiceSchema, operation: &str, input: Json) -> Result<Json> {
+        let op = service.operation(operation).ok_or_else(|| anyhow!("{} has no {operation}", service.name))?;
+        let input = Struct::from_json(&input, op.input).map_err(|error| anyhow!("{operation}: {error}"))?;
+        let protocol = service.protocols[0];
+        let mut request = codec::encode_request(protocol, service, op, &input);
+        request.headers_mut().insert("host", self.place.host.parse().context("the endpoint's host")?);
+        // The default account; the cloud accepts any key that its iam does not know.
+        let credentials = sigv4::Credentials::new("standfast", "standfast");
+        sigv4::sign(&mut request, &credentials, &self.region, service.signing_name, self.clock.now());
+        let mut connection = Connection::open(self.place.address)
+            .await
+            .with_context(|| format!("no cloud answers at {}; start one with `standfast server`", self.endpoint))?;
+        let answer = connection.send(request.map(|body: Bytes| Full::new(body))).await?;
+        let output = codec::decode_response(protocol, service, op, &answer)?;
+        Ok(Value::Struct(output).to_json())
+    }
+
+    /// Calls an operation until its pages end and joins the lists under `key`.
+    pub async fn list(&self, service: &'static ServiceSchema, operation: &str, input: Json, key: &str) -> Result<Vec<Json>> {
+        /// A listing this long is a loop in the tokens.
+        const PAGES_MAX: usize = 1000;
+        let mut all = Vec::new();
+        let mut input = input;
+        for _ in 0..PAGES_MAX {
+            let mut page = self.call(service, operation, input.clone()).await?;
+            if let Some(Json::Array(items)) = page.get_mut(key).map(Json::take) {
+                all.extend(items);
+            }
+            let Some((name, token)) = ["NextToken", "NextMarker"]
+                .iter()
+                .find_map(|name| Some((*name, page.get(*name)?.as_str().filter(|t| !t.is_empty())?.to_owned())))
+            else {
+                return Ok(all);
+            };
+            input[if name == "NextMarker" { "Marker" } else { name }] = token.into();
+        }
+        bail!("{operation} gave over {PAGES_MAX} pages")
+    }
+}
+
+/// The API's error inside an error, if it is one.
+pub fn api_error(error: &anyhow::Error) -> Option<&Error> {
+    error.downcast_ref::<Error>()
+}

@@ -1,0 +1,228 @@
+//! The command line, as `--help` shows it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Where the API listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:4566";
+
+const EXAMPLES: &str = "\
+Examples:
+  standfast up examples/what-is-the-time/template.yaml    start a cloud and deploy a stack into it
+  standfast status                                        what runs, where, and how healthy it is
+  standfast probe URL --rate 200 --duration 60s           open-loop load; what users would see
+  standfast break zone eu-west-1a                         cut a zone's power (heal zone brings it back)
+  standfast break instance i-0123456789abcdef0            kill one instance, as failing hardware would
+  standfast down                                          delete the stack
+
+Any AWS client works too: set AWS_ENDPOINT_URL=http://127.0.0.1:4566 and any access key.";
+
+/// A highly available cloud of your own: real instances, load balancers and Auto Scaling behind the AWS API, made to be
+/// broken on purpose.
+#[derive(Debug, Parser)]
+#[command(name = "standfast", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// The cloud's API
+    #[arg(long, global = true, env = "AWS_ENDPOINT_URL", default_value = "http://127.0.0.1:4566", value_name = "URL", hide_env_values = true)]
+    pub endpoint: String,
+
+    /// The region to act in
+    #[arg(long, global = true, env = "AWS_REGION", default_value = standfast_core::place::DEFAULT_REGION, hide_env_values = true)]
+    pub region: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Deploy a CloudFormation template; starts a cloud where none answers
+    Up(Up),
+    /// Delete a stack and all it made
+    Down(Down),
+    /// Zones, groups, instances, target health and stacks
+    Status(Status),
+    /// Send open-loop load to a URL and report what users would have seen
+    Probe(Probe),
+    /// Break a zone or an instance on purpose
+    Break(Break),
+    /// Bring back what was broken
+    Heal(Heal),
+    /// Print an instance's console output
+    Logs(Logs),
+    /// Run a command inside an instance
+    Exec(Exec),
+    /// Run a cloud in the foreground
+    Server(Server),
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// The template, YAML or JSON
+    pub template: PathBuf,
+    /// The stack's name; the template's folder name by default
+    #[arg(long, value_name = "NAME")]
+    pub stack_name: Option<String>,
+    /// A parameter of the template; may be given several times
+    #[arg(long = "parameter", short = 'p', value_name = "KEY=VALUE")]
+    pub parameters: Vec<String>,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+#[derive(Debug, Args)]
+pub struct Down {
+    /// The stack's name; needed only when there are several
+    pub stack_name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// An http:// URL on this machine: a load balancer's name, localhost, or a loopback address
+    pub url: String,
+    /// Requests a second, sent at their times whether or not earlier ones have been answered
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub rate: u32,
+    /// How long, for example 90s, 5m
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub duration: std::time::Duration,
+    /// A request that takes longer has failed
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub timeout: std::time::Duration,
+    /// Print one JSON object at the end instead of a line a second
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Break {
+    #[command(subcommand)]
+    pub what: Breakable,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Breakable {
+    /// The zone loses power: its instances, load balancer nodes and links, at once, until healed
+    Zone {
+        /// For example eu-west-1a
+        zone: String,
+    },
+    /// SIGKILL to everything in the instance
+    Instance {
+        /// For example i-0123456789abcdef0
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Heal {
+    #[command(subcommand)]
+    pub what: Healable,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Healable {
+    /// The zone has power again
+    Zone {
+        /// For example eu-west-1a
+        zone: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The instance's id
+    pub id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The instance's id
+    pub id: String,
+    /// The command and its arguments, after --
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Server {
+    /// Where the API listens; a port of 0 takes a free one. `up` uses the endpoint's address
+    #[arg(long, value_name = "ADDRESS", env = "STANDFAST_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Keep the cloud's state here; without it the cloud is forgotten when it stops
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// What runs instances
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    pub driver: Driver,
+    /// Control-plane time runs this many times as fast
+    #[arg(long, default_value_t = 1.0, value_parser = speed)]
+    pub speed: f64,
+    /// Repeat a run's random choices
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Driver {
+    /// The best one that this machine allows
+    Auto,
+    /// Instances are process groups with loopback addresses of their own
+    Process,
+    /// Instances are simulated
+    Sim,
+}
+
+/// Reads `250ms`, `90s`, `5m`, `1h`; a bare number is seconds.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.parse().map_err(|_| format!("'{text}' is not a duration such as 90s or 5m"))?;
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        unit => return Err(format!("'{unit}' is not a unit of time; use ms, s, m or h")),
+    };
+    let seconds = number * unit;
+    if !(seconds > 0.0 && seconds <= 86_400.0) {
+        return Err("a duration is more than zero and at most 24h".into());
+    }
+    Ok(std::time::Duration::from_secs_f64(seconds))
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (0.1..=1000.0).contains(&speed) => Ok(speed),
+        _ => Err("a speed is a number from 0.1 to 1000".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units_and_bounds() {
+        assert_eq!(duration("1.5m"), Ok(std::time::Duration::from_secs(90)));
+        assert_eq!(duration("250ms"), Ok(std::time::Duration::from_millis(250)));
+        for bad in ["", "s", "5 parsecs", "0s", "-1s", "25h", "NaN"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `break` and `heal`: experiments of the fis API.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use serde_json::{Value as Json, json};
+use standfast_api::{fis, sts};
+use standfast_core::place::Zone;
+
+use super::text;
+use crate::api_client::ApiClient;
+use crate::cli::{Breakable, Healable};
+
+/// The action that cuts a zone's power until the experiment ends.
+const POWER: &str = "standfast:az:power-interruption";
+/// The action that kills instances as failing hardware would.
+const KILL: &str = "standfast:ec2:kill-instances";
+
+/// Starts an experiment that breaks something.
+pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> {
+    match what {
+        Breakable::Zone { zone } => {
+            let region = region_of(zone)?;
+            let client = ApiClient::new(client.endpoint(), &region)?;
+            if running(&client, zone).await?.is_some() {
+                println!("Zone {zone} is dark already; `standfast heal zone {zone}` brings it back.");
+                return Ok(ExitCode::SUCCESS);
+            }
+            let actions = json!({"power": {"actionId": POWER, "parameters": {"availabilityZoneIdentifier": zone}}});
+            let id = start(&client, &format!("{zone} loses power"), actions, json!({}), json!({"zone": zone})).await?;
+            println!("Zone {zone} is dark: its instances, load balancer nodes and links are gone (experiment {id}).");
+            println!("`standfast status` and `standfast probe` show what users see; `standfast heal zone {zone}` brings it back.");
+        }
+        Breakable::Instance { id } => {
+            let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
+            let arn = format!("arn:aws:ec2:{}:{}:instance/{id}", client.region(), text(&caller, "Account"));
+            let actions = json!({"kill": {"actionId": KILL, "targets": {"Instances": "instance"}}});
+            let targets = json!({"instance": {
+                "resourceType": "aws:ec2:instance", "resourceArns": [arn], "selectionMode": "ALL",
+            }});
+            start(client, &format!("{id} is killed"), actions, targets, json!({})).await?;
+            println!("Instance {id} was killed with SIGKILL.");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Stops the experiment that broke it.
+pub async fn heal(client: &ApiClient, what: &Healable) -> Result<ExitCode> {
+    let Healable::Zone { zone } = what;
+    let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
+    let Some(id) = running(&client, zone).await? else {
+        println!("Zone {zone} has power; nothing to heal.");
+        return Ok(ExitCode::SUCCESS);
+    };
+    client.call(&fis::MODEL, "StopExperiment", json!({"id": id})).await?;
+    println!("Zone {zone} has power again.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn region_of(zone: &str) -> Result<String> {
+    match Zone::named(zone) {
+        Some(zone) => Ok(zone.region().to_owned()),
+        None => bail!("'{zone}' is not an availability zone; one is eu-west-1a"),
+    }
+}
+
+/// The running experiment that keeps the zone dark.
+async fn running(client: &ApiClient, zone: &str) -> Result<Option<String>> {
+    for experiment in client.list(&fis::MODEL, "ListExperiments", json!({}), "experiments").await? {
+        let state = experiment.get("state").map(|state| text(state, "status")).unwrap_or_default();
+        let of_zone = experiment.get("tags").map(|tags| text(tags, "zone")) == Some(zone);
+        if of_zone && matches!(state, "pending" | "initiating" | "running") {
+            return Ok(Some(text(&experiment, "id").to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes a template, starts it, and answers when the experiment has begun; an error when it has failed.
+async fn start(client: &ApiClient, description: &str, actions: Json, targets: Json, tags: Json) -> Result<String> {
+    let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
+    let template = client
+        .call(
+            &fis::MODEL,
+            "CreateExperimentTemplate",
+            json!({
+                "clientToken": description, "description": description,
+                "stopConditions": [{"source": "none"}],
+                "roleArn": format!("arn:aws:iam::{}:role/standfast", text(&caller, "Account")),
+                "actions": actions, "targets": targets,
+            }),
+        )
+        .await?;
+    let template = template.get("experimentTemplate").map(|t| text(t, "id")).unwrap_or_default().to_owned();
+    let started = client
+        .call(&fis::MODEL, "StartExperiment", json!({"clientToken": template, "experimentTemplateId": template, "tags": tags}))
+        .await;
+    // The experiment keeps its own copy; one-off templates would only pile up.
+    client.call(&fis::MODEL, "DeleteExperimentTemplate", json!({"id": template})).await?;
+    let started = started?;
+    let experiment = started.get("experiment").cloned().unwrap_or_default();
+    let state = experiment.get("state").cloned().unwrap_or_default();
+    if text(&state, "status") == "failed" {
+        bail!("{}", text(&state, "reason"));
+    }
+    Ok(text(&experiment, "id").to_owned())
+}

@@ -1,0 +1,41 @@
+//! The commands. Each one is a client of the API; `server` and `up` also run a cloud.
+
+mod deploy;
+mod faults;
+mod instance;
+mod probe;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::api_client::ApiClient;
+use crate::cli::{Cli, Command};
+
+/// Runs the command; the exit code is 0 when it did what it says.
+pub async fn run(cli: Cli) -> Result<ExitCode> {
+    let client = ApiClient::new(&cli.endpoint, &cli.region)?;
+    match cli.command {
+        Command::Server(options) => run::server(&options).await,
+        Command::Up(options) => run::up(&client, &options).await,
+        Command::Down(options) => deploy::down(&client, options.stack_name.as_deref()).await,
+        Command::Status(options) => status::run(&client, options.json).await,
+        Command::Probe(options) => probe::run(&options).await,
+        Command::Break(options) => faults::break_it(&client, &options.what).await,
+        Command::Heal(options) => faults::heal(&client, &options.what).await,
+        Command::Logs(options) => instance::logs(&client, &options.id).await,
+        Command::Exec(options) => instance::exec(&client, &options.id, &options.command).await,
+    }
+}
+
+/// A text member of an answer; empty when it is not there.
+fn text<'a>(json: &'a serde_json::Value, name: &str) -> &'a str {
+    json.get(name).and_then(|value| value.as_str()).unwrap_or_default()
+}
+
+/// A list member of an answer; empty when it is not there.
+fn items<'a>(json: &'a serde_json::Value, name: &str) -> &'a [serde_json::Value] {
+    json.get(name).and_then(|value| value.as_array()).map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,145 @@
+//! The API's listener: HTTP/1.1 on one port, for the API and, by Host header, for load balancers.
+//!
+//! Invariant: a connection is looked at before it is read. One whose first request names a load balancer is handed to
+//! the load balancers' data plane with nothing consumed; every other one is the API's.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use standfast_kernel::Cloud;
+use tokio::net::{TcpListener, TcpStream};
+
+/// A request body of the control plane's operations; S3 objects will stream past this.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How much of a first request is looked at for its Host header, and for how long.
+const PEEK_BYTES_MAX: usize = 8 * 1024;
+const PEEK_TRIES_MAX: u32 = 200;
+const PEEK_PAUSE: Duration = Duration::from_millis(5);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection for a load balancer is handed to; gives it back when no load balancer has that name.
+pub type Adopt = Arc<dyn Fn(&str, std::net::TcpStream) -> Result<(), std::net::TcpStream> + Send + Sync>;
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, cloud: Cloud, adopt: Option<Adopt>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(connection(stream, cloud.clone(), adopt.clone()));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: wait for some to come back instead of spinning.
+                eprintln!("level=warn event=accept_failed error={:?}", error.to_string());
+                cloud.clock().sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, cloud: Cloud, adopt: Option<Adopt>) {
+    let _ = stream.set_nodelay(true);
+    let stream = match adopt {
+        None => stream,
+        Some(adopt) => match hand_over(stream, &cloud, &adopt).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
+    let service = hyper::service::service_fn(move |request| {
+        let cloud = cloud.clone();
+        async move { Ok::<_, Infallible>(answer(cloud, request).await) }
+    });
+    // A client that hangs up mid-request is no event of ours.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// Gives the stream back when it is the API's.
+async fn hand_over(stream: TcpStream, cloud: &Cloud, adopt: &Adopt) -> Option<TcpStream> {
+    let Some(host) = peek_host(&stream, cloud).await else { return Some(stream) };
+    if !host.contains(".elb.") {
+        return Some(stream);
+    }
+    let plain = stream.into_std().ok()?;
+    match adopt(&host, plain) {
+        Ok(()) => None,
+        Err(plain) => TcpStream::from_std(plain).ok(),
+    }
+}
+
+/// The Host header of the first request, without consuming it.
+async fn peek_host(stream: &TcpStream, cloud: &Cloud) -> Option<String> {
+    let mut buffer = [0u8; PEEK_BYTES_MAX];
+    let mut seen = 0;
+    for _ in 0..PEEK_TRIES_MAX {
+        let length = stream.peek(&mut buffer).await.ok()?;
+        if length == 0 {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        if let Some(host) = host_header(&text) {
+            return Some(host);
+        }
+        if text.contains("\r\n\r\n") || length == buffer.len() {
+            return None;
+        }
+        if length == seen {
+            // The same bytes: the rest is on its way.
+            cloud.clock().sleep(PEEK_PAUSE).await;
+        }
+        seen = length;
+    }
+    None
+}
+
+/// Finds a complete Host line in the beginning of a request.
+fn host_header(text: &str) -> Option<String> {
+    let mut lines = text.split_inclusive("\r\n");
+    lines.next()?;
+    lines.filter(|line| line.ends_with("\r\n")).find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("host").then(|| value.trim().to_owned())
+    })
+}
+
+async fn answer(cloud: Cloud, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.uri().path() == "/_standfast/health" {
+        return plain(StatusCode::OK, "ok\n");
+    }
+    if request.headers().get("host").and_then(|h| h.to_str().ok()).is_some_and(|h| h.contains(".elb.localhost")) {
+        return plain(StatusCode::NOT_FOUND, "No load balancer has this name, or none of its zones has power.\n");
+    }
+    let (head, body) = request.into_parts();
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => cloud.handle(Request::from_parts(head, body.to_bytes())).await.map(Full::new),
+        Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is over 16 MiB or was cut off.\n"),
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_line_counts_only_when_complete() {
+        assert_eq!(host_header("GET / HTTP/1.1\r\nHoSt:  a.elb.localhost:80 \r\n"), Some("a.elb.localhost:80".into()));
+        assert_eq!(host_header("GET / HTTP/1.1\r\nHost: a.elb"), None);
+        assert_eq!(host_header("GET / HTTP/1.1\r\nX: host: y\r\n\r\n"), None);
+    }
+}
