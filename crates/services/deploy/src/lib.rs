@@ -1,1 +1,3 @@
+//! What deploys other resources: CloudFormation.
 
+pub mod cloudformation;

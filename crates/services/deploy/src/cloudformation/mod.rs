@@ -1,0 +1,3 @@
+//! CloudFormation: templates in, stacks of real resources out.
+
+pub mod template;
