@@ -3,6 +3,7 @@
 //! Invariant: pure. Nothing here does I/O, knows a service, or reads a clock; cost is shapes plus codecs, not shapes
 //! times codecs, because every codec walks static schemas.
 
+pub mod chunked;
 pub mod convert;
 pub mod form;
 pub mod route;

@@ -4,13 +4,21 @@
 //! header and, unless the client said otherwise under that same signature, the body. Signatures are compared in
 //! constant time. Not here: looking up secrets, and whether a request without a signature may pass.
 
+mod canonical;
+mod key;
+mod sign;
+mod verify;
+
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use standfast_core::{Error, Result};
 
 use crate::form;
 
-pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+pub use sign::{Credentials, presign, sign};
+pub use verify::{EXPIRES_S_MAX, S3_SKEW_MAX, SKEW_MAX, verify};
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// What ends every credential scope.
 const TERMINATOR: &str = "aws4_request";
 
@@ -31,7 +39,7 @@ pub struct Credential {
 
 impl Credential {
     /// The scope that signatures are made for.
-    pub(crate) fn scope(&self) -> String {
+    fn scope(&self) -> String {
         format!("{}/{}/{}/{TERMINATOR}", self.date, self.region, self.service)
     }
 
@@ -43,7 +51,7 @@ impl Credential {
 
 /// A signature with all that it claims.
 #[derive(Debug)]
-pub(crate) struct Claim {
+struct Claim {
     pub credential: Credential,
     /// The names of the headers that it covers.
     pub signed_headers: Vec<String>,
@@ -57,7 +65,7 @@ pub fn credential<B>(req: &http::Request<B>) -> Option<Credential> {
 }
 
 /// The request's signature; `Ok(None)` when it carries none, an error when it is malformed or said twice.
-pub(crate) fn claim<B>(req: &http::Request<B>) -> Result<Option<Claim>> {
+fn claim<B>(req: &http::Request<B>) -> Result<Option<Claim>> {
     let query = req.uri().query().unwrap_or("");
     let in_header = req.headers().contains_key(AUTHORIZATION);
     let in_query = form::value(query, "X-Amz-Signature").is_some() || form::value(query, "X-Amz-Credential").is_some();
