@@ -21,6 +21,10 @@ pub struct Service {
     /// Whether the service has no region.
     #[serde(default)]
     pub global: bool,
+    /// Structures that need both directions whichever way operations use them: a service keeps what it was given in one
+    /// shape and gives it back in another.
+    #[serde(default)]
+    pub both: Vec<String>,
     pub operations: Vec<String>,
 }
 

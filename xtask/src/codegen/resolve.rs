@@ -33,10 +33,11 @@ pub struct Api {
 impl Api {
     pub fn new(name: &str, service: &Service, mut model: Model) -> Result<Self> {
         add_empty_shapes(&mut model)?;
-        let inputs = model.operations.values().filter_map(|operation| operation.input.as_ref());
-        let decoded = structs_reached(&model, inputs)?;
-        let outputs = model.operations.values().filter_map(|operation| operation.output.as_ref());
-        let encoded = structs_reached(&model, outputs)?;
+        let shape = |reference: &Reference| reference.shape.clone();
+        let inputs = model.operations.values().filter_map(|operation| operation.input.as_ref().map(shape));
+        let decoded = structs_reached(&model, inputs.chain(service.both.iter().cloned()))?;
+        let outputs = model.operations.values().filter_map(|operation| operation.output.as_ref().map(shape));
+        let encoded = structs_reached(&model, outputs.chain(service.both.iter().cloned()))?;
         let errors: BTreeSet<String> = (model.operations.values())
             .flat_map(|operation| &operation.errors)
             .map(|error| error.shape.clone())
@@ -88,10 +89,10 @@ fn empty_structure() -> Shape {
     shape
 }
 
-fn structs_reached<'a>(model: &Model, from: impl Iterator<Item = &'a Reference>) -> Result<BTreeSet<String>> {
+fn structs_reached(model: &Model, from: impl Iterator<Item = String>) -> Result<BTreeSet<String>> {
     let mut seen = BTreeSet::new();
     let mut structs = BTreeSet::new();
-    let mut pending: Vec<String> = from.map(|reference| reference.shape.clone()).collect();
+    let mut pending: Vec<String> = from.collect();
     while let Some(name) = pending.pop() {
         let shape = model.shape(&name)?;
         if shape.kind == Kind::Structure && !shape.document {

@@ -9,6 +9,16 @@ pub struct AcceleratorCount {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
+impl wire::Decode for AcceleratorCount {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AcceleratorCount;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for AcceleratorCount {
     const SCHEMA: &'static wire::StructSchema = &schemas::AcceleratorCount;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -35,11 +45,31 @@ impl wire::Decode for AcceleratorCountRequest {
         }
     }
 }
+impl wire::Encode for AcceleratorCountRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AcceleratorCountRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcceleratorTotalMemoryMiB {
     pub min: Option<i32>,
     pub max: Option<i32>,
+}
+impl wire::Decode for AcceleratorTotalMemoryMiB {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AcceleratorTotalMemoryMiB;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for AcceleratorTotalMemoryMiB {
     const SCHEMA: &'static wire::StructSchema = &schemas::AcceleratorTotalMemoryMiB;
@@ -64,6 +94,16 @@ impl wire::Decode for AcceleratorTotalMemoryMiBRequest {
             0 => self.min = FromValue::from_value(value),
             1 => self.max = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for AcceleratorTotalMemoryMiBRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AcceleratorTotalMemoryMiBRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -909,6 +949,16 @@ pub struct BaselineEbsBandwidthMbps {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
+impl wire::Decode for BaselineEbsBandwidthMbps {
+    const SCHEMA: &'static wire::StructSchema = &schemas::BaselineEbsBandwidthMbps;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for BaselineEbsBandwidthMbps {
     const SCHEMA: &'static wire::StructSchema = &schemas::BaselineEbsBandwidthMbps;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -935,10 +985,29 @@ impl wire::Decode for BaselineEbsBandwidthMbpsRequest {
         }
     }
 }
+impl wire::Encode for BaselineEbsBandwidthMbpsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::BaselineEbsBandwidthMbpsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BaselinePerformanceFactors {
     pub cpu: Option<CpuPerformanceFactor>,
+}
+impl wire::Decode for BaselinePerformanceFactors {
+    const SCHEMA: &'static wire::StructSchema = &schemas::BaselinePerformanceFactors;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.cpu = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for BaselinePerformanceFactors {
     const SCHEMA: &'static wire::StructSchema = &schemas::BaselinePerformanceFactors;
@@ -960,6 +1029,15 @@ impl wire::Decode for BaselinePerformanceFactorsRequest {
         match slot {
             0 => self.cpu = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for BaselinePerformanceFactorsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::BaselinePerformanceFactorsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.cpu).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -1119,6 +1197,16 @@ impl wire::Decode for CapacityReservationSpecification {
         }
     }
 }
+impl wire::Encode for CapacityReservationSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CapacityReservationSpecification;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.capacity_reservation_preference).into_value(),
+            1 => std::mem::take(&mut self.capacity_reservation_target).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CapacityReservationSpecificationResponse {
@@ -1151,11 +1239,31 @@ impl wire::Decode for CapacityReservationTarget {
         }
     }
 }
+impl wire::Encode for CapacityReservationTarget {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CapacityReservationTarget;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.capacity_reservation_id).into_value(),
+            1 => std::mem::take(&mut self.capacity_reservation_resource_group_arn).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CapacityReservationTargetResponse {
     pub capacity_reservation_id: Option<String>,
     pub capacity_reservation_resource_group_arn: Option<String>,
+}
+impl wire::Decode for CapacityReservationTargetResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CapacityReservationTargetResponse;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.capacity_reservation_id = FromValue::from_value(value),
+            1 => self.capacity_reservation_resource_group_arn = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for CapacityReservationTargetResponse {
     const SCHEMA: &'static wire::StructSchema = &schemas::CapacityReservationTargetResponse;
@@ -1205,6 +1313,17 @@ pub struct ConnectionTrackingSpecification {
     pub tcp_established_timeout: Option<i32>,
     pub udp_timeout: Option<i32>,
     pub udp_stream_timeout: Option<i32>,
+}
+impl wire::Decode for ConnectionTrackingSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ConnectionTrackingSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.tcp_established_timeout = FromValue::from_value(value),
+            1 => self.udp_timeout = FromValue::from_value(value),
+            2 => self.udp_stream_timeout = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for ConnectionTrackingSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::ConnectionTrackingSpecification;
@@ -1410,10 +1529,31 @@ impl wire::Decode for CpuOptionsRequest {
         }
     }
 }
+impl wire::Encode for CpuOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CpuOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.core_count).into_value(),
+            1 => std::mem::take(&mut self.threads_per_core).into_value(),
+            2 => std::mem::take(&mut self.amd_sev_snp).into_value(),
+            3 => std::mem::take(&mut self.nested_virtualization).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpuPerformanceFactor {
     pub references: Option<Vec<PerformanceFactorReference>>,
+}
+impl wire::Decode for CpuPerformanceFactor {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CpuPerformanceFactor;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.references = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for CpuPerformanceFactor {
     const SCHEMA: &'static wire::StructSchema = &schemas::CpuPerformanceFactor;
@@ -1435,6 +1575,15 @@ impl wire::Decode for CpuPerformanceFactorRequest {
         match slot {
             0 => self.references = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for CpuPerformanceFactorRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CpuPerformanceFactorRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.references).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -2629,6 +2778,15 @@ impl wire::Encode for CreateVpnGatewayResult {
 pub struct CreditSpecification {
     pub cpu_credits: Option<String>,
 }
+impl wire::Decode for CreditSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreditSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.cpu_credits = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for CreditSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::CreditSpecification;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -2649,6 +2807,15 @@ impl wire::Decode for CreditSpecificationRequest {
         match slot {
             0 => self.cpu_credits = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for CreditSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreditSpecificationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.cpu_credits).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -6000,10 +6167,28 @@ impl wire::Decode for ElasticGpuSpecification {
         }
     }
 }
+impl wire::Encode for ElasticGpuSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ElasticGpuSpecification;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.r#type).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ElasticGpuSpecificationResponse {
     pub r#type: Option<String>,
+}
+impl wire::Decode for ElasticGpuSpecificationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ElasticGpuSpecificationResponse;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.r#type = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for ElasticGpuSpecificationResponse {
     const SCHEMA: &'static wire::StructSchema = &schemas::ElasticGpuSpecificationResponse;
@@ -6027,6 +6212,16 @@ impl wire::Decode for ElasticInferenceAccelerator {
             0 => self.r#type = FromValue::from_value(value),
             1 => self.count = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for ElasticInferenceAccelerator {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ElasticInferenceAccelerator;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.r#type).into_value(),
+            1 => std::mem::take(&mut self.count).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -6154,6 +6349,15 @@ impl wire::Decode for EnclaveOptionsRequest {
         match slot {
             0 => self.enabled = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for EnclaveOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::EnclaveOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.enabled).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -6760,6 +6964,15 @@ impl wire::Decode for HibernationOptionsRequest {
         match slot {
             0 => self.configured = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for HibernationOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::HibernationOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.configured).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -7499,6 +7712,15 @@ impl wire::Decode for InstanceIpv6AddressRequest {
         }
     }
 }
+impl wire::Encode for InstanceIpv6AddressRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceIpv6AddressRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.ipv6_address).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceIpv6Prefix {
@@ -7543,6 +7765,15 @@ impl wire::Decode for InstanceMaintenanceOptionsRequest {
         }
     }
 }
+impl wire::Encode for InstanceMaintenanceOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceMaintenanceOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.auto_recovery).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceMarketOptionsRequest {
@@ -7556,6 +7787,16 @@ impl wire::Decode for InstanceMarketOptionsRequest {
             0 => self.market_type = FromValue::from_value(value),
             1 => self.spot_options = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for InstanceMarketOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceMarketOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.market_type).into_value(),
+            1 => std::mem::take(&mut self.spot_options).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -7604,6 +7845,19 @@ impl wire::Decode for InstanceMetadataOptionsRequest {
             3 => self.http_protocol_ipv6 = FromValue::from_value(value),
             4 => self.instance_metadata_tags = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for InstanceMetadataOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceMetadataOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.http_tokens).into_value(),
+            1 => std::mem::take(&mut self.http_put_response_hop_limit).into_value(),
+            2 => std::mem::take(&mut self.http_endpoint).into_value(),
+            3 => std::mem::take(&mut self.http_protocol_ipv6).into_value(),
+            4 => std::mem::take(&mut self.instance_metadata_tags).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -7866,6 +8120,15 @@ impl wire::Decode for InstanceNetworkPerformanceOptionsRequest {
         }
     }
 }
+impl wire::Encode for InstanceNetworkPerformanceOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceNetworkPerformanceOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.bandwidth_weighting).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstancePrivateIpAddress {
@@ -7915,6 +8178,40 @@ pub struct InstanceRequirements {
     pub max_spot_price_as_percentage_of_optimal_on_demand_price: Option<i32>,
     pub baseline_performance_factors: Option<BaselinePerformanceFactors>,
     pub require_encryption_in_transit: Option<bool>,
+}
+impl wire::Decode for InstanceRequirements {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceRequirements;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.vcpu_count = FromValue::from_value(value),
+            1 => self.memory_mib = FromValue::from_value(value),
+            2 => self.cpu_manufacturers = FromValue::from_value(value),
+            3 => self.memory_gib_per_vcpu = FromValue::from_value(value),
+            4 => self.excluded_instance_types = FromValue::from_value(value),
+            5 => self.instance_generations = FromValue::from_value(value),
+            6 => self.spot_max_price_percentage_over_lowest_price = FromValue::from_value(value),
+            7 => self.on_demand_max_price_percentage_over_lowest_price = FromValue::from_value(value),
+            8 => self.bare_metal = FromValue::from_value(value),
+            9 => self.burstable_performance = FromValue::from_value(value),
+            10 => self.require_hibernate_support = FromValue::from_value(value),
+            11 => self.network_interface_count = FromValue::from_value(value),
+            12 => self.local_storage = FromValue::from_value(value),
+            13 => self.local_storage_types = FromValue::from_value(value),
+            14 => self.total_local_storage_gb = FromValue::from_value(value),
+            15 => self.baseline_ebs_bandwidth_mbps = FromValue::from_value(value),
+            16 => self.accelerator_types = FromValue::from_value(value),
+            17 => self.accelerator_count = FromValue::from_value(value),
+            18 => self.accelerator_manufacturers = FromValue::from_value(value),
+            19 => self.accelerator_names = FromValue::from_value(value),
+            20 => self.accelerator_total_memory_mib = FromValue::from_value(value),
+            21 => self.network_bandwidth_gbps = FromValue::from_value(value),
+            22 => self.allowed_instance_types = FromValue::from_value(value),
+            23 => self.max_spot_price_as_percentage_of_optimal_on_demand_price = FromValue::from_value(value),
+            24 => self.baseline_performance_factors = FromValue::from_value(value),
+            25 => self.require_encryption_in_transit = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for InstanceRequirements {
     const SCHEMA: &'static wire::StructSchema = &schemas::InstanceRequirements;
@@ -8014,6 +8311,40 @@ impl wire::Decode for InstanceRequirementsRequest {
         }
     }
 }
+impl wire::Encode for InstanceRequirementsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceRequirementsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.vcpu_count).into_value(),
+            1 => std::mem::take(&mut self.memory_mib).into_value(),
+            2 => std::mem::take(&mut self.cpu_manufacturers).into_value(),
+            3 => std::mem::take(&mut self.memory_gib_per_vcpu).into_value(),
+            4 => std::mem::take(&mut self.excluded_instance_types).into_value(),
+            5 => std::mem::take(&mut self.instance_generations).into_value(),
+            6 => std::mem::take(&mut self.spot_max_price_percentage_over_lowest_price).into_value(),
+            7 => std::mem::take(&mut self.on_demand_max_price_percentage_over_lowest_price).into_value(),
+            8 => std::mem::take(&mut self.bare_metal).into_value(),
+            9 => std::mem::take(&mut self.burstable_performance).into_value(),
+            10 => std::mem::take(&mut self.require_hibernate_support).into_value(),
+            11 => std::mem::take(&mut self.network_interface_count).into_value(),
+            12 => std::mem::take(&mut self.local_storage).into_value(),
+            13 => std::mem::take(&mut self.local_storage_types).into_value(),
+            14 => std::mem::take(&mut self.total_local_storage_gb).into_value(),
+            15 => std::mem::take(&mut self.baseline_ebs_bandwidth_mbps).into_value(),
+            16 => std::mem::take(&mut self.accelerator_types).into_value(),
+            17 => std::mem::take(&mut self.accelerator_count).into_value(),
+            18 => std::mem::take(&mut self.accelerator_manufacturers).into_value(),
+            19 => std::mem::take(&mut self.accelerator_names).into_value(),
+            20 => std::mem::take(&mut self.accelerator_total_memory_mib).into_value(),
+            21 => std::mem::take(&mut self.network_bandwidth_gbps).into_value(),
+            22 => std::mem::take(&mut self.allowed_instance_types).into_value(),
+            23 => std::mem::take(&mut self.max_spot_price_as_percentage_of_optimal_on_demand_price).into_value(),
+            24 => std::mem::take(&mut self.baseline_performance_factors).into_value(),
+            25 => std::mem::take(&mut self.require_encryption_in_transit).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceSecondaryInterface {
@@ -8098,6 +8429,15 @@ impl wire::Decode for InstanceSecondaryInterfacePrivateIpAddressRequest {
         }
     }
 }
+impl wire::Encode for InstanceSecondaryInterfacePrivateIpAddressRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceSecondaryInterfacePrivateIpAddressRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.private_ip_address).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceSecondaryInterfaceSpecificationRequest {
@@ -8121,6 +8461,21 @@ impl wire::Decode for InstanceSecondaryInterfaceSpecificationRequest {
             5 => self.interface_type = FromValue::from_value(value),
             6 => self.network_card_index = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for InstanceSecondaryInterfaceSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceSecondaryInterfaceSpecificationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.delete_on_termination).into_value(),
+            1 => std::mem::take(&mut self.device_index).into_value(),
+            2 => std::mem::take(&mut self.private_ip_addresses).into_value(),
+            3 => std::mem::take(&mut self.private_ip_address_count).into_value(),
+            4 => std::mem::take(&mut self.secondary_subnet_id).into_value(),
+            5 => std::mem::take(&mut self.interface_type).into_value(),
+            6 => std::mem::take(&mut self.network_card_index).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -8507,6 +8862,15 @@ impl wire::Encode for Ipv4PrefixSpecificationRequest {
 pub struct Ipv4PrefixSpecificationResponse {
     pub ipv4_prefix: Option<String>,
 }
+impl wire::Decode for Ipv4PrefixSpecificationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::Ipv4PrefixSpecificationResponse;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.ipv4_prefix = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for Ipv4PrefixSpecificationResponse {
     const SCHEMA: &'static wire::StructSchema = &schemas::Ipv4PrefixSpecificationResponse;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -8571,6 +8935,15 @@ impl wire::Encode for Ipv6PrefixSpecificationRequest {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ipv6PrefixSpecificationResponse {
     pub ipv6_prefix: Option<String>,
+}
+impl wire::Decode for Ipv6PrefixSpecificationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::Ipv6PrefixSpecificationResponse;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.ipv6_prefix = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for Ipv6PrefixSpecificationResponse {
     const SCHEMA: &'static wire::StructSchema = &schemas::Ipv6PrefixSpecificationResponse;
@@ -8813,6 +9186,18 @@ pub struct LaunchTemplateBlockDeviceMapping {
     pub ebs: Option<LaunchTemplateEbsBlockDevice>,
     pub no_device: Option<String>,
 }
+impl wire::Decode for LaunchTemplateBlockDeviceMapping {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateBlockDeviceMapping;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.device_name = FromValue::from_value(value),
+            1 => self.virtual_name = FromValue::from_value(value),
+            2 => self.ebs = FromValue::from_value(value),
+            3 => self.no_device = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for LaunchTemplateBlockDeviceMapping {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateBlockDeviceMapping;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -8845,6 +9230,18 @@ impl wire::Decode for LaunchTemplateBlockDeviceMappingRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateBlockDeviceMappingRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateBlockDeviceMappingRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.device_name).into_value(),
+            1 => std::mem::take(&mut self.virtual_name).into_value(),
+            2 => std::mem::take(&mut self.ebs).into_value(),
+            3 => std::mem::take(&mut self.no_device).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateCapacityReservationSpecificationRequest {
@@ -8861,11 +9258,31 @@ impl wire::Decode for LaunchTemplateCapacityReservationSpecificationRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateCapacityReservationSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateCapacityReservationSpecificationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.capacity_reservation_preference).into_value(),
+            1 => std::mem::take(&mut self.capacity_reservation_target).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateCapacityReservationSpecificationResponse {
     pub capacity_reservation_preference: Option<String>,
     pub capacity_reservation_target: Option<CapacityReservationTargetResponse>,
+}
+impl wire::Decode for LaunchTemplateCapacityReservationSpecificationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateCapacityReservationSpecificationResponse;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.capacity_reservation_preference = FromValue::from_value(value),
+            1 => self.capacity_reservation_target = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateCapacityReservationSpecificationResponse {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateCapacityReservationSpecificationResponse;
@@ -8884,6 +9301,18 @@ pub struct LaunchTemplateCpuOptions {
     pub threads_per_core: Option<i32>,
     pub amd_sev_snp: Option<String>,
     pub nested_virtualization: Option<String>,
+}
+impl wire::Decode for LaunchTemplateCpuOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateCpuOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.core_count = FromValue::from_value(value),
+            1 => self.threads_per_core = FromValue::from_value(value),
+            2 => self.amd_sev_snp = FromValue::from_value(value),
+            3 => self.nested_virtualization = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateCpuOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateCpuOptions;
@@ -8917,6 +9346,18 @@ impl wire::Decode for LaunchTemplateCpuOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateCpuOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateCpuOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.core_count).into_value(),
+            1 => std::mem::take(&mut self.threads_per_core).into_value(),
+            2 => std::mem::take(&mut self.amd_sev_snp).into_value(),
+            3 => std::mem::take(&mut self.nested_virtualization).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateEbsBlockDevice {
@@ -8930,6 +9371,24 @@ pub struct LaunchTemplateEbsBlockDevice {
     pub throughput: Option<i32>,
     pub volume_initialization_rate: Option<i32>,
     pub ebs_card_index: Option<i32>,
+}
+impl wire::Decode for LaunchTemplateEbsBlockDevice {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEbsBlockDevice;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.encrypted = FromValue::from_value(value),
+            1 => self.delete_on_termination = FromValue::from_value(value),
+            2 => self.iops = FromValue::from_value(value),
+            3 => self.kms_key_id = FromValue::from_value(value),
+            4 => self.snapshot_id = FromValue::from_value(value),
+            5 => self.volume_size = FromValue::from_value(value),
+            6 => self.volume_type = FromValue::from_value(value),
+            7 => self.throughput = FromValue::from_value(value),
+            8 => self.volume_initialization_rate = FromValue::from_value(value),
+            9 => self.ebs_card_index = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateEbsBlockDevice {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEbsBlockDevice;
@@ -8981,6 +9440,24 @@ impl wire::Decode for LaunchTemplateEbsBlockDeviceRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateEbsBlockDeviceRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEbsBlockDeviceRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.encrypted).into_value(),
+            1 => std::mem::take(&mut self.delete_on_termination).into_value(),
+            2 => std::mem::take(&mut self.iops).into_value(),
+            3 => std::mem::take(&mut self.kms_key_id).into_value(),
+            4 => std::mem::take(&mut self.snapshot_id).into_value(),
+            5 => std::mem::take(&mut self.volume_size).into_value(),
+            6 => std::mem::take(&mut self.volume_type).into_value(),
+            7 => std::mem::take(&mut self.throughput).into_value(),
+            8 => std::mem::take(&mut self.volume_initialization_rate).into_value(),
+            9 => std::mem::take(&mut self.ebs_card_index).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateElasticInferenceAccelerator {
@@ -8997,11 +9474,31 @@ impl wire::Decode for LaunchTemplateElasticInferenceAccelerator {
         }
     }
 }
+impl wire::Encode for LaunchTemplateElasticInferenceAccelerator {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateElasticInferenceAccelerator;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.r#type).into_value(),
+            1 => std::mem::take(&mut self.count).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateElasticInferenceAcceleratorResponse {
     pub r#type: Option<String>,
     pub count: Option<i32>,
+}
+impl wire::Decode for LaunchTemplateElasticInferenceAcceleratorResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateElasticInferenceAcceleratorResponse;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.r#type = FromValue::from_value(value),
+            1 => self.count = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateElasticInferenceAcceleratorResponse {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateElasticInferenceAcceleratorResponse;
@@ -9019,6 +9516,16 @@ pub struct LaunchTemplateEnaSrdSpecification {
     pub ena_srd_enabled: Option<bool>,
     pub ena_srd_udp_specification: Option<LaunchTemplateEnaSrdUdpSpecification>,
 }
+impl wire::Decode for LaunchTemplateEnaSrdSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEnaSrdSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.ena_srd_enabled = FromValue::from_value(value),
+            1 => self.ena_srd_udp_specification = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for LaunchTemplateEnaSrdSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEnaSrdSpecification;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -9034,6 +9541,15 @@ impl wire::Encode for LaunchTemplateEnaSrdSpecification {
 pub struct LaunchTemplateEnaSrdUdpSpecification {
     pub ena_srd_udp_enabled: Option<bool>,
 }
+impl wire::Decode for LaunchTemplateEnaSrdUdpSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEnaSrdUdpSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.ena_srd_udp_enabled = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for LaunchTemplateEnaSrdUdpSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEnaSrdUdpSpecification;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -9047,6 +9563,15 @@ impl wire::Encode for LaunchTemplateEnaSrdUdpSpecification {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateEnclaveOptions {
     pub enabled: Option<bool>,
+}
+impl wire::Decode for LaunchTemplateEnclaveOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEnclaveOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.enabled = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateEnclaveOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEnclaveOptions;
@@ -9071,10 +9596,28 @@ impl wire::Decode for LaunchTemplateEnclaveOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateEnclaveOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateEnclaveOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.enabled).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateHibernationOptions {
     pub configured: Option<bool>,
+}
+impl wire::Decode for LaunchTemplateHibernationOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateHibernationOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.configured = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateHibernationOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateHibernationOptions;
@@ -9099,11 +9642,30 @@ impl wire::Decode for LaunchTemplateHibernationOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateHibernationOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateHibernationOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.configured).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateIamInstanceProfileSpecification {
     pub arn: Option<String>,
     pub name: Option<String>,
+}
+impl wire::Decode for LaunchTemplateIamInstanceProfileSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateIamInstanceProfileSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.arn = FromValue::from_value(value),
+            1 => self.name = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateIamInstanceProfileSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateIamInstanceProfileSpecification;
@@ -9131,10 +9693,29 @@ impl wire::Decode for LaunchTemplateIamInstanceProfileSpecificationRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateIamInstanceProfileSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateIamInstanceProfileSpecificationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.arn).into_value(),
+            1 => std::mem::take(&mut self.name).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMaintenanceOptions {
     pub auto_recovery: Option<String>,
+}
+impl wire::Decode for LaunchTemplateInstanceMaintenanceOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMaintenanceOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.auto_recovery = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateInstanceMaintenanceOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMaintenanceOptions;
@@ -9159,11 +9740,30 @@ impl wire::Decode for LaunchTemplateInstanceMaintenanceOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateInstanceMaintenanceOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMaintenanceOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.auto_recovery).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMarketOptions {
     pub market_type: Option<String>,
     pub spot_options: Option<LaunchTemplateSpotMarketOptions>,
+}
+impl wire::Decode for LaunchTemplateInstanceMarketOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMarketOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.market_type = FromValue::from_value(value),
+            1 => self.spot_options = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateInstanceMarketOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMarketOptions;
@@ -9191,6 +9791,16 @@ impl wire::Decode for LaunchTemplateInstanceMarketOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateInstanceMarketOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMarketOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.market_type).into_value(),
+            1 => std::mem::take(&mut self.spot_options).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateInstanceMetadataOptions {
@@ -9200,6 +9810,20 @@ pub struct LaunchTemplateInstanceMetadataOptions {
     pub http_endpoint: Option<String>,
     pub http_protocol_ipv6: Option<String>,
     pub instance_metadata_tags: Option<String>,
+}
+impl wire::Decode for LaunchTemplateInstanceMetadataOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMetadataOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.state = FromValue::from_value(value),
+            1 => self.http_tokens = FromValue::from_value(value),
+            2 => self.http_put_response_hop_limit = FromValue::from_value(value),
+            3 => self.http_endpoint = FromValue::from_value(value),
+            4 => self.http_protocol_ipv6 = FromValue::from_value(value),
+            5 => self.instance_metadata_tags = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateInstanceMetadataOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMetadataOptions;
@@ -9237,6 +9861,19 @@ impl wire::Decode for LaunchTemplateInstanceMetadataOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateInstanceMetadataOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceMetadataOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.http_tokens).into_value(),
+            1 => std::mem::take(&mut self.http_put_response_hop_limit).into_value(),
+            2 => std::mem::take(&mut self.http_endpoint).into_value(),
+            3 => std::mem::take(&mut self.http_protocol_ipv6).into_value(),
+            4 => std::mem::take(&mut self.instance_metadata_tags).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateInstanceNetworkInterfaceSpecification {
@@ -9263,6 +9900,37 @@ pub struct LaunchTemplateInstanceNetworkInterfaceSpecification {
     pub ena_srd_specification: Option<LaunchTemplateEnaSrdSpecification>,
     pub connection_tracking_specification: Option<ConnectionTrackingSpecification>,
     pub ena_queue_count: Option<i32>,
+}
+impl wire::Decode for LaunchTemplateInstanceNetworkInterfaceSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceNetworkInterfaceSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.associate_carrier_ip_address = FromValue::from_value(value),
+            1 => self.associate_public_ip_address = FromValue::from_value(value),
+            2 => self.delete_on_termination = FromValue::from_value(value),
+            3 => self.description = FromValue::from_value(value),
+            4 => self.device_index = FromValue::from_value(value),
+            5 => self.groups = FromValue::from_value(value),
+            6 => self.interface_type = FromValue::from_value(value),
+            7 => self.ipv6_address_count = FromValue::from_value(value),
+            8 => self.ipv6_addresses = FromValue::from_value(value),
+            9 => self.network_interface_id = FromValue::from_value(value),
+            10 => self.private_ip_address = FromValue::from_value(value),
+            11 => self.private_ip_addresses = FromValue::from_value(value),
+            12 => self.secondary_private_ip_address_count = FromValue::from_value(value),
+            13 => self.subnet_id = FromValue::from_value(value),
+            14 => self.network_card_index = FromValue::from_value(value),
+            15 => self.ipv4_prefixes = FromValue::from_value(value),
+            16 => self.ipv4_prefix_count = FromValue::from_value(value),
+            17 => self.ipv6_prefixes = FromValue::from_value(value),
+            18 => self.ipv6_prefix_count = FromValue::from_value(value),
+            19 => self.primary_ipv6 = FromValue::from_value(value),
+            20 => self.ena_srd_specification = FromValue::from_value(value),
+            21 => self.connection_tracking_specification = FromValue::from_value(value),
+            22 => self.ena_queue_count = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateInstanceNetworkInterfaceSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceNetworkInterfaceSpecification;
@@ -9353,6 +10021,37 @@ impl wire::Decode for LaunchTemplateInstanceNetworkInterfaceSpecificationRequest
         }
     }
 }
+impl wire::Encode for LaunchTemplateInstanceNetworkInterfaceSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceNetworkInterfaceSpecificationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.associate_carrier_ip_address).into_value(),
+            1 => std::mem::take(&mut self.associate_public_ip_address).into_value(),
+            2 => std::mem::take(&mut self.delete_on_termination).into_value(),
+            3 => std::mem::take(&mut self.description).into_value(),
+            4 => std::mem::take(&mut self.device_index).into_value(),
+            5 => std::mem::take(&mut self.groups).into_value(),
+            6 => std::mem::take(&mut self.interface_type).into_value(),
+            7 => std::mem::take(&mut self.ipv6_address_count).into_value(),
+            8 => std::mem::take(&mut self.ipv6_addresses).into_value(),
+            9 => std::mem::take(&mut self.network_interface_id).into_value(),
+            10 => std::mem::take(&mut self.private_ip_address).into_value(),
+            11 => std::mem::take(&mut self.private_ip_addresses).into_value(),
+            12 => std::mem::take(&mut self.secondary_private_ip_address_count).into_value(),
+            13 => std::mem::take(&mut self.subnet_id).into_value(),
+            14 => std::mem::take(&mut self.network_card_index).into_value(),
+            15 => std::mem::take(&mut self.ipv4_prefixes).into_value(),
+            16 => std::mem::take(&mut self.ipv4_prefix_count).into_value(),
+            17 => std::mem::take(&mut self.ipv6_prefixes).into_value(),
+            18 => std::mem::take(&mut self.ipv6_prefix_count).into_value(),
+            19 => std::mem::take(&mut self.primary_ipv6).into_value(),
+            20 => std::mem::take(&mut self.ena_srd_specification).into_value(),
+            21 => std::mem::take(&mut self.connection_tracking_specification).into_value(),
+            22 => std::mem::take(&mut self.ena_queue_count).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateInstanceSecondaryInterfaceSpecification {
@@ -9363,6 +10062,21 @@ pub struct LaunchTemplateInstanceSecondaryInterfaceSpecification {
     pub secondary_subnet_id: Option<String>,
     pub interface_type: Option<String>,
     pub network_card_index: Option<i32>,
+}
+impl wire::Decode for LaunchTemplateInstanceSecondaryInterfaceSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceSecondaryInterfaceSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.delete_on_termination = FromValue::from_value(value),
+            1 => self.device_index = FromValue::from_value(value),
+            2 => self.private_ip_addresses = FromValue::from_value(value),
+            3 => self.private_ip_address_count = FromValue::from_value(value),
+            4 => self.secondary_subnet_id = FromValue::from_value(value),
+            5 => self.interface_type = FromValue::from_value(value),
+            6 => self.network_card_index = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateInstanceSecondaryInterfaceSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceSecondaryInterfaceSpecification;
@@ -9405,10 +10119,34 @@ impl wire::Decode for LaunchTemplateInstanceSecondaryInterfaceSpecificationReque
         }
     }
 }
+impl wire::Encode for LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.delete_on_termination).into_value(),
+            1 => std::mem::take(&mut self.device_index).into_value(),
+            2 => std::mem::take(&mut self.private_ip_addresses).into_value(),
+            3 => std::mem::take(&mut self.private_ip_address_count).into_value(),
+            4 => std::mem::take(&mut self.secondary_subnet_id).into_value(),
+            5 => std::mem::take(&mut self.interface_type).into_value(),
+            6 => std::mem::take(&mut self.network_card_index).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateLicenseConfiguration {
     pub license_configuration_arn: Option<String>,
+}
+impl wire::Decode for LaunchTemplateLicenseConfiguration {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateLicenseConfiguration;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.license_configuration_arn = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateLicenseConfiguration {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateLicenseConfiguration;
@@ -9433,10 +10171,28 @@ impl wire::Decode for LaunchTemplateLicenseConfigurationRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateLicenseConfigurationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateLicenseConfigurationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.license_configuration_arn).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateNetworkPerformanceOptions {
     pub bandwidth_weighting: Option<String>,
+}
+impl wire::Decode for LaunchTemplateNetworkPerformanceOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateNetworkPerformanceOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.bandwidth_weighting = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateNetworkPerformanceOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateNetworkPerformanceOptions;
@@ -9461,6 +10217,15 @@ impl wire::Decode for LaunchTemplateNetworkPerformanceOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateNetworkPerformanceOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateNetworkPerformanceOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.bandwidth_weighting).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplatePlacement {
@@ -9474,6 +10239,24 @@ pub struct LaunchTemplatePlacement {
     pub host_resource_group_arn: Option<String>,
     pub partition_number: Option<i32>,
     pub group_id: Option<String>,
+}
+impl wire::Decode for LaunchTemplatePlacement {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatePlacement;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.availability_zone = FromValue::from_value(value),
+            1 => self.availability_zone_id = FromValue::from_value(value),
+            2 => self.affinity = FromValue::from_value(value),
+            3 => self.group_name = FromValue::from_value(value),
+            4 => self.host_id = FromValue::from_value(value),
+            5 => self.tenancy = FromValue::from_value(value),
+            6 => self.spread_domain = FromValue::from_value(value),
+            7 => self.host_resource_group_arn = FromValue::from_value(value),
+            8 => self.partition_number = FromValue::from_value(value),
+            9 => self.group_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplatePlacement {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatePlacement;
@@ -9525,12 +10308,41 @@ impl wire::Decode for LaunchTemplatePlacementRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplatePlacementRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatePlacementRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.availability_zone).into_value(),
+            1 => std::mem::take(&mut self.availability_zone_id).into_value(),
+            2 => std::mem::take(&mut self.affinity).into_value(),
+            3 => std::mem::take(&mut self.group_name).into_value(),
+            4 => std::mem::take(&mut self.host_id).into_value(),
+            5 => std::mem::take(&mut self.tenancy).into_value(),
+            6 => std::mem::take(&mut self.spread_domain).into_value(),
+            7 => std::mem::take(&mut self.host_resource_group_arn).into_value(),
+            8 => std::mem::take(&mut self.partition_number).into_value(),
+            9 => std::mem::take(&mut self.group_id).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplatePrivateDnsNameOptions {
     pub hostname_type: Option<String>,
     pub enable_resource_name_dns_a_record: Option<bool>,
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
+}
+impl wire::Decode for LaunchTemplatePrivateDnsNameOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatePrivateDnsNameOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.hostname_type = FromValue::from_value(value),
+            1 => self.enable_resource_name_dns_a_record = FromValue::from_value(value),
+            2 => self.enable_resource_name_dns_aaaa_record = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplatePrivateDnsNameOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatePrivateDnsNameOptions;
@@ -9561,6 +10373,17 @@ impl wire::Decode for LaunchTemplatePrivateDnsNameOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplatePrivateDnsNameOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatePrivateDnsNameOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.hostname_type).into_value(),
+            1 => std::mem::take(&mut self.enable_resource_name_dns_a_record).into_value(),
+            2 => std::mem::take(&mut self.enable_resource_name_dns_aaaa_record).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateSpecification {
@@ -9579,6 +10402,17 @@ impl wire::Decode for LaunchTemplateSpecification {
         }
     }
 }
+impl wire::Encode for LaunchTemplateSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateSpecification;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.launch_template_id).into_value(),
+            1 => std::mem::take(&mut self.launch_template_name).into_value(),
+            2 => std::mem::take(&mut self.version).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateSpotMarketOptions {
@@ -9587,6 +10421,19 @@ pub struct LaunchTemplateSpotMarketOptions {
     pub block_duration_minutes: Option<i32>,
     pub valid_until: Option<core::Timestamp>,
     pub instance_interruption_behavior: Option<String>,
+}
+impl wire::Decode for LaunchTemplateSpotMarketOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateSpotMarketOptions;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.max_price = FromValue::from_value(value),
+            1 => self.spot_instance_type = FromValue::from_value(value),
+            2 => self.block_duration_minutes = FromValue::from_value(value),
+            3 => self.valid_until = FromValue::from_value(value),
+            4 => self.instance_interruption_behavior = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateSpotMarketOptions {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateSpotMarketOptions;
@@ -9623,11 +10470,34 @@ impl wire::Decode for LaunchTemplateSpotMarketOptionsRequest {
         }
     }
 }
+impl wire::Encode for LaunchTemplateSpotMarketOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateSpotMarketOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.max_price).into_value(),
+            1 => std::mem::take(&mut self.spot_instance_type).into_value(),
+            2 => std::mem::take(&mut self.block_duration_minutes).into_value(),
+            3 => std::mem::take(&mut self.valid_until).into_value(),
+            4 => std::mem::take(&mut self.instance_interruption_behavior).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateTagSpecification {
     pub resource_type: Option<String>,
     pub tags: Option<Vec<Tag>>,
+}
+impl wire::Decode for LaunchTemplateTagSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateTagSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.resource_type = FromValue::from_value(value),
+            1 => self.tags = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for LaunchTemplateTagSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateTagSpecification;
@@ -9652,6 +10522,16 @@ impl wire::Decode for LaunchTemplateTagSpecificationRequest {
             0 => self.resource_type = FromValue::from_value(value),
             1 => self.tags = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for LaunchTemplateTagSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplateTagSpecificationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.resource_type).into_value(),
+            1 => std::mem::take(&mut self.tags).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -9690,6 +10570,15 @@ impl wire::Encode for LaunchTemplateVersion {
 pub struct LaunchTemplatesMonitoring {
     pub enabled: Option<bool>,
 }
+impl wire::Decode for LaunchTemplatesMonitoring {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatesMonitoring;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.enabled = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for LaunchTemplatesMonitoring {
     const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatesMonitoring;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -9710,6 +10599,15 @@ impl wire::Decode for LaunchTemplatesMonitoringRequest {
         match slot {
             0 => self.enabled = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for LaunchTemplatesMonitoringRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LaunchTemplatesMonitoringRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.enabled).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -9738,6 +10636,15 @@ impl wire::Decode for LicenseConfigurationRequest {
         match slot {
             0 => self.license_configuration_arn = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for LicenseConfigurationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LicenseConfigurationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.license_configuration_arn).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -9797,6 +10704,16 @@ pub struct MemoryGiBPerVCpu {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
+impl wire::Decode for MemoryGiBPerVCpu {
+    const SCHEMA: &'static wire::StructSchema = &schemas::MemoryGiBPerVCpu;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for MemoryGiBPerVCpu {
     const SCHEMA: &'static wire::StructSchema = &schemas::MemoryGiBPerVCpu;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -9823,6 +10740,16 @@ impl wire::Decode for MemoryGiBPerVCpuRequest {
         }
     }
 }
+impl wire::Encode for MemoryGiBPerVCpuRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::MemoryGiBPerVCpuRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemoryInfo {
@@ -9842,6 +10769,16 @@ impl wire::Encode for MemoryInfo {
 pub struct MemoryMiB {
     pub min: Option<i32>,
     pub max: Option<i32>,
+}
+impl wire::Decode for MemoryMiB {
+    const SCHEMA: &'static wire::StructSchema = &schemas::MemoryMiB;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for MemoryMiB {
     const SCHEMA: &'static wire::StructSchema = &schemas::MemoryMiB;
@@ -9866,6 +10803,16 @@ impl wire::Decode for MemoryMiBRequest {
             0 => self.min = FromValue::from_value(value),
             1 => self.max = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for MemoryMiBRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::MemoryMiBRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -10504,6 +11451,16 @@ pub struct NetworkBandwidthGbps {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
+impl wire::Decode for NetworkBandwidthGbps {
+    const SCHEMA: &'static wire::StructSchema = &schemas::NetworkBandwidthGbps;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for NetworkBandwidthGbps {
     const SCHEMA: &'static wire::StructSchema = &schemas::NetworkBandwidthGbps;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -10527,6 +11484,16 @@ impl wire::Decode for NetworkBandwidthGbpsRequest {
             0 => self.min = FromValue::from_value(value),
             1 => self.max = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for NetworkBandwidthGbpsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::NetworkBandwidthGbpsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -10770,6 +11737,16 @@ pub struct NetworkInterfaceCount {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
+impl wire::Decode for NetworkInterfaceCount {
+    const SCHEMA: &'static wire::StructSchema = &schemas::NetworkInterfaceCount;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for NetworkInterfaceCount {
     const SCHEMA: &'static wire::StructSchema = &schemas::NetworkInterfaceCount;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -10793,6 +11770,16 @@ impl wire::Decode for NetworkInterfaceCountRequest {
             0 => self.min = FromValue::from_value(value),
             1 => self.max = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for NetworkInterfaceCountRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::NetworkInterfaceCountRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -10968,12 +11955,32 @@ impl wire::Decode for OperatorRequest {
         }
     }
 }
+impl wire::Encode for OperatorRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::OperatorRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.principal).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OperatorResponse {
     pub managed: Option<bool>,
     pub principal: Option<String>,
     pub hidden_by_default: Option<bool>,
+}
+impl wire::Decode for OperatorResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::OperatorResponse;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.managed = FromValue::from_value(value),
+            1 => self.principal = FromValue::from_value(value),
+            2 => self.hidden_by_default = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for OperatorResponse {
     const SCHEMA: &'static wire::StructSchema = &schemas::OperatorResponse;
@@ -10990,6 +11997,15 @@ impl wire::Encode for OperatorResponse {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PerformanceFactorReference {
     pub instance_family: Option<String>,
+}
+impl wire::Decode for PerformanceFactorReference {
+    const SCHEMA: &'static wire::StructSchema = &schemas::PerformanceFactorReference;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.instance_family = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for PerformanceFactorReference {
     const SCHEMA: &'static wire::StructSchema = &schemas::PerformanceFactorReference;
@@ -11011,6 +12027,15 @@ impl wire::Decode for PerformanceFactorReferenceRequest {
         match slot {
             0 => self.instance_family = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for PerformanceFactorReferenceRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::PerformanceFactorReferenceRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.instance_family).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -11261,6 +12286,17 @@ impl wire::Decode for PrivateDnsNameOptionsRequest {
             1 => self.enable_resource_name_dns_a_record = FromValue::from_value(value),
             2 => self.enable_resource_name_dns_aaaa_record = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for PrivateDnsNameOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::PrivateDnsNameOptionsRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.hostname_type).into_value(),
+            1 => std::mem::take(&mut self.enable_resource_name_dns_a_record).into_value(),
+            2 => std::mem::take(&mut self.enable_resource_name_dns_aaaa_record).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -11813,6 +12849,48 @@ impl wire::Decode for RequestLaunchTemplateData {
         }
     }
 }
+impl wire::Encode for RequestLaunchTemplateData {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RequestLaunchTemplateData;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.kernel_id).into_value(),
+            1 => std::mem::take(&mut self.ebs_optimized).into_value(),
+            2 => std::mem::take(&mut self.iam_instance_profile).into_value(),
+            3 => std::mem::take(&mut self.block_device_mappings).into_value(),
+            4 => std::mem::take(&mut self.network_interfaces).into_value(),
+            5 => std::mem::take(&mut self.image_id).into_value(),
+            6 => std::mem::take(&mut self.instance_type).into_value(),
+            7 => std::mem::take(&mut self.key_name).into_value(),
+            8 => std::mem::take(&mut self.monitoring).into_value(),
+            9 => std::mem::take(&mut self.placement).into_value(),
+            10 => std::mem::take(&mut self.ram_disk_id).into_value(),
+            11 => std::mem::take(&mut self.disable_api_termination).into_value(),
+            12 => std::mem::take(&mut self.instance_initiated_shutdown_behavior).into_value(),
+            13 => std::mem::take(&mut self.user_data).into_value(),
+            14 => std::mem::take(&mut self.tag_specifications).into_value(),
+            15 => std::mem::take(&mut self.elastic_gpu_specifications).into_value(),
+            16 => std::mem::take(&mut self.elastic_inference_accelerators).into_value(),
+            17 => std::mem::take(&mut self.security_group_ids).into_value(),
+            18 => std::mem::take(&mut self.security_groups).into_value(),
+            19 => std::mem::take(&mut self.instance_market_options).into_value(),
+            20 => std::mem::take(&mut self.credit_specification).into_value(),
+            21 => std::mem::take(&mut self.cpu_options).into_value(),
+            22 => std::mem::take(&mut self.capacity_reservation_specification).into_value(),
+            23 => std::mem::take(&mut self.license_specifications).into_value(),
+            24 => std::mem::take(&mut self.hibernation_options).into_value(),
+            25 => std::mem::take(&mut self.metadata_options).into_value(),
+            26 => std::mem::take(&mut self.enclave_options).into_value(),
+            27 => std::mem::take(&mut self.instance_requirements).into_value(),
+            28 => std::mem::take(&mut self.private_dns_name_options).into_value(),
+            29 => std::mem::take(&mut self.maintenance_options).into_value(),
+            30 => std::mem::take(&mut self.disable_api_stop).into_value(),
+            31 => std::mem::take(&mut self.operator).into_value(),
+            32 => std::mem::take(&mut self.network_performance_options).into_value(),
+            33 => std::mem::take(&mut self.secondary_interfaces).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestSpotInstancesRequest {
@@ -12073,6 +13151,48 @@ pub struct ResponseLaunchTemplateData {
     pub operator: Option<OperatorResponse>,
     pub network_performance_options: Option<LaunchTemplateNetworkPerformanceOptions>,
     pub secondary_interfaces: Option<Vec<LaunchTemplateInstanceSecondaryInterfaceSpecification>>,
+}
+impl wire::Decode for ResponseLaunchTemplateData {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ResponseLaunchTemplateData;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.kernel_id = FromValue::from_value(value),
+            1 => self.ebs_optimized = FromValue::from_value(value),
+            2 => self.iam_instance_profile = FromValue::from_value(value),
+            3 => self.block_device_mappings = FromValue::from_value(value),
+            4 => self.network_interfaces = FromValue::from_value(value),
+            5 => self.image_id = FromValue::from_value(value),
+            6 => self.instance_type = FromValue::from_value(value),
+            7 => self.key_name = FromValue::from_value(value),
+            8 => self.monitoring = FromValue::from_value(value),
+            9 => self.placement = FromValue::from_value(value),
+            10 => self.ram_disk_id = FromValue::from_value(value),
+            11 => self.disable_api_termination = FromValue::from_value(value),
+            12 => self.instance_initiated_shutdown_behavior = FromValue::from_value(value),
+            13 => self.user_data = FromValue::from_value(value),
+            14 => self.tag_specifications = FromValue::from_value(value),
+            15 => self.elastic_gpu_specifications = FromValue::from_value(value),
+            16 => self.elastic_inference_accelerators = FromValue::from_value(value),
+            17 => self.security_group_ids = FromValue::from_value(value),
+            18 => self.security_groups = FromValue::from_value(value),
+            19 => self.instance_market_options = FromValue::from_value(value),
+            20 => self.credit_specification = FromValue::from_value(value),
+            21 => self.cpu_options = FromValue::from_value(value),
+            22 => self.capacity_reservation_specification = FromValue::from_value(value),
+            23 => self.license_specifications = FromValue::from_value(value),
+            24 => self.hibernation_options = FromValue::from_value(value),
+            25 => self.metadata_options = FromValue::from_value(value),
+            26 => self.enclave_options = FromValue::from_value(value),
+            27 => self.instance_requirements = FromValue::from_value(value),
+            28 => self.private_dns_name_options = FromValue::from_value(value),
+            29 => self.maintenance_options = FromValue::from_value(value),
+            30 => self.disable_api_stop = FromValue::from_value(value),
+            31 => self.operator = FromValue::from_value(value),
+            32 => self.network_performance_options = FromValue::from_value(value),
+            33 => self.secondary_interfaces = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for ResponseLaunchTemplateData {
     const SCHEMA: &'static wire::StructSchema = &schemas::ResponseLaunchTemplateData;
@@ -12491,10 +13611,71 @@ impl wire::Decode for RunInstancesRequest {
         }
     }
 }
+impl wire::Encode for RunInstancesRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RunInstancesRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.block_device_mappings).into_value(),
+            1 => std::mem::take(&mut self.image_id).into_value(),
+            2 => std::mem::take(&mut self.instance_type).into_value(),
+            3 => std::mem::take(&mut self.ipv6_address_count).into_value(),
+            4 => std::mem::take(&mut self.ipv6_addresses).into_value(),
+            5 => std::mem::take(&mut self.kernel_id).into_value(),
+            6 => std::mem::take(&mut self.key_name).into_value(),
+            7 => std::mem::take(&mut self.max_count).into_value(),
+            8 => std::mem::take(&mut self.min_count).into_value(),
+            9 => std::mem::take(&mut self.monitoring).into_value(),
+            10 => std::mem::take(&mut self.placement).into_value(),
+            11 => std::mem::take(&mut self.ramdisk_id).into_value(),
+            12 => std::mem::take(&mut self.security_group_ids).into_value(),
+            13 => std::mem::take(&mut self.security_groups).into_value(),
+            14 => std::mem::take(&mut self.subnet_id).into_value(),
+            15 => std::mem::take(&mut self.user_data).into_value(),
+            16 => std::mem::take(&mut self.elastic_gpu_specification).into_value(),
+            17 => std::mem::take(&mut self.elastic_inference_accelerators).into_value(),
+            18 => std::mem::take(&mut self.tag_specifications).into_value(),
+            19 => std::mem::take(&mut self.launch_template).into_value(),
+            20 => std::mem::take(&mut self.instance_market_options).into_value(),
+            21 => std::mem::take(&mut self.credit_specification).into_value(),
+            22 => std::mem::take(&mut self.cpu_options).into_value(),
+            23 => std::mem::take(&mut self.capacity_reservation_specification).into_value(),
+            24 => std::mem::take(&mut self.hibernation_options).into_value(),
+            25 => std::mem::take(&mut self.license_specifications).into_value(),
+            26 => std::mem::take(&mut self.metadata_options).into_value(),
+            27 => std::mem::take(&mut self.enclave_options).into_value(),
+            28 => std::mem::take(&mut self.private_dns_name_options).into_value(),
+            29 => std::mem::take(&mut self.maintenance_options).into_value(),
+            30 => std::mem::take(&mut self.disable_api_stop).into_value(),
+            31 => std::mem::take(&mut self.enable_primary_ipv6).into_value(),
+            32 => std::mem::take(&mut self.network_performance_options).into_value(),
+            33 => std::mem::take(&mut self.operator).into_value(),
+            34 => std::mem::take(&mut self.secondary_interfaces).into_value(),
+            35 => std::mem::take(&mut self.dry_run).into_value(),
+            36 => std::mem::take(&mut self.disable_api_termination).into_value(),
+            37 => std::mem::take(&mut self.instance_initiated_shutdown_behavior).into_value(),
+            38 => std::mem::take(&mut self.private_ip_address).into_value(),
+            39 => std::mem::take(&mut self.client_token).into_value(),
+            40 => std::mem::take(&mut self.additional_info).into_value(),
+            41 => std::mem::take(&mut self.network_interfaces).into_value(),
+            42 => std::mem::take(&mut self.iam_instance_profile).into_value(),
+            43 => std::mem::take(&mut self.ebs_optimized).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SecondaryInterfacePrivateIpAddressSpecification {
     pub private_ip_address: Option<String>,
+}
+impl wire::Decode for SecondaryInterfacePrivateIpAddressSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SecondaryInterfacePrivateIpAddressSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.private_ip_address = FromValue::from_value(value),
+            _ => {}
+        }
+    }
 }
 impl wire::Encode for SecondaryInterfacePrivateIpAddressSpecification {
     const SCHEMA: &'static wire::StructSchema = &schemas::SecondaryInterfacePrivateIpAddressSpecification;
@@ -12516,6 +13697,15 @@ impl wire::Decode for SecondaryInterfacePrivateIpAddressSpecificationRequest {
         match slot {
             0 => self.private_ip_address = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for SecondaryInterfacePrivateIpAddressSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SecondaryInterfacePrivateIpAddressSpecificationRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.private_ip_address).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -12983,6 +14173,19 @@ impl wire::Decode for SpotMarketOptions {
         }
     }
 }
+impl wire::Encode for SpotMarketOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SpotMarketOptions;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.max_price).into_value(),
+            1 => std::mem::take(&mut self.spot_instance_type).into_value(),
+            2 => std::mem::take(&mut self.block_duration_minutes).into_value(),
+            3 => std::mem::take(&mut self.valid_until).into_value(),
+            4 => std::mem::take(&mut self.instance_interruption_behavior).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpotOptionsRequest {
@@ -13407,6 +14610,16 @@ impl wire::Decode for TagSpecification {
         }
     }
 }
+impl wire::Encode for TagSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::TagSpecification;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.resource_type).into_value(),
+            1 => std::mem::take(&mut self.tags).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetCapacitySpecificationRequest {
@@ -13469,6 +14682,16 @@ pub struct TotalLocalStorageGB {
     pub min: Option<f64>,
     pub max: Option<f64>,
 }
+impl wire::Decode for TotalLocalStorageGB {
+    const SCHEMA: &'static wire::StructSchema = &schemas::TotalLocalStorageGB;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for TotalLocalStorageGB {
     const SCHEMA: &'static wire::StructSchema = &schemas::TotalLocalStorageGB;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -13492,6 +14715,16 @@ impl wire::Decode for TotalLocalStorageGBRequest {
             0 => self.min = FromValue::from_value(value),
             1 => self.max = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for TotalLocalStorageGBRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::TotalLocalStorageGBRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -13701,6 +14934,16 @@ pub struct VCpuCountRange {
     pub min: Option<i32>,
     pub max: Option<i32>,
 }
+impl wire::Decode for VCpuCountRange {
+    const SCHEMA: &'static wire::StructSchema = &schemas::VCpuCountRange;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.min = FromValue::from_value(value),
+            1 => self.max = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
 impl wire::Encode for VCpuCountRange {
     const SCHEMA: &'static wire::StructSchema = &schemas::VCpuCountRange;
     fn take(&mut self, slot: usize) -> wire::Value {
@@ -13724,6 +14967,16 @@ impl wire::Decode for VCpuCountRangeRequest {
             0 => self.min = FromValue::from_value(value),
             1 => self.max = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for VCpuCountRangeRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::VCpuCountRangeRequest;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.min).into_value(),
+            1 => std::mem::take(&mut self.max).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
