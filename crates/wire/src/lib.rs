@@ -4,6 +4,7 @@
 //! times codecs, because every codec walks static schemas.
 
 pub mod chunked;
+pub mod codec;
 pub mod convert;
 pub mod form;
 pub mod route;

@@ -66,7 +66,6 @@ pub struct ErrorSchema {
     pub status: u16,
 }
 
-#[derive(Debug)]
 pub struct StructSchema {
     pub name: &'static str,
     pub members: &'static [Member],
@@ -74,6 +73,13 @@ pub struct StructSchema {
     pub payload: Option<usize>,
     /// Whether exactly one member is set.
     pub union: bool,
+}
+
+impl std::fmt::Debug for StructSchema {
+    /// The name only: schemas refer to each other in cycles.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 #[derive(Debug)]
