@@ -1,1 +1,3 @@
+//! Breaking things on purpose.
 
+pub mod fis;
