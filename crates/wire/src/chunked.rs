@@ -34,6 +34,8 @@ pub const TRAILERS_MAX: usize = 16;
 /// The only trailers that become headers: any other would let a body, perhaps unsigned, change what is asked.
 const TRAILER_PREFIX: &str = "x-amz-checksum-";
 const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
+/// What may stand around a trailer's value without being a part of it.
+const BLANK: [char; 2] = [' ', '\t'];
 
 /// A framed body, taken apart.
 #[derive(Debug)]
@@ -106,7 +108,7 @@ pub(crate) fn frames(body: &[u8]) -> Result<Framed<'_>> {
         let line = line(&mut rest)?.ok_or_else(cut_short)?;
         let (size, extension) = line.split_once(';').unwrap_or((line, ""));
         let size = size_of(size).ok_or_else(|| incomplete("A chunk does not begin with its size."))?;
-        let signature = extension.trim().strip_prefix("chunk-signature=");
+        let signature = extension.strip_prefix("chunk-signature=");
         let (data, after) = rest.split_at_checked(size).ok_or_else(cut_short)?;
         framed.chunks.push(Chunk { data, signature });
         rest = after;
@@ -117,7 +119,7 @@ pub(crate) fn frames(body: &[u8]) -> Result<Framed<'_>> {
     }
     while let Some(line) = line(&mut rest)?.filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').ok_or_else(malformed_trailer)?;
-        let (name, value) = (name.trim(), value.trim());
+        let (name, value) = (name.trim_matches(BLANK), value.trim_matches(BLANK));
         if name == TRAILER_SIGNATURE {
             framed.trailer_signature = Some(value);
         } else if framed.trailers.len() == TRAILERS_MAX || framed.trailer_signature.is_some() {
@@ -143,7 +145,6 @@ fn line<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a str>> {
 
 /// A chunk's size: hexadecimal digits and nothing else.
 fn size_of(text: &str) -> Option<usize> {
-    let text = text.trim();
     let is_hex = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hex { usize::from_str_radix(text, 16).ok() } else { None }
 }

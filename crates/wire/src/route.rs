@@ -10,6 +10,7 @@
 //! gzip body is opaque here: call `chunked::plain_body` first.
 
 mod rest;
+mod virtual_host;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
@@ -19,6 +20,8 @@ use standfast_core::{Error, place};
 use crate::form;
 use crate::schema::{OperationSchema, Protocol, ServiceSchema};
 use crate::sigv4;
+
+pub use virtual_host::path_style;
 
 /// Where a request goes.
 #[derive(Clone, Debug)]

@@ -1,0 +1,6 @@
+//! The wire, through its public functions: bytes in, bytes and errors out.
+
+mod chunked;
+mod garbage;
+mod route;
+mod sigv4;
