@@ -8,10 +8,23 @@ use http::{Request, Response};
 use standfast_core::place::{DEFAULT_ACCOUNT, DEFAULT_REGION, Region};
 use standfast_core::{Error, Result, Scope};
 use standfast_wire::route::{Route, route};
-use standfast_wire::{chunked, codec, sigv4};
+use standfast_wire::{ServiceSchema, chunked, codec, sigv4};
 
 use crate::cloud::Cloud;
 use crate::cx::{Cx, Principal};
+
+/// Stands for the service of a request that names none, so that its error has an envelope too.
+static UNKNOWN: ServiceSchema = ServiceSchema {
+    name: "",
+    signing_name: "",
+    api_version: "",
+    protocols: &[],
+    target_prefix: None,
+    cbor_name: "",
+    xml_namespace: "",
+    global: true,
+    operations: &[],
+};
 
 impl Cloud {
     /// Answers one request.
@@ -20,7 +33,8 @@ impl Cloud {
             Ok(route) => route,
             Err(misrouted) => {
                 let id = self.rng().uuid();
-                return codec::encode_misrouted(misrouted.protocol, misrouted.service, &misrouted.error, &id);
+                let service = misrouted.service.unwrap_or(&UNKNOWN);
+                return codec::encode_error(misrouted.protocol, service, None, &misrouted.error, &id);
             }
         };
         let (service, operation, protocol) = (route.service, route.operation, route.protocol);
@@ -34,7 +48,7 @@ impl Cloud {
         let cx = Cx::new(self.clone(), scope, principal, service.name);
         let id = cx.request_id().to_owned();
         match self.answer(cx, &route, request).await {
-            Ok(output) => codec::encode_response(protocol, service, operation, &output, &id),
+            Ok(output) => codec::encode_response(protocol, service, operation, output, &id),
             Err(error) => codec::encode_error(protocol, service, Some(operation), &error, &id),
         }
     }
@@ -43,8 +57,11 @@ impl Cloud {
         let Some(handler) = self.registry().dynamic.get(&(route.service.name, route.operation.name)) else {
             let (service, operation) = (route.service.name, route.operation.name);
             // 400 and not 501: clients retry every 5xx for minutes.
-            return Err(Error::client("NotImplemented", format!("{service}:{operation} is not implemented by Standfast."))
-                .with_status(400));
+            return Err(Error::client(
+                "NotImplemented",
+                format!("{service}:{operation} is not implemented by Standfast."),
+            )
+            .with_status(400));
         };
         let request = chunked::plain_body(request)?;
         let input = codec::decode_request(route.protocol, route.service, route.operation, &request)?;
@@ -55,7 +72,10 @@ impl Cloud {
     fn authenticate(&self, route: &Route, request: &Request<Bytes>) -> Result<(Scope, Principal)> {
         let region = route.region.as_deref().unwrap_or(DEFAULT_REGION);
         if !route.service.global && Region::named(region).is_none() {
-            return Err(Error::client("InvalidRegion", format!("The region '{region}' is not a region of this cloud.")));
+            return Err(Error::client(
+                "InvalidRegion",
+                format!("The region '{region}' is not a region of this cloud."),
+            ));
         }
         let Some(key) = route.access_key.as_deref() else {
             return Ok((Scope::new(DEFAULT_ACCOUNT, region), Principal::Root));
@@ -69,7 +89,8 @@ impl Cloud {
             return Ok((Scope::new(if is_account { key } else { DEFAULT_ACCOUNT }, region), Principal::Root));
         };
         sigv4::verify(request, &known.secret, self.clock().now())?;
-        if known.session_token.is_some() && sigv4::session_token(request) != known.session_token {
+        let token = sigv4::credential(request).and_then(|credential| credential.session_token);
+        if known.session_token.is_some() && token != known.session_token {
             return Err(Error::client(
                 "InvalidClientTokenId",
                 "The security token included in the request is invalid.",

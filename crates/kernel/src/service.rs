@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use standfast_core::{BoxFuture, Result};
-use standfast_wire::{OperationSchema, Operation, ServiceSchema, Struct, convert};
+use standfast_wire::{Operation, OperationSchema, ServiceSchema, Struct, convert};
 
 use crate::cloud::Cloud;
 use crate::controller::{Controller, On, Wake};
@@ -44,9 +44,8 @@ pub(crate) struct Bound {
 }
 
 pub(crate) type DynamicHandler = Arc<dyn Fn(Cx, Struct) -> BoxFuture<'static, Result<Struct>> + Send + Sync>;
-pub(crate) type TypedHandler<O> = Box<
-    dyn Fn(Cx, <O as Operation>::Input) -> BoxFuture<'static, Result<<O as Operation>::Output>> + Send + Sync,
->;
+pub(crate) type TypedHandler<O> =
+    Box<dyn Fn(Cx, <O as Operation>::Input) -> BoxFuture<'static, Result<<O as Operation>::Output>> + Send + Sync>;
 
 impl Service {
     pub fn new(model: &'static ServiceSchema) -> Self {

@@ -129,7 +129,8 @@ fn parse_target(name: &str, input: CreateExperimentTemplateTargetInput) -> Resul
     }
     let (arns, tags) = (input.resource_arns.unwrap_or_default(), input.resource_tags.unwrap_or_default());
     let filters: Vec<_> = input.filters.unwrap_or_default().into_iter().map(|f| (f.path, f.values)).collect();
-    if !arns.is_empty() && !(tags.is_empty() && filters.is_empty()) {
+    let others = !tags.is_empty() || !filters.is_empty();
+    if !arns.is_empty() && others {
         return Err(invalid(format!("The target '{name}' has both resourceArns and resourceTags or filters.")));
     }
     if arns.is_empty() && tags.is_empty() && filters.is_empty() {
