@@ -26,8 +26,16 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
-use standfast_core::Error;
+use standfast_core::{Error, Result};
+
+/// The template of a parsed tree, its loops written out over the parameters' values where it has any.
+pub fn template(tree: Value, values: &BTreeMap<String, Value>) -> Result<model::Template> {
+    let list = |name: &str| values.get(name)?.as_array()?.iter().map(text).collect();
+    model::Template::read(&language::expand(tree, &list)?)
+}
 
 /// A template that CloudFormation refuses: every refusal of this folder has this code.
 pub fn invalid(message: impl Into<String>) -> Error {

@@ -278,7 +278,7 @@ fn members<'a>(section: &str, name: &str, value: &'a Value, known: &[&str]) -> R
 }
 
 fn string(members: &Map<String, Value>, key: &str) -> Result<Option<String>> {
-    let found = members.get(key).map(|value| text(value).ok_or_else(|| key));
+    let found = members.get(key).map(|value| text(value).ok_or(key));
     found.transpose().map_err(|key| format_error(&format!("Every {key} member must be a string.")))
 }
 
