@@ -1,8 +1,8 @@
 //! Templates: from text to evaluated resources, without a single side effect.
 //!
 //! The way of a template: [`parse`] makes one tree of JSON or YAML, [`language`] expands loops, [`model`] gives it the
-//! sections' types, [`validate`] names every mistake that needs no values, [`params`] settles parameters, [`eval`]
-//! computes properties and outputs, [`graph`] says in which order, [`diff`] says what changed since.
+//! sections' types, [`validate`] names every mistake that needs no values, [`params`] settles parameters, [`rules`]
+//! checks what the template asserts of them, [`eval`] computes properties and outputs, [`graph`] says in which order, [`diff`] says what changed since.
 //!
 //! Invariant: nothing here does I/O or knows a resource type. What lies outside a template (attributes of resources,
 //! zones, exports, SSM parameters) comes through [`eval::Resolver`]; what resource types exist through
@@ -19,6 +19,7 @@ pub mod model;
 pub mod parameter_type;
 pub mod params;
 pub mod parse;
+pub mod rules;
 pub mod sub;
 pub mod validate;
 mod yaml;

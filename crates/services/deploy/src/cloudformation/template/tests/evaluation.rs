@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use standfast_core::{Error, Result};
 
 use super::super::eval::{Evaluation, External, Pseudo, Resolver};
-use super::super::{invalid, language, model};
+use super::super::{invalid, language, model, rules};
 use super::{load_error, loaded, tree, values};
 
 /// Answers everything by a name that says what was asked.
@@ -195,6 +195,37 @@ fn attributes_of_resources_are_evaluated_too() {
     assert_eq!(it.metadata, Some(json!({"a": "web"})));
     assert_eq!(it.update_policy, Some(json!({"AutoScalingRollingUpdate": {"MinInstancesInService": 2}})));
     assert_eq!((it.kind.as_str(), it.deletion_policy), ("AWS::EC2::Subnet", model::DeletionPolicy::Retain));
+}
+
+#[test]
+fn rules_hold_or_say_why() {
+    let check = |condition: &str, assert: &str| {
+        let rule =
+            format!("Rules: {{R: {{{condition}Assertions: [{{Assert: {assert}, AssertDescription: because}}]}}}}\n");
+        let template = loaded(&format!("{rule}{BASE}"));
+        let (parameters, pseudo) = (values(&template, &[]).unwrap(), pseudo());
+        let evaluation = Evaluation::new(&template, &parameters, &pseudo, &Echo).unwrap();
+        rules::check(&template, &evaluation).map_err(|error| error.message)
+    };
+    let failed = Err("Template validation error: the assertion of rule R failed: because".to_owned());
+    for (assert, holds) in [
+        ("!Equals [!Ref Name, web]", true),
+        ("!Not [!Equals [!Ref Name, web]]", false),
+        ("!And [!Equals [a, a], !Equals [a, b]]", false),
+        ("!Or [!Equals [a, a], !Equals [a, b]]", true),
+        ("{'Fn::Contains': [[db, web], !Ref Name]}", true),
+        ("{'Fn::Contains': [[db], !Ref Name]}", false),
+        ("{'Fn::EachMemberIn': [!Ref List, [a, b, c, d]]}", true),
+        ("{'Fn::EachMemberIn': [!Ref List, [a, b]]}", false),
+        ("{'Fn::EachMemberEquals': [[x, x], x]}", true),
+        ("{'Fn::EachMemberEquals': [[x, y], x]}", false),
+    ] {
+        assert_eq!(check("", assert), if holds { Ok(()) } else { failed.clone() }, "{assert}");
+    }
+    let never = "RuleCondition: !Equals [a, b], ";
+    assert_eq!(check(never, "!Equals [a, b]"), Ok(()));
+    assert!(check("", "{'Fn::RefAll': [x]}").unwrap_err().contains("Fn::RefAll is not supported in Rules"));
+    assert!(check("", "!Equals [a]").unwrap_err().contains("Fn::Equals was given arguments of the wrong form"));
 }
 
 #[test]
