@@ -49,7 +49,8 @@ pub struct OperationSchema {
     pub status: u16,
     pub input: &'static StructSchema,
     pub output: &'static StructSchema,
-    /// The element around a query protocol's output, for example `CreateStackResult`.
+    /// The element around a query protocol's output, for example `CreateStackResult`; the root element of a rest-xml
+    /// answer where it is not called like the output.
     pub result_wrapper: Option<&'static str>,
     /// The root element and namespace of a rest-xml request's body, when the model names them.
     pub input_root: Option<(&'static str, &'static str)>,
@@ -86,7 +87,8 @@ impl std::fmt::Debug for StructSchema {
 pub struct Member {
     /// The model's name: `LoadBalancerArn`. Validation messages use it with a lower first letter.
     pub name: &'static str,
-    /// The name on the wire: `locationName` or the model's name.
+    /// The name on the wire: `locationName` or the model's name; for a flattened list in XML, its items' own name where
+    /// they have one. (Json 1.x and CBOR use the model's name.)
     pub wire: &'static str,
     /// The name in ec2 requests: `queryName`, or the wire name with an upper first letter.
     pub ec2: &'static str,

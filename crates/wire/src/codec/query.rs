@@ -41,24 +41,10 @@ fn read_struct(style: Style, schema: &'static StructSchema, scope: Scope<'_>, de
     let depth = depth.deeper()?;
     let mut out = Struct::new(schema);
     for (slot, member) in schema.members.iter().enumerate() {
-        let mut node = scope.node(style.name(member));
-        if node.is_absent() {
-            match own_name(&member.ty) {
-                Some(name) => node = scope.node(name),
-                None => continue,
-            }
-        }
+        let node = scope.node(style.name(member));
         out.slots[slot] = read_value(style, &member.ty, node, depth).within(|| Step::Member(member))?;
     }
     Ok(out)
-}
-
-/// The name that a flattened list's items bring along in place of the member's.
-fn own_name(ty: &Type) -> Option<&'static str> {
-    match ty {
-        Type::List(list) if list.flattened && list.wire != "member" => Some(list.wire),
-        _ => None,
-    }
 }
 
 fn read_value(style: Style, ty: &Type, node: Node<'_>, depth: Depth) -> Result<Value, Bad> {
@@ -138,11 +124,7 @@ struct Writer {
 impl Writer {
     fn members(&mut self, value: &Struct) {
         for (member, value) in value.schema.members.iter().zip(&value.slots) {
-            let name = match (self.style, own_name(&member.ty)) {
-                (Style::Query, Some(own)) => own,
-                _ => self.style.name(member),
-            };
-            self.under(name, |form| form.value(&member.ty, value));
+            self.under(self.style.name(member), |form| form.value(&member.ty, value));
         }
     }
 

@@ -9,7 +9,6 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use super::bad::{Bad, Depth, Step, Within};
 use super::limits::{DEPTH_MAX, PARTS_MAX};
 use super::text;
-use super::xml_write::flat_name;
 use crate::schema::{ListSchema, Location, MapSchema, Member, StructSchema, TimeFormat, Type};
 use crate::value::{Struct, Value};
 
@@ -134,7 +133,7 @@ fn read_member(member: &Member, element: &Element, depth: Depth) -> Result<Value
     let all = |name: &'static str| element.children.iter().filter(move |child| child.name == name);
     match &member.ty {
         Type::List(list) if list.flattened => {
-            let items = read_items(list, all(flat_name(list, member)), depth)?;
+            let items = read_items(list, all(wire), depth)?;
             Ok(if items.is_empty() { Value::Null } else { Value::List(items) })
         }
         Type::Map(map) if map.flattened => {

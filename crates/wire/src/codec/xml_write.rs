@@ -1,7 +1,7 @@
 //! Values as XML, written straight into the answer.
 
 use super::text;
-use crate::schema::{ListSchema, Location, MapSchema, Member, TimeFormat, Type};
+use crate::schema::{Location, MapSchema, Member, TimeFormat, Type};
 use crate::value::{Struct, Value};
 
 /// The namespace of `xsi:type` attributes, the only ones with a prefix.
@@ -50,17 +50,11 @@ pub(super) fn members(out: &mut String, value: &Struct) {
     }
 }
 
-/// The elements' name in a flattened list.
-pub(super) fn flat_name(list: &ListSchema, member: &Member) -> &'static str {
-    if list.wire == "member" { member.wire } else { list.wire }
-}
-
 fn write_member(out: &mut String, member: &Member, value: &Value) {
     match (&member.ty, value) {
         (Type::List(list), Value::List(items)) if list.flattened => {
-            let name = flat_name(list, member);
             for item in items {
-                write_value(out, name, &list.item, item);
+                write_value(out, member.wire, &list.item, item);
             }
         }
         (Type::Map(map), Value::Map(entries)) if map.flattened => write_entries(out, member.wire, map, entries),
