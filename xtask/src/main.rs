@@ -6,6 +6,7 @@ mod codegen;
 mod import;
 mod manifest;
 mod model;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ Usage: cargo xtask TASK
 
   import BOTOCORE_DATA   prune botocore's API models to models/manifest.toml, write models/SERVICE.json
   codegen [--check]      generate crates/api from models/; with --check only list what differs, and fail
+  tidy [--differences]   check the repository's own rules; list deliberate differences from AWS
   help                   this text
 ";
 
@@ -42,6 +44,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match task.as_str() {
         "import" => import::run(&workspace, rest),
         "codegen" => codegen::run(&workspace, rest),
+        "tidy" => tidy::run(&workspace, rest),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(())
