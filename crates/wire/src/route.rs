@@ -6,17 +6,17 @@
 //! parameters (REST).
 //!
 //! Invariant: total. Every request gives a route or the error that the service's own protocol would give, a 4xx; no
-//! request panics. Not here: whether the signature is right, and the values of path labels, which the codecs read. A
-//! gzip body is opaque here: call `chunked::plain_body` first.
+//! request panics. Not here: whether the signature is right, and the values of path labels, which the codecs read.
 
 mod rest;
 mod virtual_host;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{Method, Request};
 use standfast_core::{Error, place};
 
+use crate::chunked;
 use crate::form;
 use crate::schema::{OperationSchema, Protocol, ServiceSchema};
 use crate::sigv4;
@@ -155,6 +155,11 @@ fn action(req: &Request<Bytes>) -> Option<(String, Option<String>)> {
     let is_form = matches!(essence(content_type), "application/x-www-form-urlencoded" | "");
     if req.method() != Method::POST || !is_form {
         return None;
+    }
+    if req.headers().contains_key(CONTENT_ENCODING) {
+        // SDKs compress large forms (PutMetricData), and with them what is asked.
+        let plain = chunked::plain_body(req.clone()).ok()?;
+        return std::str::from_utf8(plain.body()).ok().and_then(read);
     }
     std::str::from_utf8(req.body()).ok().and_then(read)
 }

@@ -59,6 +59,12 @@ struct Claim {
     pub signature: String,
 }
 
+/// Who signed the request; `Ok(None)` when nobody says so, and an error when what stands there cannot be read. A
+/// request with an unreadable signature is not an anonymous one: answer it with the error.
+pub fn read_credential<B>(req: &http::Request<B>) -> Result<Option<Credential>> {
+    Ok(claim(req)?.map(|claim| claim.credential))
+}
+
 /// Who signed the request; `None` when nobody did or when what stands there cannot be read.
 pub fn credential<B>(req: &http::Request<B>) -> Option<Credential> {
     claim(req).ok().flatten().map(|claim| claim.credential)

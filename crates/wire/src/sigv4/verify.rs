@@ -152,10 +152,10 @@ enum Payload {
 
 impl Payload {
     fn of(req: &Request<Bytes>, claim: &Claim) -> Result<Self> {
-        let query = req.uri().query().unwrap_or("");
         let in_header =
             req.headers().get("x-amz-content-sha256").map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let said = in_header.or_else(|| form::value(query, "X-Amz-Content-Sha256"));
+        let in_query = || form::value(req.uri().query().unwrap_or(""), "X-Amz-Content-Sha256");
+        let said = in_header.or_else(|| if claim.credential.presigned { in_query() } else { None });
         Ok(match said.as_deref() {
             None if claim.credential.presigned && claim.credential.is_s3() => Self::Unsigned,
             None => Self::Hash(None),

@@ -1,6 +1,7 @@
 //! Routing: of the requests that Terraform and the aws CLI really sent (`corpus.json`: services and operations with
 //! their paths, and requests with what they ask for), and of what nobody should send.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -198,6 +199,17 @@ fn cloudwatch_is_spoken_to_in_three_protocols() {
         let route = found(&req);
         assert_eq!((name(&route), route.protocol), (("cloudwatch", "DeleteAlarms"), protocol));
     }
+}
+
+#[test]
+fn compressed_forms_are_found() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"Action=DeleteAlarms&Version=2010-08-01").expect("into memory");
+    let mut req = request("POST /", "monitoring", &[FORM, ("content-encoding", "gzip")], "");
+    *req.body_mut() = encoder.finish().expect("into memory").into();
+    assert_eq!(name(&found(&req)), ("cloudwatch", "DeleteAlarms"));
+    *req.body_mut() = Bytes::from("Action=DeleteAlarms");
+    assert_eq!(misrouted(&req).service.expect("signed for it").name, "cloudwatch");
 }
 
 #[test]

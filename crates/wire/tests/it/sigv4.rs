@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Request};
 use proptest::prelude::*;
 use standfast_core::Timestamp;
 use standfast_wire::chunked::plain_body;
-use standfast_wire::sigv4::{self, Credentials, credential, verify};
+use standfast_wire::sigv4::{self, Credentials, credential, read_credential, verify};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
@@ -277,6 +277,7 @@ fn unreadable_signatures_have_their_own_errors() {
         let broken = with_header(&req, "authorization", &broken);
         assert_eq!(code(&broken), "IncompleteSignature", "{broken:?}");
         assert_eq!(credential(&broken), None);
+        read_credential(&broken).expect_err("not an anonymous request");
     }
     assert_eq!(code(&with_header(&req, "x-amz-date", "yesterday")), "IncompleteSignature");
     let other_day = header.replace("20150830", "20150829");
