@@ -1,0 +1,420 @@
+//! The state that should be, compiled for the request path.
+//!
+//! A `Table` is immutable and replaced as a whole; what lives longer than one snapshot (a target's health, requests under
+//! way, counters) is shared between tables by `Arc`, and `Registry` is the one who knows which is which. Invariant:
+//! serving a request takes no lock that another request could hold: health is read from an atomic, and the machine
+//! behind it is locked only by probes and ejections.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use standfast_core::Timestamp;
+use standfast_core::lb::{self, Action, Algorithm, Condition, Health, HealthCheck, LbSnapshot, TargetKey, XffMode};
+use standfast_core::metric::Datum;
+use tokio::sync::watch;
+
+use crate::fingerprint;
+use crate::health::{Machine, Outcome};
+use crate::metrics::{self, Counters};
+use crate::pick::{Look, Standing};
+
+/// Locks even when a holder panicked: the data are plain values that are never left half written.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells everybody who waits that an observation may differ now.
+#[derive(Clone, Debug)]
+pub struct Changes(watch::Sender<u64>);
+
+impl Changes {
+    pub fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    pub fn tell(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+
+    /// Resolves at the next `tell` after this call.
+    pub fn next(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut receiver = self.0.subscribe();
+        async move {
+            if receiver.changed().await.is_err() {
+                std::future::pending::<()>().await; // Nothing will ever change again.
+            }
+        }
+    }
+}
+
+/// A target, as long as it is registered.
+#[derive(Debug)]
+pub struct Cell {
+    pub key: TargetKey,
+    pub socket: SocketAddr,
+    pub zone: String,
+    /// Names it in a stickiness cookie.
+    pub fingerprint: u64,
+    pub counters: Arc<Counters>,
+    machine: Mutex<Machine>,
+    healthy: AtomicBool,
+    draining: AtomicBool,
+    in_flight: AtomicUsize,
+    changes: Changes,
+}
+
+impl Cell {
+    pub fn look(&self) -> Look {
+        let standing = if self.draining.load(Ordering::Relaxed) {
+            Standing::Draining
+        } else if self.healthy.load(Ordering::Relaxed) {
+            Standing::Healthy
+        } else {
+            Standing::Unproven
+        };
+        Look { standing, tried: false, outstanding: self.in_flight.load(Ordering::Relaxed) }
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn probed(&self, outcome: Outcome, check: &HealthCheck) {
+        self.decide(|machine| machine.probed(outcome, check));
+    }
+
+    /// A request's connection was refused.
+    pub fn refused(&self) {
+        self.decide(Machine::refused);
+    }
+
+    pub fn health(&self) -> Health {
+        if self.is_draining() {
+            return Health::Draining { in_flight: self.in_flight.load(Ordering::Relaxed) };
+        }
+        lock(&self.machine).health()
+    }
+
+    fn decide(&self, decision: impl FnOnce(&mut Machine) -> bool) {
+        let mut machine = lock(&self.machine);
+        if decision(&mut machine) {
+            self.healthy.store(machine.is_healthy(), Ordering::Relaxed);
+            self.changes.tell();
+        }
+    }
+}
+
+/// A request under way at a target.
+#[derive(Debug)]
+pub struct Flight(Arc<Cell>);
+
+impl Flight {
+    pub fn begin(cell: &Arc<Cell>) -> Self {
+        cell.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(cell.clone())
+    }
+
+    pub fn cell(&self) -> &Arc<Cell> {
+        &self.0
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let before = self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if before == 1 && self.0.is_draining() {
+            self.0.changes.tell(); // The control plane may forget the target now.
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Group {
+    pub dimension: String,
+    pub algorithm: Algorithm,
+    pub check: HealthCheck,
+    pub stickiness_s: Option<u32>,
+    pub members: Vec<Member>,
+    /// The load balancer that its metrics name.
+    pub balancer: String,
+    pub turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+pub struct Member {
+    pub cell: Arc<Cell>,
+    pub draining_until: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+pub enum Act {
+    Forward { groups: Vec<(Arc<Group>, u32)>, turn: AtomicUsize },
+    Fixed { status: u16, content_type: String, body: String },
+    Redirect(Redirect),
+}
+
+#[derive(Debug)]
+pub struct Redirect {
+    pub status: u16,
+    pub protocol: String,
+    pub host: String,
+    pub port: String,
+    pub path: String,
+    pub query: String,
+}
+
+/// A listener of a load balancer.
+#[derive(Debug)]
+pub struct Route {
+    pub port: u16,
+    pub rules: Vec<(Vec<Condition>, Act)>,
+}
+
+#[derive(Debug)]
+pub struct Balancer {
+    pub arn: String,
+    pub dimension: String,
+    pub dns_name: String,
+    pub idle_timeout: Duration,
+    pub xff: XffMode,
+    pub nodes: Vec<Node>,
+    pub routes: Vec<Arc<Route>>,
+    /// For choosing nodes in turn.
+    pub turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub zone: String,
+    pub up: bool,
+    pub counters: Arc<Counters>,
+}
+
+impl Balancer {
+    pub fn node(&self, zone: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.zone == zone)
+    }
+
+    pub fn route(&self, port: u16) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| route.port == port)
+    }
+
+    /// The node, in turn, and the listener that a client reaches by the balancer's name alone.
+    pub fn front_door(&self) -> Option<(&Node, &Arc<Route>)> {
+        let up = self.nodes.iter().filter(|node| node.up);
+        let count = up.clone().count();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let node = up.cycle().skip(turn.checked_rem(count)?).take(count).next()?;
+        let route = self.route(80).or_else(|| self.routes.iter().min_by_key(|route| route.port))?;
+        Some((node, route))
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Table {
+    pub version: u64,
+    /// By ARN.
+    pub balancers: HashMap<String, Arc<Balancer>>,
+    /// The groups that a listener uses, by ARN.
+    pub groups: BTreeMap<String, Arc<Group>>,
+}
+
+impl Table {
+    /// The balancer whose name is in a Host header.
+    pub fn named(&self, host: &str) -> Option<&Arc<Balancer>> {
+        let name = crate::route::without_port(host);
+        self.balancers.values().find(|balancer| balancer.dns_name.eq_ignore_ascii_case(name))
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.groups.values().flat_map(|group| &group.members)
+    }
+
+    pub fn health(&self) -> BTreeMap<TargetKey, Health> {
+        self.members().map(|member| (member.cell.key.clone(), member.cell.health())).collect()
+    }
+}
+
+/// What outlives a snapshot.
+#[derive(Debug)]
+pub struct Registry {
+    changes: Changes,
+    version: u64,
+    cells: BTreeMap<TargetKey, Arc<Cell>>,
+    /// By balancer dimension and zone.
+    node_counters: BTreeMap<(String, String), Arc<Counters>>,
+    /// By balancer dimension, target group dimension and zone.
+    group_counters: BTreeMap<(String, String, String), Arc<Counters>>,
+}
+
+impl Registry {
+    pub fn new(changes: Changes) -> Self {
+        Self {
+            changes,
+            version: 0,
+            cells: BTreeMap::new(),
+            node_counters: BTreeMap::new(),
+            group_counters: BTreeMap::new(),
+        }
+    }
+
+    pub fn compile(&mut self, snapshot: &LbSnapshot) -> Table {
+        self.version += 1;
+        let mut table = Table { version: self.version, ..Table::default() };
+        for balancer in &snapshot.load_balancers {
+            for action in balancer.listeners.iter().flat_map(|listener| &listener.rules).map(|rule| &rule.action) {
+                self.compile_groups(action, &balancer.dimension, snapshot, &mut table);
+            }
+            table.balancers.insert(balancer.arn.clone(), Arc::new(self.balancer(balancer, &table)));
+        }
+        let live: BTreeSet<&TargetKey> = table.members().map(|member| &member.cell.key).collect();
+        self.cells.retain(|key, _| live.contains(key));
+        table
+    }
+
+    fn compile_groups(&mut self, action: &Action, balancer: &str, snapshot: &LbSnapshot, table: &mut Table) {
+        let Action::Forward(weights) = action else { return };
+        for (arn, _) in weights {
+            let Some(group) = snapshot.target_groups.get(arn).filter(|_| !table.groups.contains_key(arn)) else {
+                continue;
+            };
+            let members = group.targets.iter().filter_map(|target| self.member(target, group, balancer)).collect();
+            let compiled = Group {
+                dimension: group.dimension.clone(),
+                algorithm: group.algorithm,
+                check: group.health.clone(),
+                stickiness_s: group.stickiness_s,
+                members,
+                balancer: balancer.to_owned(),
+                turn: AtomicUsize::new(0),
+            };
+            table.groups.insert(arn.clone(), Arc::new(compiled));
+        }
+    }
+
+    fn member(&mut self, target: &lb::Target, group: &lb::TargetGroup, balancer: &str) -> Option<Member> {
+        let socket = target.socket()?;
+        let key = TargetKey { target_group_arn: group.arn.clone(), id: target.id.clone(), port: target.port };
+        let known = self.cells.get(&key).filter(|cell| cell.socket == socket).cloned();
+        let cell = known.unwrap_or_else(|| Arc::new(self.cell(key.clone(), socket, target, group, balancer)));
+        cell.draining.store(target.draining_until.is_some(), Ordering::Relaxed);
+        self.cells.insert(key, cell.clone());
+        Some(Member { cell, draining_until: target.draining_until })
+    }
+
+    fn cell(
+        &mut self,
+        key: TargetKey,
+        socket: SocketAddr,
+        target: &lb::Target,
+        group: &lb::TargetGroup,
+        balancer: &str,
+    ) -> Cell {
+        let counters_key = (balancer.to_owned(), group.dimension.clone(), target.zone.clone());
+        Cell {
+            socket,
+            zone: target.zone.clone(),
+            fingerprint: fingerprint::of(&[&key.target_group_arn, &key.id, &key.port.to_string()]),
+            key,
+            counters: self.group_counters.entry(counters_key).or_default().clone(),
+            healthy: AtomicBool::new(!group.health.enabled),
+            machine: Mutex::new(Machine::new(group.health.enabled)),
+            draining: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            changes: self.changes.clone(),
+        }
+    }
+
+    fn balancer(&mut self, balancer: &lb::LoadBalancer, table: &Table) -> Balancer {
+        let mut node = |node: &lb::Node| Node {
+            zone: node.zone.clone(),
+            up: node.up,
+            counters: self.node_counters.entry((balancer.dimension.clone(), node.zone.clone())).or_default().clone(),
+        };
+        let route = |listener: &lb::Listener| {
+            let rule = |rule: &lb::Rule| (rule.conditions.clone(), act(&rule.action, table));
+            Arc::new(Route { port: listener.port, rules: listener.rules.iter().map(rule).collect() })
+        };
+        Balancer {
+            arn: balancer.arn.clone(),
+            dimension: balancer.dimension.clone(),
+            dns_name: balancer.dns_name.clone(),
+            idle_timeout: Duration::from_secs(u64::from(balancer.idle_timeout_s.max(1))),
+            xff: balancer.xff_mode,
+            nodes: balancer.nodes.iter().map(&mut node).collect(),
+            routes: balancer.listeners.iter().map(route).collect(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// What was measured since the last call.
+    pub fn collect(&mut self, table: &Table) -> Vec<Datum> {
+        let mut out = Vec::new();
+        let mut balancers: BTreeMap<&str, Vec<(&str, &Counters)>> = BTreeMap::new();
+        for ((dimension, zone), counters) in &self.node_counters {
+            balancers.entry(dimension).or_default().push((zone, counters));
+        }
+        for (dimension, zones) in balancers {
+            metrics::collect_balancer(dimension, &zones, &mut out);
+        }
+        for view in self.group_views(table) {
+            metrics::collect_group(&view, &mut out);
+        }
+        self.forget(table);
+        out
+    }
+
+    fn group_views<'a>(&'a self, table: &'a Table) -> Vec<metrics::GroupView<'a>> {
+        let mut views: BTreeMap<(&str, &str), metrics::GroupView<'a>> = BTreeMap::new();
+        let view = |balancer, dimension| metrics::GroupView { balancer, dimension, zones: vec![], hosts: vec![] };
+        for ((balancer, dimension, zone), counters) in &self.group_counters {
+            let group = views.entry((balancer, dimension)).or_insert_with(|| view(balancer, dimension));
+            group.zones.push((zone, counters));
+        }
+        for group in table.groups.values() {
+            let key = (group.balancer.as_str(), group.dimension.as_str());
+            let entry = views.entry(key).or_insert_with(|| view(&group.balancer, &group.dimension));
+            for member in &group.members {
+                let health = member.cell.health();
+                if !matches!(health, Health::Initial | Health::Draining { .. }) {
+                    entry.hosts.push((&member.cell.zone, health == Health::Healthy));
+                }
+            }
+        }
+        views.into_values().collect()
+    }
+
+    /// Drops counters that nothing can reach any more; they were emptied just before.
+    fn forget(&mut self, table: &Table) {
+        let balancers: BTreeSet<&str> = table.balancers.values().map(|lb| lb.dimension.as_str()).collect();
+        self.node_counters
+            .retain(|(dimension, _), counters| balancers.contains(&**dimension) || Arc::strong_count(counters) > 1);
+        self.group_counters.retain(|_, counters| Arc::strong_count(counters) > 1);
+    }
+}
+
+fn act(action: &Action, table: &Table) -> Act {
+    match action {
+        Action::Forward(weights) => Act::Forward {
+            groups: weights
+                .iter()
+                .filter_map(|(arn, weight)| table.groups.get(arn).map(|group| (group.clone(), *weight)))
+                .collect(),
+            turn: AtomicUsize::new(0),
+        },
+        Action::FixedResponse { status, content_type, body } => {
+            Act::Fixed { status: *status, content_type: content_type.clone(), body: body.clone() }
+        }
+        Action::Redirect { status, protocol, host, port, path, query } => Act::Redirect(Redirect {
+            status: *status,
+            protocol: protocol.clone(),
+            host: host.clone(),
+            port: port.clone(),
+            path: path.clone(),
+            query: query.clone(),
+        }),
+    }
+}

@@ -1,0 +1,9 @@
+//! The plane on real sockets: loopback addresses, ports that the system chooses, small backends on threads.
+
+mod bodies;
+mod failures;
+mod garbage;
+mod nodes;
+mod requests;
+mod simulation;
+mod support;
