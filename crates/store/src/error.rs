@@ -32,6 +32,9 @@ pub enum StoreError {
     )]
     Damaged { path: PathBuf, what: String },
 
+    #[error("what the storage engine holds does not fit together: {0}")]
+    Unsound(String),
+
     #[error("table '{table}' has a record of version {from}, and there is no way from it to version {to}")]
     Version { table: &'static str, from: u32, to: u32 },
 

@@ -49,15 +49,21 @@ pub(crate) fn encode<R: Record>(id: &str, record: &R) -> Result<Arc<[u8]>, Store
     Ok(json.into())
 }
 
+/// The version of the program's type that wrote this JSON.
+pub(crate) fn version<R: Record>(id: &str, json: &[u8]) -> Result<u32, StoreError> {
+    let head: Head = serde_json::from_slice(json).map_err(|e| unreadable::<R>(id, &e))?;
+    Ok(head.v)
+}
+
 /// The record of its JSON, migrated when an older version wrote it.
 pub(crate) fn decode<R: Record>(id: &str, json: &[u8]) -> Result<R, StoreError> {
-    let head: Head = serde_json::from_slice(json).map_err(|e| unreadable::<R>(id, &e))?;
-    if head.v == R::VERSION {
+    let version = version::<R>(id, json)?;
+    if version == R::VERSION {
         let current: Versioned<R> = serde_json::from_slice(json).map_err(|e| unreadable::<R>(id, &e))?;
         return Ok(current.d);
     }
-    if head.v > R::VERSION {
-        return Err(StoreError::Version { table: R::TABLE, from: head.v, to: R::VERSION });
+    if version > R::VERSION {
+        return Err(StoreError::Version { table: R::TABLE, from: version, to: R::VERSION });
     }
     let old: Versioned<serde_json::Value> = serde_json::from_slice(json).map_err(|e| unreadable::<R>(id, &e))?;
     serde_json::from_value(R::migrate(old.v, old.d)?).map_err(|e| unreadable::<R>(id, &e))

@@ -11,10 +11,12 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use standfast_core::{Error, Result};
 use tokio::sync::oneshot;
 
+use crate::engine::journal::Journal;
 use crate::engine::memory::Memory;
-use crate::engine::{Done, Engine, Feed, Outcome, Proposal, Revision};
+use crate::engine::{Done, Engine, Feed, Outcome, Proposal, Revision, Write};
 use crate::error::StoreError;
 use crate::key::Key;
+use crate::record::Record;
 use crate::txn::Txn;
 use crate::view::View;
 use crate::watch::{Signals, Watch};
@@ -24,6 +26,9 @@ const ATTEMPTS_MAX: usize = 64;
 
 /// How many transactions may wait for durability at once.
 const PENDING_MAX: usize = 65_536;
+
+/// How much one transaction may write.
+const TXN_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The store. Clones are the same store.
 #[derive(Clone)]
@@ -56,15 +61,17 @@ impl Store {
 
     /// Opens the store in a directory, which is made when it is not there.
     pub fn open(dir: &Path) -> Result<Store, StoreError> {
-        let _ = dir;
-        Ok(Self::memory())
+        Self::with_engine(Arc::new(Journal::open(dir)?)).map_err(|error| match error {
+            StoreError::Unsound(what) => StoreError::Damaged { path: dir.to_owned(), what },
+            other => other,
+        })
     }
 
     /// A store over an engine.
     pub fn with_engine(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
         let mut view = View::default();
         let loaded = engine.load()?.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        view.ingest(loaded).map_err(|what| StoreError::Engine { action: "give its records", what })?;
+        view.ingest(loaded).map_err(StoreError::Unsound)?;
         let shared = Arc::new(Shared {
             view: RwLock::new(view),
             signals: Signals::default(),
@@ -72,7 +79,7 @@ impl Store {
             pending: AtomicUsize::new(0),
             failed: OnceLock::new(),
         });
-        engine.start(Feed { shared: shared.clone() });
+        engine.start(Feed { shared: shared.clone() })?;
         Ok(Store { shared, engine })
     }
 
@@ -102,6 +109,13 @@ impl Store {
     /// Reads the replica at one point in time, without waiting for durability. Must not be nested.
     pub fn view<T>(&self, f: impl FnOnce(&View) -> T) -> T {
         f(&self.shared.read())
+    }
+
+    /// Reads every record of a type, and rewrites those that an older version wrote or whose index entries are not what
+    /// the type says today. To be called at start, for every type: what cannot be read is found before anything depends
+    /// on it. Returns how many were rewritten.
+    pub async fn migrate<R: Record>(&self) -> Result<usize> {
+        self.txn(|tx| tx.migrate::<R>().map_err(|error| Error::internal(error.to_string()))).await
     }
 
     /// Watches tables for durable changes.
@@ -135,7 +149,12 @@ impl Store {
         let result = result.and_then(|value| txn.broken().map_or(Ok(value), Err));
         let reads = txn.take_reads();
         let (writes, tables) = if result.is_ok() { txn.writes() } else { Default::default() };
+        let size_bytes = writes.iter().map(Write::size_bytes).sum::<usize>();
+        if size_bytes > TXN_BYTES_MAX {
+            return Err(Error::internal(format!("A transaction of {size_bytes} bytes is over {TXN_BYTES_MAX}.")));
+        }
         let sole = !self.engine.shared();
+        let reads = if sole { reads } else { txn.compares(reads) };
         if sole && result.is_ok() {
             txn.keep();
         } else {

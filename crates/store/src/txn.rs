@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use standfast_core::{Error, Scope};
 
 use crate::engine::{Reads, Write};
+use crate::error::StoreError;
 use crate::key;
 use crate::record::{self, Record};
 use crate::view::{Entry, Row, View};
@@ -69,6 +70,16 @@ impl<'a> Txn<'a> {
         self.replace(R::TABLE, scope, id, None);
     }
 
+    /// Puts the records of a table again whose stored form is not what their type writes today.
+    pub(crate) fn migrate<R: Record>(&mut self) -> Result<usize, StoreError> {
+        let stale = self.view.stale::<R>()?;
+        let count = stale.len();
+        for (scope, id, json) in stale {
+            self.put(&scope, &id, record::decode::<R>(&id, &json)?);
+        }
+        Ok(count)
+    }
+
     fn replace(&mut self, table: &'static str, scope: &Scope, id: &str, new: Option<Row>) {
         let exists = self.view.row(table, scope, id).is_some();
         self.view.note_key(|| key::row(table, scope, id), exists);
@@ -85,24 +96,52 @@ impl<'a> Txn<'a> {
         self.broken.take()
     }
 
-    /// What was read, as the engine compares it. Reads of a key that this transaction wrote before are no facts about
-    /// the world, and are left out.
+    /// What was read, in the order it was read.
     pub(crate) fn take_reads(&mut self) -> Reads {
         let reads = self.view.reads.take().map(|reads| reads.into_inner().unwrap_or_else(PoisonError::into_inner));
-        let mut reads = reads.unwrap_or_default();
-        let mut seen = BTreeSet::new();
-        reads.keys.retain(|(key, _)| seen.insert(key.clone()));
+        reads.unwrap_or_default()
+    }
+
+    /// Brings what was read into the form that an engine compares: each key once, and whether it existed before this
+    /// transaction wrote to it.
+    pub(crate) fn compares(&self, mut reads: Reads) -> Reads {
+        let mut existed = BTreeMap::new();
+        for Undo { table, scope, id, old } in &self.undo {
+            let now = self.view.row(table, scope, id);
+            for entry in now.into_iter().chain(old).flat_map(|row| &row.entries) {
+                existed.entry(entry_write(table, scope, id, entry).0).or_insert(false);
+            }
+        }
+        for ((table, scope, id), old) in self.first() {
+            existed.insert(key::row(table, scope, id), old.is_some());
+            for entry in old.into_iter().flat_map(|row| &row.entries) {
+                existed.insert(entry_write(table, scope, id, entry).0, true);
+            }
+        }
+        let keys: BTreeMap<_, _> = reads.keys.drain(..).rev().collect();
+        let before = |(key, exists): (key::Key, bool)| {
+            let exists = existed.get(&key).copied().unwrap_or(exists);
+            (key, exists)
+        };
+        reads.keys = keys.into_iter().map(before).collect();
+        reads.ranges.sort();
+        reads.ranges.dedup();
         reads
+    }
+
+    /// The records that were written to, as they were before.
+    fn first(&self) -> BTreeMap<(&'static str, &Scope, &Arc<str>), Option<&Row>> {
+        let mut first = BTreeMap::new();
+        for undo in &self.undo {
+            first.entry((undo.table, &undo.scope, &undo.id)).or_insert(undo.old.as_ref());
+        }
+        first
     }
 
     /// What differs from the replica as it was, and the tables it is in.
     pub(crate) fn writes(&self) -> (Vec<Write>, BTreeSet<&'static str>) {
-        let mut first: BTreeMap<(&'static str, &Scope, &Arc<str>), Option<&Row>> = BTreeMap::new();
-        for undo in &self.undo {
-            first.entry((undo.table, &undo.scope, &undo.id)).or_insert(undo.old.as_ref());
-        }
         let (mut writes, mut tables) = (Vec::new(), BTreeSet::new());
-        for ((table, scope, id), old) in first {
+        for ((table, scope, id), old) in self.first() {
             let new = self.view.row(table, scope, id);
             let before = writes.len();
             diff(table, scope, id, old, new, &mut writes);
@@ -131,8 +170,15 @@ impl<'a> Txn<'a> {
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         self.view.reads = None;
+        // All that was written goes first and what was there before comes after, so that a unique value finds its way
+        // back whatever happened to it in between.
+        let mut before = BTreeMap::new();
         for undo in mem::take(&mut self.undo).into_iter().rev() {
-            self.view.replace(undo.table, &undo.scope, &undo.id, undo.old);
+            self.view.replace(undo.table, &undo.scope, &undo.id, None);
+            before.insert((undo.table, undo.scope, undo.id), undo.old);
+        }
+        for ((table, scope, id), old) in before {
+            self.view.replace(table, &scope, &id, old);
         }
     }
 }

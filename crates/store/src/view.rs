@@ -14,6 +14,7 @@ use crate::engine::{Reads, Revision};
 use crate::error::StoreError;
 use crate::key::{self, Key, Parsed};
 use crate::record::{self, Record};
+use crate::txn;
 
 /// All records at one point in time. A [`crate::Txn`] is one too, and sees its own writes.
 #[derive(Default)]
@@ -114,6 +115,22 @@ impl View {
         self.shelf(R::TABLE, scope).map_or(0, |shelf| shelf.rows.len())
     }
 
+    /// The records of a table, as JSON, that an older version wrote or that have other index entries than they should.
+    pub(crate) fn stale<R: Record>(&self) -> Result<Vec<(Scope, Arc<str>, Arc<[u8]>)>, StoreError> {
+        self.note_range(|| key::table_prefix(R::TABLE));
+        let mut stale = Vec::new();
+        for (scope, shelf) in self.tables.get(R::TABLE).into_iter().flatten() {
+            for (id, row) in &shelf.rows {
+                let entries = txn::entries(&*row.try_record::<R>(id)?);
+                let same = entries.len() == row.entries.len() && entries.iter().all(|e| row.entries.contains(e));
+                if !same || record::version::<R>(id, &row.json)? != R::VERSION {
+                    stale.push((scope.clone(), id.clone(), row.json.clone()));
+                }
+            }
+        }
+        Ok(stale)
+    }
+
     /// Puts or deletes a record together with its index entries; returns the record that was there.
     pub(crate) fn replace(&mut self, table: &str, scope: &Scope, id: &Arc<str>, new: Option<Row>) -> Option<Row> {
         self.shelf_mut(table, scope).replace(id, new)
@@ -159,6 +176,10 @@ impl View {
                 }
                 (Parsed::Unique { table, scope, index, value }, Some(id)) => {
                     let id = String::from_utf8(id.to_vec()).map_err(|_| format!("the id at '{key}' is not text"))?;
+                    if let Some(holder) = self.holder(&table, &scope, &index, &value).cloned() {
+                        let entry = Entry { unique: true, index: index.as_str().into(), value: value.as_str().into() };
+                        gone.push((table.clone(), scope.clone(), holder, entry));
+                    }
                     new.push((key, table, scope, id, Entry { unique: true, index: index.into(), value: value.into() }));
                 }
                 (Parsed::Unique { table, scope, index, value }, None) => {

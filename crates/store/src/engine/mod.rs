@@ -3,7 +3,7 @@
 //! An engine holds keys and values, commits a proposal as a whole when nothing it read has changed since, and completes
 //! it when it is durable. There are two ways to be one:
 //!
-//! * A *sole* engine ([`memory`], [`embedded`]) has no other writer, so the replica is always the newest state: the store
+//! * A *sole* engine ([`memory`], [`journal`]) has no other writer, so the replica is always the newest state: the store
 //!   applies a transaction to the replica first, proposes it in the same order, and a conflict cannot happen. Readers may
 //!   see a write before it is durable; nobody is told that it succeeded before it is.
 //! * A *shared* engine (etcd) has other writers. The replica changes only through the [`Feed`], in the engine's order;
@@ -23,12 +23,14 @@ use crate::error::StoreError;
 use crate::key::Key;
 use crate::store::Shared;
 
+pub mod journal;
 pub mod memory;
 
 /// Counts committed transactions that wrote.
 pub type Revision = u64;
 
-/// What a transaction read: it may be committed when none of it has changed after revision `at`.
+/// What a transaction read: it may be committed when none of it has changed after revision `at`. For a sole engine, which
+/// has nothing to compare, this is as it was noted: keys may repeat, and include what the transaction itself wrote.
 #[derive(Clone, Debug, Default)]
 pub struct Reads {
     pub at: Revision,
@@ -44,6 +46,13 @@ pub struct Write {
     pub key: Key,
     pub old: Option<Arc<[u8]>>,
     pub new: Option<Arc<[u8]>>,
+}
+
+impl Write {
+    /// What it takes, roughly, in a proposal.
+    pub fn size_bytes(&self) -> usize {
+        self.key.len() + self.new.as_ref().map_or(0, |value| value.len())
+    }
 }
 
 /// A transaction to be committed. Without writes it is a barrier: complete when all before it are.
@@ -77,9 +86,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Everything it holds. Called once, first.
     fn load(&self) -> Result<Vec<(Key, Arc<[u8]>)>, StoreError>;
 
-    /// Takes the feed of a shared engine. Called once, after `load`.
-    fn start(&self, feed: Feed) {
+    /// Begins to take proposals; a shared engine keeps the feed. Called once, after what `load` gave was found sound:
+    /// nothing on disk may change before.
+    fn start(&self, feed: Feed) -> Result<(), StoreError> {
         let _ = feed;
+        Ok(())
     }
 
     /// Takes a proposal without waiting for it; proposals are committed in the order they come.
