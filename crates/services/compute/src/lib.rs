@@ -1,1 +1,3 @@
+//! Compute: instances and the networks they are in, and what keeps the right number of them running.
 
+pub mod ec2;

@@ -1,0 +1,228 @@
+//! VPCs, subnets, gateways, route tables, network ACLs, DHCP options, interfaces.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+use standfast_core::id::{self, Id};
+use standfast_core::{Cidr, Timestamp};
+use standfast_store::Record;
+
+use crate::ec2::errors::Keyed;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Vpc {
+    pub cidr: Cidr,
+    /// `vpc-cidr-assoc-` and 17 hexadecimal digits.
+    pub cidr_association: String,
+    pub is_default: bool,
+    pub tenancy: String,
+    /// `None` is `default`: no options at all.
+    pub dhcp_options: Option<Id<id::DhcpOptions>>,
+    pub dns_support: bool,
+    pub dns_hostnames: bool,
+    pub usage_metrics: bool,
+}
+
+impl Record for Vpc {
+    const TABLE: &'static str = "ec2.vpcs";
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        let dhcp = self.dhcp_options.iter().map(|id| ("dhcp", id.to_string()));
+        self.is_default.then(|| ("default", "true".to_owned())).into_iter().chain(dhcp).collect()
+    }
+}
+impl Keyed for Vpc {
+    type Kind = id::Vpc;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Subnet {
+    pub vpc: Id<id::Vpc>,
+    pub cidr: Cidr,
+    pub zone: String,
+    pub default_for_zone: bool,
+    pub map_public_ip: bool,
+    pub assign_ipv6: bool,
+    pub dns64: bool,
+    /// `ip-name` or `resource-name`.
+    pub hostname_type: String,
+    pub dns_a_record: bool,
+    pub dns_aaaa_record: bool,
+}
+
+impl Record for Subnet {
+    const TABLE: &'static str = "ec2.subnets";
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        vec![("vpc", self.vpc.to_string())]
+    }
+}
+impl Keyed for Subnet {
+    type Kind = id::Subnet;
+}
+
+/// Which addresses of a subnet are in use, keyed by the subnet's id. It exists exactly as long as the subnet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Offsets from the block's base as half-open ranges, ascending, apart from each other. Addresses are given out
+    /// from the lowest, so that this stays short.
+    pub used: Vec<(u32, u32)>,
+}
+
+impl Record for Addresses {
+    const TABLE: &'static str = "ec2.subnet_addresses";
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InternetGateway {
+    pub vpc: Option<Id<id::Vpc>>,
+}
+
+impl Record for InternetGateway {
+    const TABLE: &'static str = "ec2.internet_gateways";
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        self.vpc.iter().map(|vpc| ("vpc", vpc.to_string())).collect()
+    }
+}
+impl Keyed for InternetGateway {
+    type Kind = id::InternetGateway;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RouteTable {
+    pub vpc: Id<id::Vpc>,
+    /// The local route comes first.
+    pub routes: Vec<Route>,
+    pub associations: Vec<RouteTableAssociation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    pub destination: Destination,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Destination {
+    V4(Cidr),
+    /// As it was given.
+    V6(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    Local,
+    InternetGateway(Id<id::InternetGateway>),
+    NetworkInterface(Id<id::NetworkInterface>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteTableAssociation {
+    pub id: Id<id::RouteTableAssociation>,
+    /// `None` makes it the VPC's main table.
+    pub subnet: Option<Id<id::Subnet>>,
+}
+
+impl RouteTable {
+    pub fn is_main(&self) -> bool {
+        self.associations.iter().any(|association| association.subnet.is_none())
+    }
+}
+
+impl Record for RouteTable {
+    const TABLE: &'static str = "ec2.route_tables";
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        let associations = self.associations.iter().flat_map(|association| {
+            let subnet = association.subnet.iter().map(|subnet| ("subnet", subnet.to_string()));
+            subnet.chain([("association", association.id.to_string())])
+        });
+        associations.chain([("vpc", self.vpc.to_string())]).collect()
+    }
+}
+impl Keyed for RouteTable {
+    type Kind = id::RouteTable;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NetworkAcl {
+    pub vpc: Id<id::Vpc>,
+    pub is_default: bool,
+    /// Ordered by direction and number; the closing deny-all entries (32767) are not kept.
+    pub entries: Vec<AclEntry>,
+    pub associations: Vec<(Id<id::NetworkAclAssociation>, Id<id::Subnet>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AclEntry {
+    pub egress: bool,
+    pub number: i32,
+    /// `-1` or a protocol's number.
+    pub protocol: String,
+    /// `allow` or `deny`.
+    pub action: String,
+    pub cidr: Option<Cidr>,
+    pub cidr_v6: Option<String>,
+    pub ports: Option<(i32, i32)>,
+    pub icmp: Option<(i32, i32)>,
+}
+
+impl Record for NetworkAcl {
+    const TABLE: &'static str = "ec2.network_acls";
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        let associations = (self.associations.iter())
+            .flat_map(|(id, subnet)| [("association", id.to_string()), ("subnet", subnet.to_string())]);
+        associations.chain([("vpc", self.vpc.to_string())]).collect()
+    }
+}
+impl Keyed for NetworkAcl {
+    type Kind = id::NetworkAcl;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DhcpOptions {
+    pub options: Vec<(String, Vec<String>)>,
+}
+
+impl Record for DhcpOptions {
+    const TABLE: &'static str = "ec2.dhcp_options";
+}
+impl Keyed for DhcpOptions {
+    type Kind = id::DhcpOptions;
+}
+
+/// A network interface. Its address is marked as used in the subnet's `Addresses` for as long as it exists.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NetworkInterface {
+    pub vpc: Id<id::Vpc>,
+    pub subnet: Id<id::Subnet>,
+    pub zone: String,
+    pub private_ip: Ipv4Addr,
+    pub mac: String,
+    pub description: String,
+    /// The security groups, in the order in which they were given.
+    pub groups: Vec<Id<id::SecurityGroup>>,
+    pub source_dest_check: bool,
+    pub attachment: Option<Attachment>,
+    /// Whether a service made it and owns it (`RequesterManaged`): its name.
+    pub requester: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub id: Id<id::NetworkInterfaceAttachment>,
+    pub instance: Id<id::Instance>,
+    pub device_index: i32,
+    pub attached: Timestamp,
+    pub delete_on_termination: bool,
+}
+
+impl Record for NetworkInterface {
+    const TABLE: &'static str = "ec2.network_interfaces";
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        let groups: BTreeSet<_> = self.groups.iter().collect();
+        let attachment = self.attachment.iter().map(|attachment| ("attachment", attachment.id.to_string()));
+        groups.into_iter().map(|group| ("group", group.to_string())).chain(attachment).collect()
+    }
+}
+impl Keyed for NetworkInterface {
+    type Kind = id::NetworkInterface;
+}
