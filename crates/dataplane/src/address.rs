@@ -52,7 +52,8 @@ impl Addresses {
         let address = self.node(door, ports);
         let last = self.last.get(door).copied();
         let mut result = Err(io::ErrorKind::AddrInUse.into());
-        for port in [Some(door.port), last, Some(0)].into_iter().flatten() {
+        let wanted = (door.port != 0).then_some(door.port);
+        for port in [wanted, last, Some(0)].into_iter().flatten() {
             // The guard fails when somebody else listens, of any user: a shared port would get half of his clients.
             result = bind(SocketAddr::from((address, port)), false).and_then(|guard| {
                 let port = local_port(&guard)?;

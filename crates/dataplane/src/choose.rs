@@ -33,6 +33,10 @@ impl Tried {
         self.count == ATTEMPTS_MAX
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     fn holds(&self, cell: &Cell) -> bool {
         self.fingerprints[..self.count].contains(&cell.fingerprint)
     }
@@ -67,10 +71,10 @@ pub fn target(group: &Group, tried: &Tried, cookie: Option<&str>, now: Timestamp
         let cell = &group.members[index].cell;
         pick::Look { tried: tried.holds(cell), ..cell.look() }
     };
-    if let Some(cell) = cookie.filter(|_| group.stickiness_s.is_some()).and_then(|value| sticky(group, value, now)) {
-        if !tried.holds(cell) {
-            return Chosen::Target(cell.clone());
-        }
+    if let Some(cell) = cookie.filter(|_| group.stickiness_s.is_some()).and_then(|value| sticky(group, value, now))
+        && !tried.holds(cell)
+    {
+        return Chosen::Target(cell.clone());
     }
     let turn = group.turn.fetch_add(1, Ordering::Relaxed);
     match pick::target(group.algorithm, turn, group.members.len(), look) {

@@ -25,9 +25,11 @@ mod probe;
 mod relay;
 pub mod route;
 mod serve;
+pub mod sim;
 mod steward;
 mod table;
 mod upstream;
 mod worker;
 
 pub use plane::{Plane, PlaneConfig, socket_of};
+pub use sim::{SimAnswer, SimLb};

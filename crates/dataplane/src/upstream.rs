@@ -99,12 +99,12 @@ impl Upstreams {
     pub fn drop(&mut self, key: Key, pool: &mut Pool) {
         let Some(mut upstream) = self.all.remove(key) else { return };
         upstream.inbox.release(pool);
-        if upstream.client.is_none() {
-            if let Some(idle) = self.idle.get_mut(&upstream.cell.socket) {
-                idle.retain(|other| *other != key);
-                if idle.is_empty() {
-                    self.idle.remove(&upstream.cell.socket);
-                }
+        if upstream.client.is_none()
+            && let Some(idle) = self.idle.get_mut(&upstream.cell.socket)
+        {
+            idle.retain(|other| *other != key);
+            if idle.is_empty() {
+                self.idle.remove(&upstream.cell.socket);
             }
         }
     }
