@@ -130,6 +130,11 @@ impl Clock {
         self.0.base + self.0.start.elapsed().mul_f64(self.0.speed)
     }
 
+    /// The time that clients on this machine go by, whatever the speed: for signatures.
+    pub fn machine_now(&self) -> Timestamp {
+        self.0.base + self.0.start.elapsed()
+    }
+
     /// How many times as fast as the machine's time this clock runs.
     pub fn speed(&self) -> f64 {
         self.0.speed

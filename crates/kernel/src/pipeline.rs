@@ -77,7 +77,9 @@ impl Cloud {
                 format!("The region '{region}' is not a region of this cloud."),
             ));
         }
-        let Some(key) = route.access_key.as_deref() else {
+        // A malformed signature is an error; only a request with none at all is anonymous.
+        let credential = sigv4::read_credential(request)?;
+        let Some(key) = credential.as_ref().map(|credential| credential.access_key.as_str()) else {
             return Ok((Scope::new(DEFAULT_ACCOUNT, region), Principal::Root));
         };
         let known = match self.registry().credentials {
@@ -88,9 +90,9 @@ impl Cloud {
             let is_account = key.len() == 12 && key.bytes().all(|b| b.is_ascii_digit());
             return Ok((Scope::new(if is_account { key } else { DEFAULT_ACCOUNT }, region), Principal::Root));
         };
-        sigv4::verify(request, &known.secret, self.clock().now())?;
-        let token = sigv4::credential(request).and_then(|credential| credential.session_token);
-        if known.session_token.is_some() && token != known.session_token {
+        sigv4::verify(request, &known.secret, self.clock().machine_now())?;
+        let token = credential.as_ref().and_then(|credential| credential.session_token.as_ref());
+        if known.session_token.is_some() && token != known.session_token.as_ref() {
             return Err(Error::client(
                 "InvalidClientTokenId",
                 "The security token included in the request is invalid.",
