@@ -151,13 +151,7 @@ impl<'a> Txn<'a> {
         }
         // A unique value that moves from one record to another is one write of its key, and the put wins.
         writes.sort_by(|a, b| (&a.key, a.new.is_none()).cmp(&(&b.key, b.new.is_none())));
-        writes.dedup_by(|later, kept| {
-            let same = later.key == kept.key;
-            if same {
-                kept.old = kept.old.take().or(later.old.take());
-            }
-            same
-        });
+        writes.dedup_by(|later, kept| later.key == kept.key);
         (writes, tables)
     }
 
@@ -187,16 +181,16 @@ impl Drop for Txn<'_> {
 fn diff(table: &str, scope: &Scope, id: &Arc<str>, old: Option<&Row>, new: Option<&Row>, writes: &mut Vec<Write>) {
     let (old_json, new_json) = (old.map(|row| row.json.clone()), new.map(|row| row.json.clone()));
     if old_json != new_json {
-        writes.push(Write { key: key::row(table, scope, id), old: old_json, new: new_json });
+        writes.push(Write { key: key::row(table, scope, id), new: new_json });
     }
     let has = |row: Option<&Row>, entry: &Entry| row.is_some_and(|row| row.entries.contains(entry));
     for entry in old.iter().flat_map(|row| &row.entries).filter(|entry| !has(new, entry)) {
-        let (key, value) = entry_write(table, scope, id, entry);
-        writes.push(Write { key, old: Some(value), new: None });
+        let (key, _) = entry_write(table, scope, id, entry);
+        writes.push(Write { key, new: None });
     }
     for entry in new.iter().flat_map(|row| &row.entries).filter(|entry| !has(old, entry)) {
         let (key, value) = entry_write(table, scope, id, entry);
-        writes.push(Write { key, old: None, new: Some(value) });
+        writes.push(Write { key, new: Some(value) });
     }
 }
 

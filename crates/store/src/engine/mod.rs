@@ -40,11 +40,10 @@ pub struct Reads {
     pub ranges: Vec<Key>,
 }
 
-/// A change of one key: `None` where it is absent.
+/// A change of one key: `None` deletes it.
 #[derive(Clone, Debug)]
 pub struct Write {
     pub key: Key,
-    pub old: Option<Arc<[u8]>>,
     pub new: Option<Arc<[u8]>>,
 }
 

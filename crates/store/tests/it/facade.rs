@@ -191,6 +191,26 @@ async fn a_transaction_runs_again_on_what_a_rival_wrote() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_never_gets_through_tells_its_caller_to_retry() {
+    let store = Store::with_engine(Arc::new(Rival::new(1, 1))).expect("nothing to load");
+    put_pet(&store, "1", "rex", "dog").await.expect("there is nothing yet that the rival could change");
+    let starved = put_pet(&store, "1", "max", "dog").await.expect_err("the rival is always first");
+    assert_eq!(starved.status, Some(503));
+    assert_eq!(store.view(|v| v.get::<Pet>(&scope(), "1").expect("there").name.clone()), "rex");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_too_large_is_refused() {
+    for fresh in engines::all() {
+        let huge = "x".repeat(65 * 1024 * 1024);
+        let refused = put_pet(&fresh.store, "1", "rex", &huge).await.expect_err(&fresh.engine);
+        assert!(refused.message.contains("bytes"), "{}: {}", fresh.engine, refused.message);
+        assert_eq!(fresh.store.view(|v| v.count::<Pet>(&scope())), 0, "{}", fresh.engine);
+        put_pet(&fresh.store, "1", "rex", "dog").await.expect(&fresh.engine);
+    }
+}
+
+#[tokio::test]
 async fn a_watch_sees_every_change_of_its_tables_and_no_other() {
     for fresh in engines::all() {
         let (store, engine) = (&fresh.store, &fresh.engine);

@@ -26,8 +26,8 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use self::dir::{Content, Dir};
-use self::file::{JournalFile, pair_bytes};
-use self::frame::{FrameWriter, Scan};
+use self::file::JournalFile;
+use self::frame::Scan;
 use super::{Done, Engine, Feed, Outcome, Proposal, Write};
 use crate::error::StoreError;
 use crate::key::Key;
@@ -86,7 +86,7 @@ impl Engine for Journal {
         let State::Read(read) = std::mem::replace(&mut *state, State::Closed) else { return Ok(()) };
         let (mut dir, scan) = *read;
         let file = match scan {
-            Some(scan) => JournalFile::open(&dir, &scan)?,
+            Some(scan) => JournalFile::open(&dir, scan)?,
             None => JournalFile::create(&dir)?,
         };
         dir.tidy(file.generation())?;
@@ -135,18 +135,18 @@ impl Worker {
     fn run(mut self) {
         let mut failed = None;
         while let Ok(first) = self.receiver.recv() {
-            let (group, close) = self.group(first);
+            let group = self.group(first);
             let outcome = match &failed {
-                None => self.commit(&group.frame_writes()),
+                None => self.commit(group.writes),
                 Some(why) => Outcome::Failed(String::clone(why)),
             };
             if let Outcome::Failed(why) = &outcome {
                 failed.get_or_insert(why.clone());
             }
-            for (_, done) in group.0 {
+            for done in group.done {
                 done.complete(outcome.clone());
             }
-            if let Some(close) = close {
+            if let Some(close) = group.close {
                 // Lets go of the lock before saying so.
                 drop((self.dir, self.file));
                 let _ = close.send(());
@@ -159,44 +159,40 @@ impl Worker {
     }
 
     /// What has queued up, as far as one frame takes it.
-    fn group(&self, first: Message) -> (Group, Option<oneshot::Sender<()>>) {
-        let (mut group, mut bytes, mut next) = (Vec::new(), 0, Some(first));
+    fn group(&self, first: Message) -> Group {
+        let mut group = Group { writes: Vec::new(), done: Vec::new(), close: None };
+        let (mut bytes, mut next) = (0, Some(first));
         while let Some(message) = next.take() {
             match message {
-                Message::Close(close) => return (Group(group), Some(close)),
+                Message::Close(close) => group.close = Some(close),
                 Message::Commit(proposal, done) => {
                     bytes += proposal.writes.iter().map(Write::size_bytes).sum::<usize>();
-                    group.push((proposal, done));
+                    group.writes.extend(proposal.writes);
+                    group.done.push(done);
                 }
             }
-            if group.len() < GROUP_PROPOSALS_MAX && bytes < GROUP_BYTES_MAX {
+            if group.close.is_none() && group.done.len() < GROUP_PROPOSALS_MAX && bytes < GROUP_BYTES_MAX {
                 next = self.receiver.try_recv().ok();
             }
         }
-        (Group(group), None)
+        group
     }
 
-    fn commit(&mut self, writes: &[&Write]) -> Outcome {
+    fn commit(&mut self, writes: Vec<Write>) -> Outcome {
+        // Barriers alone need no sync: what they wait for is durable already.
         if writes.is_empty() {
             return Outcome::Committed;
         }
-        let (mut frame, mut change) = (FrameWriter::new(), 0);
-        for write in writes {
-            frame.push(&write.key, write.new.as_deref());
-            let size = |value: &Option<Arc<[u8]>>| value.as_ref().map_or(0, |v| pair_bytes(&write.key, v) as i64);
-            change += size(&write.new) - size(&write.old);
-        }
-        match self.file.append(frame, change) {
+        match self.file.append(writes) {
             Ok(()) => Outcome::Committed,
             Err(e) => Outcome::Failed(format!("cannot write to {}: {e}", self.dir.path.display())),
         }
     }
 }
 
-struct Group(Vec<(Proposal, Done)>);
-
-impl Group {
-    fn frame_writes(&self) -> Vec<&Write> {
-        self.0.iter().flat_map(|(proposal, _)| &proposal.writes).collect()
-    }
+/// What one sync makes durable, in the order it came.
+struct Group {
+    writes: Vec<Write>,
+    done: Vec<Done>,
+    close: Option<oneshot::Sender<()>>,
 }
