@@ -17,7 +17,7 @@ pub const LINE_SIZE_MAX: usize = 16 * 1024;
 pub const HEAD_SIZE_MAX: usize = 64 * 1024;
 /// Headers of one head.
 pub const HEADERS_MAX: usize = 128;
-/// Empty lines that are skipped before a request, as RFC 9112 asks for one.
+/// Of the random part of X-Amzn-Trace-Id.
 const TRACE_ID_DIGITS: usize = 24;
 
 pub type Slots<'b> = [MaybeUninit<Header<'b>>; HEADERS_MAX];

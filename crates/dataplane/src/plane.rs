@@ -100,9 +100,10 @@ impl Plane {
             let (node, route) = balancer.front_door()?;
             Some(Door { balancer: balancer.arn.clone(), zone: node.zone.clone(), port: route.port })
         });
-        let (Some(door), Ok(peer), Ok(())) = (door, stream.peer_addr(), stream.set_nonblocking(true)) else {
+        let (Some(door), Ok(peer)) = (door, stream.peer_addr()) else { return Err(stream) };
+        if stream.set_nonblocking(true).is_err() {
             return Err(stream);
-        };
+        }
         let worker = &self.workers[self.turn.fetch_add(1, Ordering::Relaxed) % self.workers.len()];
         worker.tell(Command::Adopt(stream, peer, Arc::new(door))).map_err(|command| match command {
             Command::Adopt(stream, ..) => stream,

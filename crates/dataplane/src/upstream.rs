@@ -109,6 +109,11 @@ impl Upstreams {
         }
     }
 
+    /// Forgets the places of targets that have no idle connections.
+    pub fn tidy(&mut self) {
+        self.idle.retain(|_, keys| !keys.is_empty());
+    }
+
     /// Closes the idle connections to a target that refuses new ones.
     pub fn drop_idle(&mut self, socket: SocketAddr) {
         for key in self.idle.remove(&socket).unwrap_or_default() {

@@ -219,9 +219,6 @@ impl Worker {
         let drains = self.drains.iter().map(|(at, _)| *at);
         let next = clients.chain(upstreams).chain(drains).chain(self.stop_at_us).min();
         self.note(next.unwrap_or(u64::MAX));
-        if next.is_none() {
-            self.next_sweep_us = u64::MAX;
-        }
     }
 
     fn accept(&mut self, key: Key) {
@@ -327,6 +324,7 @@ impl Worker {
         for key in dead {
             self.upstreams.drop(key, &mut self.pool);
         }
+        self.upstreams.tidy();
         self.cut(|cell| !live.contains(&Arc::as_ptr(cell)));
         let drain = |member: &crate::table::Member| {
             let left = member.draining_until?.since(self.now).div_f64(self.speed);

@@ -118,3 +118,62 @@ fn shutdown_waits_for_what_is_under_way() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), over).await }).expect("in time");
 }
+
+#[test]
+fn changing_tables_under_load_on_several_workers_fails_no_request() {
+    const CLIENTS: usize = 6;
+    const REQUESTS: usize = 150;
+    let backends = [Backend::named("a"), Backend::named("b"), Backend::named("c")];
+    let targets: Vec<_> = backends.iter().enumerate().map(|(n, b)| target(&format!("i-{n}"), b.address)).collect();
+    let mut cloud = Cloud::start_with(snapshot(group(targets)), 3, 1.0);
+    cloud.wait_healthy();
+    let addresses = [cloud.address(0), cloud.address(1)];
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|n| {
+            std::thread::spawn(move || {
+                let mut browser = Browser::connect(addresses[n % 2]);
+                (0..REQUESTS).filter(|_| browser.get("/").status() != 200).count()
+            })
+        })
+        .collect();
+    let mut round = 0;
+    while clients.iter().any(|client| !client.is_finished()) {
+        round += 1;
+        let until = cloud.clock.now() + Duration::from_secs(300);
+        let draining = round % backends.len();
+        for (n, target) in cloud.group().targets.iter_mut().enumerate() {
+            target.draining_until = (n == draining).then_some(until);
+        }
+        cloud.obey();
+    }
+    let failed: usize = clients.into_iter().map(|client| client.join().expect("client")).sum();
+    assert_eq!(failed, 0, "after {round} tables");
+    assert_eq!(cloud.metric("RequestCount"), (CLIENTS * REQUESTS) as f64);
+}
+
+#[test]
+fn speed_shortens_the_control_planes_times() {
+    let (_never, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let backend = Backend::start(move |_, stream| {
+        let _ = gate.lock().expect("no panic").recv_timeout(Duration::from_secs(10));
+        answer(stream, 200, b"")
+    });
+    let mut group = group(vec![target("i-a", backend.address)]);
+    group.health.interval_ms = 600_000;
+    group.health.unhealthy_threshold = 3;
+    let mut cloud = Cloud::start_with(snapshot(group), 1, 6_000.0);
+    cloud.wait_healthy();
+    let mut browser = cloud.browser();
+    browser.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for("the request arrives", || backend.seen().len() == 1);
+    cloud.group().targets[0].draining_until = Some(cloud.clock.now() + Duration::from_secs(600));
+    cloud.obey();
+    assert_eq!(browser.receive().status(), 502, "ten minutes were over in 100 ms");
+    cloud.group().targets = vec![target("i-none", nowhere())];
+    cloud.obey();
+    wait_for("three probes ten minutes apart fail", || {
+        matches!(cloud.health("i-none"), standfast_core::lb::Health::Unhealthy { .. })
+    });
+    drop(_never);
+}

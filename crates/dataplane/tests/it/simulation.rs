@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use standfast_core::lb::{Health, LbDriver, Node};
 use standfast_core::{Clock, Timestamp};
-use standfast_dataplane::sim::NO_NODE;
-use standfast_dataplane::{SimAnswer, SimLb};
+use standfast_dataplane::{NO_NODE, SimAnswer, SimLb};
 
 use crate::support::*;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -71,7 +71,7 @@ pub struct Backend {
 
 impl Backend {
     pub fn start(handler: impl Fn(&Got, &mut TcpStream) -> After + Send + Sync + 'static) -> Self {
-        Self::listen(TcpListener::bind("127.0.0.1:0").expect("bind"), Arc::new(handler))
+        Self::listen(TcpListener::bind((own_address(), 0)).expect("bind"), Arc::new(handler))
     }
 
     /// Answers every request with its own name.
@@ -242,9 +242,20 @@ pub fn target(id: &str, address: SocketAddr) -> Target {
     Target { id: id.into(), port: v4.port(), zone, address: Some(*v4.ip()), draining_until: None }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, and nobody else will.
 pub fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address")
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+    socket.bind(&SocketAddr::from((own_address(), 0)).into()).expect("bind");
+    let address = socket.local_addr().expect("address").as_socket().expect("IPv4");
+    std::mem::forget(socket); // Bound and not listening, until the tests end.
+    address
+}
+
+/// An address that no other backend has: its ports are not given to others when it is gone.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let own = Ipv4Addr::from(0x7f01_0000 + NEXT.fetch_add(1, Ordering::SeqCst) as u32);
+    if TcpListener::bind((own, 0)).is_ok() { own } else { Ipv4Addr::LOCALHOST }
 }
 
 pub fn group(targets: Vec<Target>) -> TargetGroup {
@@ -297,8 +308,12 @@ pub struct Cloud {
 
 impl Cloud {
     pub fn start(snapshot: LbSnapshot) -> Self {
-        let clock = Clock::starting_at(Timestamp(1_800_000_000_000), 1.0);
-        let config = PlaneConfig { workers: 1, speed: 1.0, clock: clock.clone(), rng: Rng::seeded(7) };
+        Self::start_with(snapshot, 1, 1.0)
+    }
+
+    pub fn start_with(snapshot: LbSnapshot, workers: usize, speed: f64) -> Self {
+        let clock = Clock::starting_at(Timestamp(1_800_000_000_000), speed);
+        let config = PlaneConfig { workers, speed, clock: clock.clone(), rng: Rng::seeded(7) };
         let cloud = Self { plane: Plane::start(config).expect("start"), snapshot, clock };
         cloud.obey();
         cloud

@@ -1,0 +1,79 @@
+//! What becomes of a request, once its head is known.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use standfast_core::Rng;
+
+use crate::answer::{self, Asked, Manner};
+use crate::choose::{self, Chosen, Tried};
+use crate::client::Place;
+use crate::head::{self, RequestHead};
+use crate::metrics::Event;
+use crate::pick;
+use crate::route::Request;
+use crate::table::{Act, Cell, Group};
+
+/// What becomes of a request after its head.
+pub enum Verdict {
+    /// The answer is in the client's buffer.
+    Answered,
+    Error(u16),
+    Forward(Arc<Group>, Arc<Cell>),
+}
+
+/// Where the outcome is written.
+pub struct Buffers<'a> {
+    /// Goes to the client.
+    pub out: &'a mut Vec<u8>,
+    /// Goes to the target.
+    pub forwarded: &'a mut Vec<u8>,
+}
+
+/// Finds the rule that holds and does what can be done without a target.
+pub fn decide(
+    head: &RequestHead<'_, '_>,
+    place: &Place,
+    peer: SocketAddr,
+    manner: Manner,
+    rng: &Rng,
+    buffers: Buffers<'_>,
+) -> Verdict {
+    let source = match peer.ip() {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => choose::NO_SOURCE,
+    };
+    let host = head.host.unwrap_or(&place.balancer.dns_name);
+    let (method, path, query, headers) = (head.method, head.path, head.query, head.headers);
+    let request = Request { method, host, path, query, headers, source };
+    match choose::action(&place.route, &request) {
+        Some(Act::Fixed { status, content_type, body }) => {
+            place.counters.count(Event::FixedResponse);
+            answer::fixed(buffers.out, *status, content_type, body, manner);
+            Verdict::Answered
+        }
+        Some(Act::Redirect(redirect)) => {
+            place.counters.count(Event::Redirect);
+            let asked = Asked { host, path, query, port: place.route.port };
+            answer::redirect(buffers.out, redirect, asked, manner);
+            Verdict::Answered
+        }
+        Some(act) => {
+            let Some(group) = choose::group(act) else { return Verdict::Error(503) };
+            let cookie = head.cookie.and_then(pick::find_cookie);
+            let chosen = choose::target(group, &Tried::default(), cookie, manner.now);
+            let Chosen::Target(cell) = chosen else { return Verdict::Error(503) };
+            let forward = head::Forward {
+                client: peer.ip(),
+                port: place.route.port,
+                xff: place.balancer.xff,
+                dns_name: &place.balancer.dns_name,
+                now_s: choose::seconds(manner.now),
+                chance: (rng.u64(), rng.u64()),
+            };
+            head::write_request(buffers.forwarded, head, &forward);
+            Verdict::Forward(group.clone(), cell)
+        }
+        None => Verdict::Error(503),
+    }
+}
