@@ -125,6 +125,7 @@ impl Value {
                 None => return wrong("an integer"),
             },
             Type::Float(_) | Type::Double(_) => match json.as_f64() {
+                Some(f) if matches!(ty, Type::Float(_)) => Value::Float(f64::from(f as f32)),
                 Some(f) => Value::Float(f),
                 None => return wrong("a number"),
             },

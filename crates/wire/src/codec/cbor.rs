@@ -231,6 +231,7 @@ impl Item<'_> {
             Item::Null => "null".to_owned(),
             Item::Tag(tag) => format!("tag {tag}"),
             Item::Break => "break".to_owned(),
+            Item::Unsigned(n) => n.to_string(),
             number => number.number().map_or(String::new(), |n| n.to_string()),
         }
     }

@@ -61,8 +61,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Element, Bad> {
                 let done = open.pop().expect("the reader checks that tags match");
                 open.last_mut().ok_or_else(|| broken("a tag that was not opened"))?.children.push(done);
             }
-            Event::Text(text) => top.text.push_str(&text.xml_content().map_err(broken)?),
-            Event::CData(text) => top.text.push_str(&text.decode().map_err(broken)?),
+            Event::Text(text) => top.text.push_str(&text.xml10_content().map_err(broken)?),
+            Event::CData(text) => top.text.push_str(&text.xml10_content().map_err(broken)?),
             Event::GeneralRef(reference) => resolve(&mut top.text, &reference)?,
             Event::DocType(_) => return Err(Bad::syntax("The XML has a document type, which is not allowed")),
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
@@ -159,9 +159,8 @@ fn read_items<'e>(
     elements: impl Iterator<Item = &'e Element>,
     depth: Depth,
 ) -> Result<Vec<Value>, Bad> {
-    let depth = depth.deeper()?;
     let items = elements.enumerate();
-    items.map(|(index, item)| read_value(&list.item, item, depth).within(|| Step::Item(index + 1))).collect()
+    items.map(|(index, item)| read_value(&list.item, item, depth.deeper()?).within(|| Step::Item(index + 1))).collect()
 }
 
 fn read_entries<'e>(
@@ -169,13 +168,12 @@ fn read_entries<'e>(
     elements: impl Iterator<Item = &'e Element>,
     depth: Depth,
 ) -> Result<Vec<(String, Value)>, Bad> {
-    let depth = depth.deeper()?;
     elements
         .map(|entry| {
             let (Some(key), Some(value)) = (entry.child(map.key_wire), entry.child(map.value_wire)) else {
                 return Err(Bad::kind(&entry.name, "a map's entry"));
             };
-            let value = read_value(&map.value, value, depth).within(|| Step::Key(key.text.clone()))?;
+            let value = read_value(&map.value, value, depth.deeper()?).within(|| Step::Key(key.text.clone()))?;
             Ok((key.text.clone(), value))
         })
         .collect()
