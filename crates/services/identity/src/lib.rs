@@ -1,1 +1,5 @@
+//! Who callers are: users and roles, their keys, and sessions.
 
+pub mod iam;
+mod keys;
+pub mod sts;
