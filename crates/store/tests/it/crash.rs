@@ -2,12 +2,15 @@
 //!
 //! The writer is this test binary again: many callers at once, each writing pairs of records into two tables with a
 //! number that counts up, and printing a number when it is acknowledged. It is killed after a random number of such
-//! lines, opened again by the next writer, and in between everything is checked.
+//! lines (by its parent, or by itself with nothing between the line and the signal), opened again by the next writer,
+//! and in between everything is checked.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use standfast_core::Rng;
@@ -26,6 +29,8 @@ const ROUNDS: usize = 40;
 const FILL_BYTES: usize = 3000;
 /// Where a writer finds its store; without it, the writers below are tests that do nothing.
 const DIR: &str = "STANDFAST_STORE_TEST_DIR";
+/// After how many acknowledged writes a writer kills itself.
+const KILL_AFTER: &str = "STANDFAST_STORE_TEST_KILL_AFTER";
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Left {
@@ -79,18 +84,24 @@ async fn write(store: &Store, caller: u64, n: u64) -> standfast_core::Result<()>
 #[test]
 fn writer() {
     let Some(dir) = std::env::var_os(DIR) else { return };
+    let kill_after = std::env::var(KILL_AFTER).ok().map(|text| text.parse::<usize>().expect("a number"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let acked = Arc::new(AtomicUsize::new(0));
     let result = runtime.block_on(async {
         let store = Store::open(Path::new(&dir)).expect("a store that a crash left behind opens");
         let mut tasks = tokio::task::JoinSet::new();
         for caller in 0..CALLERS {
-            let store = store.clone();
+            let (store, acked) = (store.clone(), acked.clone());
             tasks.spawn(async move {
                 let last = last_of(&store, caller);
                 for n in last + 1..=last + WRITES_MAX {
                     write(&store, caller, n).await?;
                     // In one write, so that a kill cannot cut a number short.
                     std::io::stdout().write_all(format!("ack {caller} {n}\n").as_bytes()).expect("the parent reads");
+                    if Some(acked.fetch_add(1, Ordering::Relaxed) + 1) == kill_after {
+                        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+                            .expect("allowed");
+                    }
                 }
                 Ok::<(), standfast_core::Error>(())
             });
@@ -170,17 +181,22 @@ fn what_was_acknowledged_survives_sigkill() {
     let mut generations = Vec::new();
     for round in 0..ROUNDS {
         let context = format!("seed {} round {round}", rng.seed());
-        let mut child = spawn(&mut this_test(), dir.path());
-        let mut lines = lines(&mut child);
         let kill_after = 1 + rng.below(if rng.below(4) == 0 { 2000 } else { 200 });
+        let itself = rng.below(2) == 0;
+        let mut command = this_test();
+        if itself {
+            command.env(KILL_AFTER, kill_after.to_string());
+        }
+        let mut child = spawn(&mut command, dir.path());
+        let mut lines = lines(&mut child);
         let mut count = 0;
         for line in lines.by_ref() {
             count += usize::from(note(&line.expect("text"), &mut acked));
-            if count >= kill_after {
+            if count >= kill_after && !itself {
                 break;
             }
         }
-        child.kill().expect("it runs until it is killed");
+        child.kill().expect("it is killed once or twice");
         let status = child.wait().expect("killed");
         assert!(count >= kill_after, "{context}: the writer ended early, {status}");
         // What it printed before it died was acknowledged as well.

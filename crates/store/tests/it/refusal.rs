@@ -155,3 +155,34 @@ async fn a_creation_that_was_cut_short_is_finished() {
     let store = Store::open(fresh.path()).expect("nothing was in it yet");
     assert_eq!(store.view(|v| v.count::<Pet>(&scope())), 0);
 }
+
+#[tokio::test]
+async fn a_replacement_that_was_cut_short_is_undone_or_finished() {
+    let older = filled().await;
+    let journal = fs::read(older.path().join("journal.1")).expect("a journal");
+    let dir = filled().await;
+    let fill = "x".repeat(100_000);
+    let store = Store::open(dir.path()).expect("ours");
+    let mut writes = 0;
+    while dir.path().join("journal.1").exists() {
+        assert!(writes < 1000, "the journal is replaced before it is this long");
+        put(&store, &scope(), "large", pet(&fill, "cat")).await.expect("room on the disk");
+        put(&store, &scope(), "large", pet("max", "cat")).await.expect("room on the disk");
+        writes += 1;
+    }
+    store.close().await;
+    // Cut before the draft got its name: it does not count.
+    fs::write(dir.path().join("journal.3.tmp"), &journal[..1000]).expect("written");
+    // Cut before the older journal was removed: the newer counts.
+    fs::write(dir.path().join("journal.1"), &journal).expect("written");
+    let store = Store::open(dir.path()).expect("a crash is no damage");
+    assert_eq!(store.view(|v| v.count::<Pet>(&scope())), WRITES as usize + 1);
+    store.close().await;
+    assert_eq!(tree(dir.path()).keys().collect::<Vec<_>>(), ["FORMAT", "journal.2"]);
+    // The older one is no way out when the newer is damaged: it would lose what was acknowledged since.
+    fs::write(dir.path().join("journal.1"), &journal).expect("written");
+    let mut bad = fs::read(dir.path().join("journal.2")).expect("a journal");
+    bad[100] ^= 1;
+    fs::write(dir.path().join("journal.2"), &bad).expect("written");
+    assert!(matches!(refused(dir.path(), "a damaged newer journal"), StoreError::Damaged { .. }));
+}
