@@ -3,9 +3,11 @@
 //! Each task is a module with a `run(&Workspace, &[String])`; this file only finds the task.
 
 mod codegen;
+mod coverage;
 mod import;
 mod manifest;
 mod model;
+mod test;
 mod tidy;
 mod workspace;
 
@@ -21,6 +23,8 @@ Usage: cargo xtask TASK
   import BOTOCORE_DATA   prune botocore's API models to models/manifest.toml, write models/SERVICE.json
   codegen [--check]      generate crates/api from models/; with --check only list what differs, and fail
   tidy [--differences]   check the repository's own rules; list deliberate differences from AWS
+  test [STEP]            all that must hold: lint, deny, unit, build, clients, doc
+  coverage [--check]     write docs/coverage.md from what the binary says
   help                   this text
 ";
 
@@ -45,6 +49,8 @@ fn run(arguments: &[String]) -> Result<()> {
         "import" => import::run(&workspace, rest),
         "codegen" => codegen::run(&workspace, rest),
         "tidy" => tidy::run(&workspace, rest),
+        "test" => test::run(&workspace, rest),
+        "coverage" => coverage::run(&workspace, rest),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(())

@@ -89,6 +89,13 @@ impl Service {
         self
     }
 
+    /// The names of the operations that have a handler, sorted.
+    pub fn bound_operations(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.bound.iter().map(|bound| bound.schema.name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Names the function that knows access keys (the identity service).
     pub fn credentials(mut self, source: CredentialSource) -> Self {
         self.credentials = Some(source);

@@ -56,6 +56,9 @@ pub enum Command {
     Exec(Exec),
     /// Run a cloud in the foreground
     Server(Server),
+    /// Print which operations work, as JSON
+    #[command(hide = true)]
+    Coverage,
 }
 
 #[derive(Debug, Args)]

@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use standfast_core::host::HostDriver;
 use standfast_core::lb::LbDriver;
 use standfast_core::{Clock, Rng};
-use standfast_dataplane::{Plane, PlaneConfig, sim::SimLb};
+use standfast_dataplane::sim::{SimAnswer, SimLb};
+use standfast_dataplane::{Plane, PlaneConfig};
 use standfast_host::process::{INIT_ARGUMENT, ProcessConfig, ProcessDriver};
-use standfast_host::sim::{SimConfig, SimHost};
+use standfast_host::sim::{SimConfig, SimHost, SimReply};
 use standfast_kernel::{Cloud, Config, Planes};
 use standfast_store::Store;
 use tokio::net::TcpListener;
@@ -76,7 +77,12 @@ fn planes(options: &cli::Server, clock: &Clock, rng: &Rng, hosts: &Path) -> Resu
     if options.driver == Driver::Sim {
         let host = SimHost::start(SimConfig::default(), clock.clone(), rng.clone());
         let answers = host.clone();
-        let lb = SimLb::start(clock.clone(), rng.clone(), Arc::new(move |address, path| answers.answer(address, path)));
+        let backend = Arc::new(move |address, path: &str| match answers.answer(address, path) {
+            SimReply::Status(status) => SimAnswer::Status(status),
+            SimReply::Refused => SimAnswer::Refused,
+            SimReply::Timeout => SimAnswer::Timeout,
+        });
+        let lb = Arc::new(SimLb::new(clock.clone(), backend));
         return Ok((Planes { host, lb }, None));
     }
     let binary = std::env::current_exe().context("finding this program's own file")?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value as Json;
 use standfast_core::{Clock, Error, Result, Rng, Timestamp};
-use standfast_dataplane::sim::{Backend, SimAnswer, SimLb};
+use standfast_dataplane::sim::{SimAnswer, SimBackend, SimLb};
 use standfast_host::sim::{SimConfig, SimHost, SimReply};
 use standfast_kernel::{Cloud, Config, Cx, Planes};
 use standfast_store::Store;
@@ -65,12 +65,12 @@ impl TestCloud {
         let rng = Rng::seeded(seed);
         let host = SimHost::start(SimConfig::default(), clock.clone(), rng.clone());
         let answers = host.clone();
-        let backend: Backend = Arc::new(move |address, path| match answers.answer(address, path) {
+        let backend: SimBackend = Arc::new(move |address, path| match answers.answer(address, path) {
             SimReply::Status(status) => SimAnswer::Status(status),
             SimReply::Refused => SimAnswer::Refused,
             SimReply::Timeout => SimAnswer::Timeout,
         });
-        let lb = SimLb::start(clock.clone(), rng.clone(), backend);
+        let lb = Arc::new(SimLb::new(clock.clone(), backend));
         let planes = Planes { host: host.clone(), lb: lb.clone() };
         let config = Config { clock, rng, store: Store::memory(), planes, api_port: 4566 };
         Self { cloud: Cloud::start(config, standfast::services()), host, lb, seed }

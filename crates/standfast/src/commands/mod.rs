@@ -26,8 +26,22 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Break(options) => faults::break_it(&client, &options.what).await,
         Command::Heal(options) => faults::heal(&client, &options.what).await,
         Command::Logs(options) => instance::logs(&client, &options.id).await,
+        Command::Coverage => coverage(),
         Command::Exec(options) => instance::exec(&client, &options.id, &options.command).await,
     }
+}
+
+/// Which operations have a handler and which are only known.
+fn coverage() -> Result<ExitCode> {
+    let mut all = serde_json::Map::new();
+    for service in standfast::services() {
+        let bound = service.bound_operations();
+        let known = service.model.operations.iter().map(|operation| operation.name);
+        let unbound: Vec<_> = known.filter(|name| !bound.contains(name)).collect();
+        all.insert(service.model.name.to_owned(), serde_json::json!({"bound": bound, "unbound": unbound}));
+    }
+    println!("{}", serde_json::Value::Object(all));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A text member of an answer; empty when it is not there.

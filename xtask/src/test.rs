@@ -1,0 +1,132 @@
+//! `cargo xtask test`: everything that must hold, in one command, on a machine with Rust, a C compiler and Python 3.
+//!
+//! What the tests need beyond that (boto3, the aws CLI, pytest) goes into `target/venv`. Terraform, cargo-deny and the
+//! second user run where the machine has them; where it has not, the summary says so.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+
+const CLIENTS: &[&str] = &["boto3==1.43.11", "awscli==1.45.11", "pytest==8.4.2"];
+
+struct Run<'a> {
+    workspace: &'a Workspace,
+    done: Vec<String>,
+    /// What was not run, and why.
+    left_out: Vec<String>,
+}
+
+/// Runs all steps, or the one that is named.
+pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    let steps: [(&str, fn(&mut Run) -> Result<()>); 6] =
+        [("lint", lint), ("deny", deny), ("unit", unit), ("build", build), ("clients", clients), ("doc", doc)];
+    let wanted = arguments.first().map(String::as_str);
+    if let Some(wanted) = wanted
+        && !steps.iter().any(|(name, _)| *name == wanted)
+    {
+        let names: Vec<_> = steps.iter().map(|(name, _)| *name).collect();
+        bail!("no step is called '{wanted}'; there are {}", names.join(", "));
+    }
+    let mut run = Run { workspace, done: Vec::new(), left_out: Vec::new() };
+    for (name, step) in steps {
+        if wanted.is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        #[allow(clippy::disallowed_methods)] // How long a step took, for the person who waits.
+        let start = Instant::now();
+        println!("== {name}");
+        step(&mut run).with_context(|| format!("the step '{name}' failed"))?;
+        run.done.push(format!("{name} {:.0} s", start.elapsed().as_secs_f64()));
+    }
+    println!("\n== all passed: {}", run.done.join(", "));
+    for left_out in &run.left_out {
+        println!("== NOT RUN: {left_out}");
+    }
+    Ok(())
+}
+
+fn lint(run: &mut Run) -> Result<()> {
+    run.cargo(&["fmt", "--all", "--check"])?;
+    crate::tidy::run(run.workspace, &[])?;
+    run.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn deny(run: &mut Run) -> Result<()> {
+    if !works("cargo-deny", &["--version"]) {
+        run.left_out.push("cargo deny: cargo-deny is not installed".into());
+        return Ok(());
+    }
+    run.cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"])
+}
+
+fn unit(run: &mut Run) -> Result<()> {
+    run.cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"])
+}
+
+fn build(run: &mut Run) -> Result<()> {
+    run.cargo(&["build", "--release", "--bin", "standfast"])
+}
+
+fn doc(run: &mut Run) -> Result<()> {
+    crate::coverage::run(run.workspace, &["--check".to_owned()])
+}
+
+/// The tests in tests/, with real clients against the release binary.
+fn clients(run: &mut Run) -> Result<()> {
+    let venv = run.workspace.root.join("target/venv");
+    let python = venv.join("bin/python");
+    if !python.exists() {
+        let made = works("python3", &["-m", "venv", &venv.to_string_lossy()]);
+        if !made && root() {
+            // Debian keeps ensurepip in a package of its own.
+            command("apt-get", &["install", "--yes", "--quiet", "python3-venv"])?;
+            command("python3", &["-m", "venv", &venv.to_string_lossy()])?;
+        } else if !made {
+            bail!("python3 -m venv failed; on Debian install the package python3-venv");
+        }
+    }
+    let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    install.extend(CLIENTS);
+    command(&python.to_string_lossy(), &install)?;
+    if !works("terraform", &["version"]) {
+        run.left_out.push("Terraform: it is not installed".into());
+    }
+    if !root() {
+        run.left_out.push("the run as another user: only root can become one".into());
+    }
+    let tests = run.workspace.root.join("tests");
+    command(
+        &python.to_string_lossy(),
+        &["-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", &tests.to_string_lossy()],
+    )
+}
+
+impl Run<'_> {
+    fn cargo(&self, arguments: &[&str]) -> Result<()> {
+        let status = Command::new(env!("CARGO")).args(arguments).current_dir(&self.workspace.root).status()?;
+        if !status.success() {
+            bail!("cargo {} ended with {status}", arguments.join(" "));
+        }
+        Ok(())
+    }
+}
+
+fn command(program: &str, arguments: &[&str]) -> Result<()> {
+    let status = Command::new(program).args(arguments).status().with_context(|| format!("running {program}"))?;
+    if !status.success() {
+        bail!("{program} {} ended with {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn works(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+fn root() -> bool {
+    std::fs::metadata(Path::new("/proc/self")).is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+}
