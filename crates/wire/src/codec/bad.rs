@@ -62,19 +62,3 @@ impl<T> Within for Result<T, Bad> {
         self.map_err(|bad| bad.within(step()))
     }
 }
-
-/// Counts levels on the way down.
-#[derive(Clone, Copy)]
-pub(super) struct Depth(usize);
-
-impl Depth {
-    pub const TOP: Depth = Depth(0);
-
-    pub fn deeper(self) -> Result<Depth, Bad> {
-        if self.0 >= super::limits::DEPTH_MAX {
-            Err(Bad::limit("it is nested too deeply"))
-        } else {
-            Ok(Depth(self.0 + 1))
-        }
-    }
-}

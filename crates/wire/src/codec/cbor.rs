@@ -9,9 +9,9 @@ use base64::Engine;
 use serde_json::Value as Json;
 use standfast_core::Timestamp;
 
-use super::bad::{Bad, Depth, Step, What, Within};
+use super::bad::{Bad, Step, What, Within};
+use super::budget::{Budget, Depth};
 use super::json::expected;
-use super::limits::PARTS_MAX;
 use super::text;
 use crate::schema::{StructSchema, Type};
 use crate::value::{Struct, Value};
@@ -56,9 +56,10 @@ pub(super) fn error_body(shape: &str, message: &str) -> Vec<u8> {
 
 /// The code and message of an error's body.
 pub(super) fn read_error(body: &[u8]) -> Option<(String, String)> {
-    let mut reader = Reader { rest: body, items: 0 };
+    let budget = Budget::answer();
+    let mut reader = Reader { rest: body, budget: &budget };
     let item = reader.item().ok()?;
-    let json = reader.document(item, Depth::TOP).ok()?;
+    let json = reader.document(item, budget.top()).ok()?;
     let text = |name: &str| json.get(name)?.as_str();
     let message = text("message").or(text("Message")).unwrap_or_default();
     Some((super::envelope::shape_name(text("__type")?).to_owned(), message.to_owned()))
@@ -169,13 +170,13 @@ fn write_document(out: &mut Vec<u8>, json: &Json) {
 }
 
 /// Reads a body as a structure. No body is a structure with nothing set.
-pub(super) fn read(schema: &'static StructSchema, body: &[u8]) -> Result<Struct, Bad> {
+pub(super) fn read(schema: &'static StructSchema, body: &[u8], budget: &Budget) -> Result<Struct, Bad> {
     if body.is_empty() {
         return Ok(Struct::new(schema));
     }
-    let mut reader = Reader { rest: body, items: 0 };
+    let mut reader = Reader { rest: body, budget };
     let value = match reader.item()? {
-        Item::Map(length) => reader.structure(schema, length, Depth::TOP)?,
+        Item::Map(length) => reader.structure(schema, length, budget.top())?,
         item => return Err(Bad::kind(item.show(), "a structure")),
     };
     if reader.rest.is_empty() { Ok(value) } else { Err(broken("there is more after the value")) }
@@ -239,7 +240,7 @@ impl Item<'_> {
 
 struct Reader<'b> {
     rest: &'b [u8],
-    items: usize,
+    budget: &'b Budget,
 }
 
 impl<'b> Reader<'b> {
@@ -256,10 +257,7 @@ impl<'b> Reader<'b> {
     }
 
     fn item(&mut self) -> Result<Item<'b>, Bad> {
-        self.items += 1;
-        if self.items > PARTS_MAX {
-            return Err(Bad::limit("it has too many values"));
-        }
+        self.budget.part()?;
         let [first] = self.array()?;
         match first {
             FALSE | TRUE => return Ok(Item::Bool(first == TRUE)),
@@ -349,8 +347,13 @@ impl<'b> Reader<'b> {
         if let Item::Break = item { Err(broken("a break in place of a value")) } else { Ok(item) }
     }
 
-    fn structure(&mut self, schema: &'static StructSchema, mut left: Option<u64>, depth: Depth) -> Result<Struct, Bad> {
-        let depth = depth.deeper()?;
+    fn structure(
+        &mut self,
+        schema: &'static StructSchema,
+        mut left: Option<u64>,
+        depth: Depth<'_>,
+    ) -> Result<Struct, Bad> {
+        let depth = depth.structure(schema.members.len())?;
         let mut out = Struct::new(schema);
         while let Some(key) = self.key(&mut left)? {
             let item = self.item()?;
@@ -367,7 +370,7 @@ impl<'b> Reader<'b> {
         Ok(out)
     }
 
-    fn value(&mut self, ty: &Type, item: Item<'b>, depth: Depth) -> Result<Value, Bad> {
+    fn value(&mut self, ty: &Type, item: Item<'b>, depth: Depth<'_>) -> Result<Value, Bad> {
         let item = self.untagged(item)?;
         Ok(match (ty, item) {
             (Type::Bool, Item::Bool(b)) => Value::Bool(b),
@@ -399,7 +402,7 @@ impl<'b> Reader<'b> {
     }
 
     /// Reads any value as JSON; also how what nobody knows is passed over.
-    fn document(&mut self, item: Item<'b>, depth: Depth) -> Result<Json, Bad> {
+    fn document(&mut self, item: Item<'b>, depth: Depth<'_>) -> Result<Json, Bad> {
         let item = self.untagged(item)?;
         Ok(match item {
             Item::Bool(b) => b.into(),

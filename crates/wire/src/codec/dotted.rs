@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::bad::Bad;
-use super::limits::{INDEX_MAX, KEY_BYTES_MAX, PARTS_MAX};
+use super::budget::Budget;
+use super::limits::{INDEX_MAX, KEY_BYTES_MAX};
 use crate::form::raw_pairs;
 
 /// What RFC 3986 leaves as it is.
@@ -21,13 +22,10 @@ pub(super) struct Form<'t>(Vec<Pair<'t>>);
 
 impl<'t> Form<'t> {
     /// Reads the parts of a request that hold parameters: its query string and its body.
-    pub fn read(texts: [&'t str; 2]) -> Result<Self, Bad> {
+    pub fn read(texts: [&'t str; 2], budget: &Budget) -> Result<Self, Bad> {
         let mut pairs = Vec::new();
         for text in texts {
-            pairs.extend(read_pairs(text)?);
-            if pairs.len() > PARTS_MAX {
-                return Err(Bad::limit("it has too many parameters"));
-            }
+            pairs.extend(read_pairs(text, budget)?);
         }
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(Self(pairs))
@@ -39,10 +37,10 @@ impl<'t> Form<'t> {
 }
 
 /// The parameters of a query string or form, decoded, in their order.
-pub(super) fn read_pairs(text: &str) -> Result<Vec<Pair<'_>>, Bad> {
+pub(super) fn read_pairs<'t>(text: &'t str, budget: &Budget) -> Result<Vec<Pair<'t>>, Bad> {
     raw_pairs(text)
-        .take(PARTS_MAX + 1)
         .map(|(key, value)| {
+            budget.part()?;
             let key = decode(key)?;
             if key.len() > KEY_BYTES_MAX {
                 return Err(Bad::limit("a parameter's name is too long"));

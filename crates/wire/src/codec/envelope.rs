@@ -5,6 +5,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response};
 use standfast_core::{Error, Fault};
 
+use super::budget::Budget;
 use super::{json, xml_read, xml_write};
 use crate::schema::{ErrorSchema, OperationSchema, Protocol, ServiceSchema};
 
@@ -176,7 +177,7 @@ pub(super) fn decode_error(protocol: Protocol, op: &OperationSchema, response: &
 }
 
 fn xml_error(body: &[u8]) -> Option<(String, String)> {
-    let root = xml_read::parse(body).ok()?;
+    let root = xml_read::parse(body, &Budget::answer()).ok()?;
     let error = match root.name.as_str() {
         "Error" => &root,
         _ => root.child("Errors").unwrap_or(&root).child("Error")?,

@@ -151,6 +151,7 @@ pub(super) fn unreadable(protocol: Protocol, service: &ServiceSchema, bad: Bad) 
                             parameter(&path, service)
                         )
                     }
+                    _ if path.is_empty() => format!("The request must be {expected}, not '{found}'"),
                     _ => format!("Value '{found}' at '{}' must be {expected}", camel_path(&path)),
                 },
             )

@@ -3,7 +3,8 @@
 use base64::Engine;
 use serde_json::Value as Json;
 
-use super::bad::{Bad, Depth, Step, Within};
+use super::bad::{Bad, Step, Within};
+use super::budget::Depth;
 use super::text;
 use crate::schema::{Location, Member, StructSchema, TimeFormat, Type};
 use crate::value::{Struct, Value};
@@ -27,12 +28,12 @@ impl Names {
 }
 
 /// Reads a body as a structure. No body is a structure with nothing set.
-pub(super) fn read(names: Names, schema: &'static StructSchema, body: &[u8]) -> Result<Struct, Bad> {
+pub(super) fn read(names: Names, schema: &'static StructSchema, body: &[u8], depth: Depth<'_>) -> Result<Struct, Bad> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Struct::new(schema));
     }
     match parse(body)? {
-        Json::Object(entries) => read_struct(names, schema, entries, Depth::TOP),
+        Json::Object(entries) => read_struct(names, schema, entries, depth),
         other => Err(Bad::kind(kind(&other), "a structure")),
     }
 }
@@ -47,9 +48,9 @@ fn read_struct(
     names: Names,
     schema: &'static StructSchema,
     entries: serde_json::Map<String, Json>,
-    depth: Depth,
+    depth: Depth<'_>,
 ) -> Result<Struct, Bad> {
-    let depth = depth.deeper()?;
+    let depth = depth.structure(schema.members.len())?;
     let mut out = Struct::new(schema);
     // Clients mostly write members in the model's order, so the search goes on where the last one ended.
     let mut next = 0;
@@ -73,7 +74,7 @@ fn read_struct(
 }
 
 /// Reads a value that is not null.
-pub(super) fn read_value(names: Names, ty: &Type, json: Json, depth: Depth) -> Result<Value, Bad> {
+pub(super) fn read_value(names: Names, ty: &Type, json: Json, depth: Depth<'_>) -> Result<Value, Bad> {
     Ok(match (ty, json) {
         (Type::Document, json) => Value::Document(json),
         (Type::String(_), Json::String(text)) => Value::String(text),

@@ -6,6 +6,8 @@ pub const DEPTH_MAX: usize = 48;
 pub const INDEX_MAX: u32 = 1_000_000;
 /// Parameters in a form or query string, elements in an XML body, values in a CBOR body.
 pub const PARTS_MAX: usize = 200_000;
+/// Members, set or not, of all structures in a request.
+pub const SLOTS_MAX: usize = 1_000_000;
 /// Bytes of a parameter's name.
 pub const KEY_BYTES_MAX: usize = 1_024;
 /// Broken constraints named in one error.

@@ -1,11 +1,11 @@
 //! The protocols' codecs: requests, answers and errors, both ways.
 //!
 //! Invariants: a codec walks a static schema and knows no service (`faults` and `envelope` hold the few differences
-//! in wording). Bytes from outside never panic and never allocate more than a small multiple of their own size; what
-//! comes out of a `decode_` function is of its schema's kinds and, for requests, within its constraints.
+//! in wording). Bytes from outside never panic, and what they may cost is bounded (`limits`); what comes out of a `decode_` function is of its schema's kinds and, for requests, within its constraints.
 //! Not here: finding the operation (`route`), signatures (`sigv4`), framing and compression of bodies (`chunked`).
 
 mod bad;
+mod budget;
 mod cbor;
 mod dotted;
 mod envelope;
@@ -24,7 +24,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use standfast_core::Error;
 
-use self::bad::{Bad, Depth};
+use self::bad::Bad;
+use self::budget::Budget;
 use self::envelope::{SMITHY_CBOR, SMITHY_PROTOCOL, XML_DECLARATION, answer, header_value};
 use self::json::Names;
 use self::query::Style;
@@ -45,21 +46,22 @@ pub fn decode_request(
     request: &Request<Bytes>,
 ) -> Result<Struct, Error> {
     let body = request.body();
+    let budget = Budget::request();
     let input = match protocol {
-        Protocol::Query => read_form(Style::Query, op, request),
-        Protocol::Ec2 => read_form(Style::Ec2, op, request),
-        Protocol::Json10 | Protocol::Json11 => json::read(Names::Model, op.input, body),
-        Protocol::RestXml | Protocol::RestJson => rest::read_request(protocol, op, request),
-        Protocol::Cbor => cbor::read(op.input, body),
+        Protocol::Query => read_form(Style::Query, op, request, &budget),
+        Protocol::Ec2 => read_form(Style::Ec2, op, request, &budget),
+        Protocol::Json10 | Protocol::Json11 => json::read(Names::Model, op.input, body, budget.top()),
+        Protocol::RestXml | Protocol::RestJson => rest::read_request(protocol, op, request, &budget),
+        Protocol::Cbor => cbor::read(op.input, body, &budget),
     };
     let input = input.map_err(|bad| faults::unreadable(protocol, service, bad))?;
     validate(service, op, &input)?;
     Ok(input)
 }
 
-fn read_form(style: Style, op: &OperationSchema, request: &Request<Bytes>) -> Result<Struct, Bad> {
+fn read_form(style: Style, op: &OperationSchema, request: &Request<Bytes>, budget: &Budget) -> Result<Struct, Bad> {
     let body = std::str::from_utf8(request.body()).map_err(|_| Bad::syntax("The body is not valid UTF-8"))?;
-    query::read(style, op.input, request.uri().query().unwrap_or_default(), body)
+    query::read(style, op.input, request.uri().query().unwrap_or_default(), body, budget)
 }
 
 /// Writes a request. Its URI is the path and query string; the caller adds the endpoint and the signature.
@@ -179,17 +181,18 @@ pub fn decode_response(
         return Err(envelope::decode_error(protocol, op, response));
     }
     let body = response.body();
+    let budget = Budget::answer();
     let output = match protocol {
-        Protocol::Query | Protocol::Ec2 => read_xml(op, body),
-        Protocol::Json10 | Protocol::Json11 => json::read(Names::Model, op.output, body),
-        Protocol::RestXml | Protocol::RestJson => rest::read_response(protocol, op, response),
-        Protocol::Cbor => cbor::read(op.output, body),
+        Protocol::Query | Protocol::Ec2 => read_xml(op, body, &budget),
+        Protocol::Json10 | Protocol::Json11 => json::read(Names::Model, op.output, body, budget.top()),
+        Protocol::RestXml | Protocol::RestJson => rest::read_response(protocol, op, response, &budget),
+        Protocol::Cbor => cbor::read(op.output, body, &budget),
     };
     output.map_err(|bad| faults::unreadable(protocol, service, bad))
 }
 
-fn read_xml(op: &OperationSchema, body: &[u8]) -> Result<Struct, Bad> {
-    let root = xml_read::parse(body)?;
+fn read_xml(op: &OperationSchema, body: &[u8], budget: &Budget) -> Result<Struct, Bad> {
+    let root = xml_read::parse(body, budget)?;
     let result = op.result_wrapper.and_then(|wrapper| root.child(wrapper)).unwrap_or(&root);
-    xml_read::read_struct(op.output, result, Depth::TOP)
+    xml_read::read_struct(op.output, result, budget.top())
 }

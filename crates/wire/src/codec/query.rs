@@ -5,7 +5,8 @@
 
 use base64::Engine;
 
-use super::bad::{Bad, Depth, Step, Within};
+use super::bad::{Bad, Step, Within};
+use super::budget::{Budget, Depth};
 use super::dotted::{Form, Node, Scope, push_pair};
 use super::text;
 use crate::schema::{ListSchema, MapSchema, Member, OperationSchema, ServiceSchema, StructSchema, TimeFormat, Type};
@@ -32,13 +33,19 @@ impl Style {
 }
 
 /// Reads an input from the query string and the body.
-pub(super) fn read(style: Style, schema: &'static StructSchema, query: &str, body: &str) -> Result<Struct, Bad> {
-    let form = Form::read([query, body])?;
-    read_struct(style, schema, form.top(), Depth::TOP)
+pub(super) fn read(
+    style: Style,
+    schema: &'static StructSchema,
+    query: &str,
+    body: &str,
+    budget: &Budget,
+) -> Result<Struct, Bad> {
+    let form = Form::read([query, body], budget)?;
+    read_struct(style, schema, form.top(), budget.top())
 }
 
-fn read_struct(style: Style, schema: &'static StructSchema, scope: Scope<'_>, depth: Depth) -> Result<Struct, Bad> {
-    let depth = depth.deeper()?;
+fn read_struct(style: Style, schema: &'static StructSchema, scope: Scope<'_>, depth: Depth<'_>) -> Result<Struct, Bad> {
+    let depth = depth.structure(schema.members.len())?;
     let mut out = Struct::new(schema);
     for (slot, member) in schema.members.iter().enumerate() {
         let node = scope.node(style.name(member));
@@ -47,7 +54,7 @@ fn read_struct(style: Style, schema: &'static StructSchema, scope: Scope<'_>, de
     Ok(out)
 }
 
-fn read_value(style: Style, ty: &Type, node: Node<'_>, depth: Depth) -> Result<Value, Bad> {
+fn read_value(style: Style, ty: &Type, node: Node<'_>, depth: Depth<'_>) -> Result<Value, Bad> {
     match (ty, node.text) {
         _ if node.is_absent() => Ok(Value::Null),
         (Type::Struct(schema), None | Some("")) => Ok(Value::Struct(read_struct(style, schema, node.below, depth)?)),
@@ -58,7 +65,7 @@ fn read_value(style: Style, ty: &Type, node: Node<'_>, depth: Depth) -> Result<V
     }
 }
 
-fn read_list(style: Style, list: &ListSchema, node: Node<'_>, depth: Depth) -> Result<Value, Bad> {
+fn read_list(style: Style, list: &ListSchema, node: Node<'_>, depth: Depth<'_>) -> Result<Value, Bad> {
     let direct = node.below.items()?;
     let named = || node.below.node(list.wire).below.items();
     let found = if style.flat(list.flattened) {
@@ -86,7 +93,7 @@ fn absent_or(absent: bool, value: Value) -> Value {
     if absent { Value::Null } else { value }
 }
 
-fn read_map(style: Style, map: &MapSchema, node: Node<'_>, depth: Depth) -> Result<Value, Bad> {
+fn read_map(style: Style, map: &MapSchema, node: Node<'_>, depth: Depth<'_>) -> Result<Value, Bad> {
     let wrapped = node.below.node("entry").below.items()?;
     let found = if wrapped.is_empty() { node.below.items()? } else { wrapped };
     let mut entries = Vec::with_capacity(found.len());

@@ -7,7 +7,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 
-use super::bad::{Bad, Depth, Step, Within};
+use super::bad::{Bad, Step, Within};
+use super::budget::Budget;
 use super::dotted::{UNRESERVED, push_pair, read_pairs};
 use super::envelope::{XML_DECLARATION, answer, header_value};
 use super::json::{self, Names};
@@ -19,11 +20,16 @@ use crate::value::{Struct, Value};
 const GREEDY: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// Reads an input from all of a request.
-pub(super) fn read_request(protocol: Protocol, op: &OperationSchema, request: &Request<Bytes>) -> Result<Struct, Bad> {
+pub(super) fn read_request(
+    protocol: Protocol,
+    op: &OperationSchema,
+    request: &Request<Bytes>,
+    budget: &Budget,
+) -> Result<Struct, Bad> {
     let (template, constants) = op.uri.split_once('?').unwrap_or((op.uri, ""));
-    let mut out = read_body(protocol, op.input, request.body())?;
+    let mut out = read_body(protocol, op.input, request.body(), budget)?;
     let labels = labels(template, request.uri().path())?;
-    let parameters = read_pairs(request.uri().query().unwrap_or_default())?;
+    let parameters = read_pairs(request.uri().query().unwrap_or_default(), budget)?;
     for (slot, member) in op.input.members.iter().enumerate() {
         let value = match member.location {
             Location::Body | Location::Status => continue,
@@ -45,8 +51,9 @@ pub(super) fn read_response(
     protocol: Protocol,
     op: &OperationSchema,
     response: &Response<Bytes>,
+    budget: &Budget,
 ) -> Result<Struct, Bad> {
-    let mut out = read_body(protocol, op.output, response.body())?;
+    let mut out = read_body(protocol, op.output, response.body(), budget)?;
     for (slot, member) in op.output.members.iter().enumerate() {
         out.slots[slot] = match member.location {
             Location::Header => read_header(member, response.headers()).within(|| Step::Member(member))?,
@@ -58,7 +65,7 @@ pub(super) fn read_response(
     Ok(out)
 }
 
-fn read_body(protocol: Protocol, schema: &'static StructSchema, body: &Bytes) -> Result<Struct, Bad> {
+fn read_body(protocol: Protocol, schema: &'static StructSchema, body: &Bytes, budget: &Budget) -> Result<Struct, Bad> {
     let mut out = Struct::new(schema);
     if body.is_empty() {
         return Ok(out);
@@ -66,9 +73,9 @@ fn read_body(protocol: Protocol, schema: &'static StructSchema, body: &Bytes) ->
     let Some(slot) = schema.payload else {
         return match protocol {
             _ if !has_body(schema) => Ok(out),
-            Protocol::RestXml => xml_read::read_struct(schema, &xml_read::parse(body)?, Depth::TOP),
+            Protocol::RestXml => xml_read::read_struct(schema, &xml_read::parse(body, budget)?, budget.top()),
             _ => {
-                let mut read = json::read(Names::Wire, schema, body)?;
+                let mut read = json::read(Names::Wire, schema, body, budget.top())?;
                 for (slot, member) in schema.members.iter().enumerate() {
                     if member.location != Location::Body {
                         read.slots[slot] = Value::Null;
@@ -85,12 +92,12 @@ fn read_body(protocol: Protocol, schema: &'static StructSchema, body: &Bytes) ->
             Ok(text) => Ok(Value::String(text.to_owned())),
             Err(_) => Err(Bad::kind("bytes", "a string")),
         },
-        Type::Struct(inner) if protocol == Protocol::RestXml => {
-            xml_read::parse(body).and_then(|root| xml_read::read_struct(inner, &root, Depth::TOP)).map(Value::Struct)
-        }
+        Type::Struct(inner) if protocol == Protocol::RestXml => xml_read::parse(body, budget)
+            .and_then(|root| xml_read::read_struct(inner, &root, budget.top()))
+            .map(Value::Struct),
         ref ty => match json::parse(body)? {
             serde_json::Value::Null => Ok(Value::Null),
-            json => json::read_value(Names::Wire, ty, json, Depth::TOP),
+            json => json::read_value(Names::Wire, ty, json, budget.top()),
         },
     };
     out.slots[slot] = value.within(|| Step::Member(member))?;

@@ -6,8 +6,9 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-use super::bad::{Bad, Depth, Step, Within};
-use super::limits::{DEPTH_MAX, PARTS_MAX};
+use super::bad::{Bad, Step, Within};
+use super::budget::{Budget, Depth};
+use super::limits::DEPTH_MAX;
 use super::text;
 use crate::schema::{ListSchema, Location, MapSchema, Member, StructSchema, TimeFormat, Type};
 use crate::value::{Struct, Value};
@@ -36,25 +37,24 @@ impl Element {
 }
 
 /// Reads a document.
-pub(super) fn parse(body: &[u8]) -> Result<Element, Bad> {
+pub(super) fn parse(body: &[u8], budget: &Budget) -> Result<Element, Bad> {
     let body = std::str::from_utf8(body).map_err(|_| Bad::syntax("The XML is not valid UTF-8"))?;
     let mut reader = Reader::from_str(body.trim_start_matches('\u{feff}'));
     // The first one stands for the document itself.
     let mut open = vec![Element::default()];
-    let mut count = 0;
     loop {
         let event = reader.read_event().map_err(broken)?;
         let top = open.last_mut().expect("the document is never closed");
         match event {
             Event::Start(start) => {
-                count += 1;
+                budget.part()?;
                 if open.len() > ELEMENT_DEPTH_MAX {
                     return Err(Bad::limit("it is nested too deeply"));
                 }
                 open.push(element(&start)?);
             }
             Event::Empty(start) => {
-                count += 1;
+                budget.part()?;
                 top.children.push(element(&start)?);
             }
             Event::End(_) => {
@@ -67,9 +67,6 @@ pub(super) fn parse(body: &[u8]) -> Result<Element, Bad> {
             Event::DocType(_) => return Err(Bad::syntax("The XML has a document type, which is not allowed")),
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
             Event::Eof => break,
-        }
-        if count > PARTS_MAX {
-            return Err(Bad::limit("it has too many elements"));
         }
     }
     let mut document = open.pop().filter(|_| open.is_empty()).ok_or_else(|| broken("it ends too early"))?;
@@ -113,8 +110,8 @@ fn resolve(out: &mut String, reference: &BytesRef<'_>) -> Result<(), Bad> {
 }
 
 /// Reads an element as a structure. Members outside the body are left alone.
-pub(super) fn read_struct(schema: &'static StructSchema, element: &Element, depth: Depth) -> Result<Struct, Bad> {
-    let depth = depth.deeper()?;
+pub(super) fn read_struct(schema: &'static StructSchema, element: &Element, depth: Depth<'_>) -> Result<Struct, Bad> {
+    let depth = depth.structure(schema.members.len())?;
     let mut out = Struct::new(schema);
     for (slot, member) in schema.members.iter().enumerate() {
         if member.location == Location::Body {
@@ -124,7 +121,7 @@ pub(super) fn read_struct(schema: &'static StructSchema, element: &Element, dept
     Ok(out)
 }
 
-fn read_member(member: &Member, element: &Element, depth: Depth) -> Result<Value, Bad> {
+fn read_member(member: &Member, element: &Element, depth: Depth<'_>) -> Result<Value, Bad> {
     let wire = without_prefix(member.wire);
     if member.xml_attribute {
         let attribute = element.attributes.iter().find(|(name, _)| name == wire);
@@ -144,7 +141,7 @@ fn read_member(member: &Member, element: &Element, depth: Depth) -> Result<Value
     }
 }
 
-fn read_value(ty: &Type, element: &Element, depth: Depth) -> Result<Value, Bad> {
+fn read_value(ty: &Type, element: &Element, depth: Depth<'_>) -> Result<Value, Bad> {
     match ty {
         Type::Struct(schema) => Ok(Value::Struct(read_struct(schema, element, depth)?)),
         // Whatever the items are called, they are the only elements here.
@@ -157,7 +154,7 @@ fn read_value(ty: &Type, element: &Element, depth: Depth) -> Result<Value, Bad> 
 fn read_items<'e>(
     list: &ListSchema,
     elements: impl Iterator<Item = &'e Element>,
-    depth: Depth,
+    depth: Depth<'_>,
 ) -> Result<Vec<Value>, Bad> {
     let items = elements.enumerate();
     items.map(|(index, item)| read_value(&list.item, item, depth.deeper()?).within(|| Step::Item(index + 1))).collect()
@@ -166,7 +163,7 @@ fn read_items<'e>(
 fn read_entries<'e>(
     map: &MapSchema,
     elements: impl Iterator<Item = &'e Element>,
-    depth: Depth,
+    depth: Depth<'_>,
 ) -> Result<Vec<(String, Value)>, Bad> {
     elements
         .map(|entry| {

@@ -118,3 +118,15 @@ fn xml_is_read_with_entities_cdata_prefixes_and_space() {
     let want = json!({"Name": "<a€€<b>&amp;&", "Count": 5, "Leaf": {"Kind": "k"}});
     assert_eq!(read, value(&RICH, want));
 }
+
+#[test]
+fn answers_with_many_items_read_back() {
+    let output = value(
+        &RICH,
+        json!({"Leaves": vec![json!({"Key": "key", "Weight": 1}); 80_000], "Names": vec!["name"; 80_000]}),
+    );
+    for (protocol, service) in super::schemas::HOMES {
+        let written = encode_response(*protocol, service, &PUT_RICH, output.clone(), REQUEST_ID);
+        assert_eq!(decode_response(*protocol, service, &PUT_RICH, &written).expect("it is a success"), output);
+    }
+}

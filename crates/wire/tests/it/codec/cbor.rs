@@ -77,7 +77,7 @@ fn all_forms_of_the_same_value_are_read() {
 fn what_is_not_the_members_kind_is_named() {
     let case = rich(Protocol::Cbor);
     for (body, message) in [
-        (&b"\x80"[..], "Value '[...]' at '' must be a structure"),
+        (&b"\x80"[..], "The request must be a structure, not '[...]'"),
         (b"\xa1\x64Name\x05", "Value '5' at 'name' must be a string"),
         (b"\xa1\x65Count\x1a\x80\0\0\0", "Value '2147483648' at 'count' must be an integer"),
         (b"\xa1\x63Big\x1b\x80\0\0\0\0\0\0\0", "Value '9223372036854775808' at 'big' must be a long integer"),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use standfast_wire::Protocol;
-use standfast_wire::codec::limits::{DEPTH_MAX, INDEX_MAX, KEY_BYTES_MAX, PARTS_MAX};
+use standfast_wire::codec::limits::{DEPTH_MAX, INDEX_MAX, KEY_BYTES_MAX, PARTS_MAX, SLOTS_MAX};
 
 use super::schemas::{rich, with};
 use super::{reads, refuses, schemas};
@@ -21,11 +21,24 @@ fn a_high_index_costs_nothing() {
 #[test]
 fn forms_have_a_bounded_number_of_parameters_and_length_of_names() {
     let query = rich(Protocol::Query);
-    assert!(refuses(query, "a&".repeat(PARTS_MAX + 1)).message.contains("too many parameters"));
+    assert!(refuses(query, "a&".repeat(PARTS_MAX + 1)).message.contains("too many parts"));
     assert!(refuses(query, format!("{}=", "a".repeat(KEY_BYTES_MAX + 1))).message.contains("name is too long"));
     // Many items are fine.
     let many: String = (1..=20_000).map(|i| format!("Names.member.{i}=x&")).collect();
     reads(query, many, json!({"Names": vec!["x"; 20_000]}));
+}
+
+#[test]
+fn a_few_bytes_cannot_ask_for_many_structures() {
+    // Each of them is much larger than the bytes that ask for it.
+    let count = SLOTS_MAX / 4;
+    let refused = "it has too many structures";
+    let json = format!("{{\"Leaves\":[{}{{}}]}}", "{},".repeat(count));
+    assert!(refuses(rich(Protocol::Json11), json).message.ends_with(refused));
+    let many = [b"\xa1\x66Leaves\x9f", &b"\xa0".repeat(count)[..], b"\xff"].concat();
+    assert!(refuses(rich(Protocol::Cbor), many).message.ends_with("it has too many parts"));
+    let xml = format!("<Rich><Leaves>{}</Leaves></Rich>", "<a/>".repeat(count));
+    assert!(refuses(rich(Protocol::RestXml), xml).message.ends_with("it has too many parts"));
 }
 
 #[test]

@@ -9,14 +9,15 @@ mod requests;
 mod rest;
 mod round_trip;
 mod schemas;
-mod speed;
 mod validation;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use standfast_core::Error;
 use standfast_wire::codec::{decode_request, decode_response, encode_request, encode_response};
-use standfast_wire::{OperationSchema, Protocol, ServiceSchema, Struct, StructSchema};
+use standfast_wire::{Struct, StructSchema};
+
+use self::schemas::Case;
 
 const REQUEST_ID: &str = "7f1c2f0e-req";
 
@@ -44,9 +45,6 @@ fn response(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Re
 fn text(body: &Bytes) -> &str {
     std::str::from_utf8(body).expect("the body is text")
 }
-
-/// A protocol, a service that speaks it, and an operation.
-type Case = (Protocol, &'static ServiceSchema, &'static OperationSchema);
 
 /// The request reads as this input, and this input is written as this request's body.
 #[track_caller]

@@ -154,7 +154,7 @@ fn json_is_read_leniently_where_clients_differ() {
 fn json_of_the_wrong_kind_is_a_serialization_error() {
     let json = rich(Protocol::Json11);
     for (body, message) in [
-        ("[]", "Value '[...]' at '' must be a structure"),
+        ("[]", "The request must be a structure, not '[...]'"),
         (r#"{"Name": 5}"#, "Value '5' at 'name' must be a string"),
         (r#"{"Flag": "true"}"#, "Value 'true' at 'flag' must be a boolean"),
         (r#"{"Count": 2147483648}"#, "Value '2147483648' at 'count' must be an integer"),

@@ -6,7 +6,8 @@ use standfast_wire::{
     StructSchema, TimeFormat, Type,
 };
 
-use super::Case;
+/// A protocol, a service that speaks it, and an operation.
+pub type Case = (Protocol, &'static ServiceSchema, &'static OperationSchema);
 
 const fn list(item: Type, wire: &'static str, flattened: bool) -> ListSchema {
     ListSchema { item, wire, flattened, limits: &FREE }
