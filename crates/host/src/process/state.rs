@@ -1,0 +1,140 @@
+//! The state directory of a driver: who owns it, and getting rid of what an earlier owner left.
+//!
+//! Invariant: one cloud at a time owns a state directory, by a lock that the kernel gives up for it when it dies.
+//! Processes are swept by the id kept in the directory, so a cloud never touches another cloud's.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use standfast_core::{Id, Rng, id::Instance};
+
+use super::directory::{Directory, Record};
+use super::procs::Prey;
+
+const LOCK: &str = "lock";
+const CLOUD_ID: &str = "cloud-id";
+const INSTANCES: &str = "instances";
+
+/// How often a new temporary directory is tried before giving up.
+const TEMPORARY_TRIES_MAX: usize = 16;
+
+pub(super) struct StateDir {
+    path: PathBuf,
+    /// The id of the cloud that owns it; random, made with the directory.
+    pub cloud: String,
+    /// The driver made it, so the driver removes it.
+    made: bool,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Opens a directory, making it when it is not there, and ends what an earlier cloud left running.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let made = !path.exists();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let path = path.canonicalize()?;
+        let lock = lock(&path, true)?.ok_or_else(|| {
+            let text = format!("{} is in use by another running cloud", path.display());
+            io::Error::new(io::ErrorKind::ResourceBusy, text)
+        })?;
+        let cloud = match fs::read_to_string(path.join(CLOUD_ID)) {
+            Ok(id) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) => id,
+            _ => {
+                let id = Rng::from_entropy().hex(16);
+                fs::write(path.join(CLOUD_ID), &id)?;
+                id
+            }
+        };
+        sweep(&cloud)?;
+        Ok(Self { path, cloud, made, _lock: lock })
+    }
+
+    /// Makes a directory for a cloud that keeps nothing, and removes those of such clouds that are dead.
+    pub fn temporary() -> io::Result<Self> {
+        let prefix = format!("standfast-{}-", rustix::process::getuid().as_raw());
+        remove_stale(&prefix);
+        for _ in 0..TEMPORARY_TRIES_MAX {
+            let path = std::env::temp_dir().join(format!("{prefix}{}", Rng::from_entropy().hex(8)));
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made?,
+            }
+            // Another cloud that starts now may see it before it is locked, and remove it: then take another name.
+            if let Ok(mut state) = Self::open(&path) {
+                state.made = true;
+                return Ok(state);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name for a temporary state directory"))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn instance(&self, id: &str) -> Directory {
+        Directory::new(self.path.join(INSTANCES).join(id))
+    }
+
+    /// The instances that an earlier cloud left on disk.
+    pub fn left(&self) -> Vec<(Id<Instance>, Record)> {
+        let Ok(entries) = fs::read_dir(self.path.join(INSTANCES)) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| Id::parse(entry.file_name().to_str()?))
+            .filter_map(|id| Some((id.clone(), self.instance(&id).record()?)))
+            .collect()
+    }
+
+    /// Removes all instances' directories.
+    pub fn clear(&self) {
+        let _ = fs::remove_dir_all(self.path.join(INSTANCES));
+    }
+
+    /// Removes what the driver made in it, and it itself if the driver made it.
+    pub fn remove(&self) {
+        self.clear();
+        let _ = fs::remove_file(self.path.join(CLOUD_ID));
+        let _ = fs::remove_file(self.path.join(LOCK));
+        if self.made {
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+/// Locks the directory; `None` when another process holds the lock, or removed the directory meanwhile.
+fn lock(path: &Path, create: bool) -> io::Result<Option<File>> {
+    let name = path.join(LOCK);
+    let file = File::options().read(true).write(true).create(create).truncate(false).open(&name)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        locked => locked?,
+    }
+    let same = fs::metadata(&name).is_ok_and(|now| file.metadata().is_ok_and(|ours| now.ino() == ours.ino()));
+    Ok(same.then_some(file))
+}
+
+/// Ends the processes of a cloud that is dead.
+fn sweep(cloud: &str) -> io::Result<()> {
+    match (Prey { mark: format!("{cloud}/"), session: None }).hunt() {
+        true => Ok(()),
+        false => Err(io::Error::other("processes of an earlier cloud with this state directory do not end")),
+    }
+}
+
+/// Removes the temporary directories of dead clouds. What cannot be removed waits for the next start.
+fn remove_stale(prefix: &str) {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    let stale = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+    for path in stale.map(|entry| entry.path()) {
+        // Without a lock file it is being made right now, or none of ours.
+        let Ok(Some(_lock)) = lock(&path, false) else { continue };
+        let Ok(cloud) = fs::read_to_string(path.join(CLOUD_ID)) else { continue };
+        if !cloud.is_empty() && sweep(&cloud).is_ok() {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
