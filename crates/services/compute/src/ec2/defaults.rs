@@ -9,9 +9,7 @@ use standfast_core::{Cidr, Result, Scope};
 use standfast_kernel::Cx;
 use standfast_store::{Txn, View};
 
-use super::model::{
-    DEFAULTS_ID, Defaults, Destination, DhcpOptions, InternetGateway, Route, Subnet, Target, Vpc,
-};
+use super::model::{DEFAULTS_ID, Defaults, Destination, DhcpOptions, InternetGateway, Route, Subnet, Target, Vpc};
 use super::vpcs::{NewVpc, anywhere};
 
 const CIDR: &str = "172.31.0.0/16";
@@ -41,12 +39,9 @@ impl NewDefaultVpc {
 
     pub fn put(&self, tx: &mut Txn, scope: &Scope, dhcp_options: Id<id::DhcpOptions>) {
         let cidr: Cidr = CIDR.parse().expect("a valid block");
-        let vpc =
-            Vpc { is_default: true, dns_hostnames: true, dhcp_options: Some(dhcp_options), ..Vpc::of(cidr) };
-        let out = Route {
-            destination: Destination::V4(anywhere()),
-            target: Target::InternetGateway(self.gateway.clone()),
-        };
+        let vpc = Vpc { is_default: true, dns_hostnames: true, dhcp_options: Some(dhcp_options), ..Vpc::of(cidr) };
+        let out =
+            Route { destination: Destination::V4(anywhere()), target: Target::InternetGateway(self.gateway.clone()) };
         self.network.put(tx, scope, vpc, vec![out]);
         tx.put(scope, &self.gateway, InternetGateway { vpc: Some(self.vpc().clone()) });
         for (n, (id, zone)) in self.subnets.iter().enumerate() {
@@ -58,7 +53,8 @@ impl NewDefaultVpc {
 
 /// The `n`th default subnet of a default VPC.
 fn default_subnet(vpc: &Id<id::Vpc>, cidr: Cidr, n: usize, zone: &Zone) -> Subnet {
-    let base = cidr.nth((n as u64) << (32 - SUBNET_PREFIX)).expect("a /16 has sixteen /20 blocks, a region fewer zones");
+    let base =
+        cidr.nth((n as u64) << (32 - SUBNET_PREFIX)).expect("a /16 has sixteen /20 blocks, a region fewer zones");
     let block = Cidr::new(base, SUBNET_PREFIX).expect("a valid prefix");
     Subnet { default_for_zone: true, map_public_ip: true, ..Subnet::of(vpc.clone(), block, zone.name.clone()) }
 }
@@ -95,4 +91,3 @@ pub fn dhcp_options(view: &View, scope: &Scope) -> Id<id::DhcpOptions> {
 pub fn domain(region: &str) -> String {
     if region == "us-east-1" { "ec2.internal".into() } else { format!("{region}.compute.internal") }
 }
-

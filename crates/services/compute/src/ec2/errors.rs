@@ -54,9 +54,8 @@ pub trait Keyed: Record {
 
 /// Reads an id as a caller wrote it.
 pub fn id<K: Resource>(text: &str) -> Result<Id<K>> {
-    Id::parse(text).ok_or_else(|| {
-        Error::client(K::MALFORMED, format!("Invalid id: \"{text}\" (expecting \"{}-...\")", K::PREFIX))
-    })
+    Id::parse(text)
+        .ok_or_else(|| Error::client(K::MALFORMED, format!("Invalid id: \"{text}\" (expecting \"{}-...\")", K::PREFIX)))
 }
 
 /// Reads an id that the request must name.

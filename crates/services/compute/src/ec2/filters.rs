@@ -63,8 +63,9 @@ fn limit(max: i32, (low, high): (i32, i32)) -> Result<usize> {
         return Err(errors::invalid(message));
     }
     if max > high {
-        let message =
-            format!("Value ( {max} ) for parameter maxResults is invalid. Expecting a value less than or equal to {high}.");
+        let message = format!(
+            "Value ( {max} ) for parameter maxResults is invalid. Expecting a value less than or equal to {high}."
+        );
         return Err(errors::invalid(message));
     }
     Ok(max as usize)
@@ -98,7 +99,9 @@ impl<S: Described> Filters<S> {
             return Ok(Test::Tag(key.to_owned()));
         }
         let field = S::FIELDS.iter().find(|(field, _)| *field == name);
-        field.map(|(_, values)| Test::Field(*values)).ok_or_else(|| errors::invalid(format!("The filter '{name}' is invalid")))
+        field
+            .map(|(_, values)| Test::Field(*values))
+            .ok_or_else(|| errors::invalid(format!("The filter '{name}' is invalid")))
     }
 
     pub fn pass(&self, row: &S) -> bool {
@@ -228,6 +231,9 @@ mod tests {
             assert_eq!(filters.pass(&row), expected, "{name} {values:?}");
         }
         let error = Filters::<Row>::parse(Some(&filter("foo", &["x"]))).err().expect("unknown");
-        assert_eq!((error.code.as_ref(), error.message.as_str()), ("InvalidParameterValue", "The filter 'foo' is invalid"));
+        assert_eq!(
+            (error.code.as_ref(), error.message.as_str()),
+            ("InvalidParameterValue", "The filter 'foo' is invalid")
+        );
     }
 }

@@ -13,11 +13,11 @@ const BOUNDS: (i32, i32) = (1, 1000);
 
 /// The image that a request names.
 pub fn find(region: &str, text: &str) -> Result<&'static BaseImage> {
-    errors::id::<id::Image>(text)
-        .map_err(|_| Error::client("InvalidAMIID.Malformed", format!("Invalid id: \"{text}\" (expecting \"ami-...\")")))?;
-    catalogue::find(region, text).ok_or_else(|| {
-        Error::client("InvalidAMIID.NotFound", format!("The image id '[{text}]' does not exist"))
-    })
+    errors::id::<id::Image>(text).map_err(|_| {
+        Error::client("InvalidAMIID.Malformed", format!("Invalid id: \"{text}\" (expecting \"ami-...\")"))
+    })?;
+    catalogue::find(region, text)
+        .ok_or_else(|| Error::client("InvalidAMIID.NotFound", format!("The image id '[{text}]' does not exist")))
 }
 
 pub async fn describe(cx: Cx, input: api::DescribeImagesInput) -> Result<api::DescribeImagesOutput> {
@@ -52,11 +52,8 @@ fn shape(region: &str, image: &BaseImage) -> api::Image {
         throughput: (image.root_volume_type == "gp3").then_some(125),
         ..Default::default()
     };
-    let mapping = api::BlockDeviceMapping {
-        ebs: Some(root),
-        device_name: Some(image.root_device.into()),
-        ..Default::default()
-    };
+    let mapping =
+        api::BlockDeviceMapping { ebs: Some(root), device_name: Some(image.root_device.into()), ..Default::default() };
     api::Image {
         platform_details: Some("Linux/UNIX".into()),
         usage_operation: Some("RunInstances".into()),

@@ -95,8 +95,7 @@ pub fn named(
         }
         (None, Some(name)) => {
             let (id, template) = view.by_unique::<LaunchTemplate>(scope, "name", name).ok_or_else(|| {
-                let message =
-                    format!("The specified launch template, with template name {name}, does not exist.");
+                let message = format!("The specified launch template, with template name {name}, does not exist.");
                 Error::client("InvalidLaunchTemplateName.NotFoundException", message)
             })?;
             Ok((Id::from_text(&id), template))
@@ -230,10 +229,7 @@ pub async fn delete_versions(
                     launch_template_id: id,
                     launch_template_name: name,
                     version_number: Some(number),
-                    response_error: Some(api::ResponseError {
-                        code: Some(code.into()),
-                        message: Some(message.into()),
-                    }),
+                    response_error: Some(api::ResponseError { code: Some(code.into()), message: Some(message.into()) }),
                 }),
             }
         }

@@ -7,14 +7,24 @@
 
 mod addresses;
 pub mod catalogue;
+mod controller;
+mod convert;
 mod defaults;
 mod errors;
 mod filters;
 mod images;
+mod instance_types;
+mod instances;
 mod internet_gateways;
+mod launch;
 mod launch_templates;
 mod model;
+mod network_interfaces;
+mod plan;
+mod power;
+mod regions;
 mod route_tables;
+mod run;
 mod security_groups;
 mod security_rules;
 mod subnets;
@@ -23,9 +33,89 @@ mod template_data;
 mod vpcs;
 
 use standfast_api::ec2::*;
-use standfast_kernel::Service;
+use standfast_kernel::{On, Service, zones};
 
 pub fn service() -> Service {
-    Service::new(&MODEL)
+    let service = Service::new(&MODEL);
+    instances(images(networks(service)))
+}
+
+fn networks(service: Service) -> Service {
+    service
+        .op(DescribeRegions, regions::describe)
+        .op(DescribeAvailabilityZones, regions::describe_zones)
+        .op(DescribeAccountAttributes, regions::describe_account_attributes)
         .op(CreateVpc, vpcs::create)
+        .op(CreateDefaultVpc, vpcs::create_default)
+        .op(DeleteVpc, vpcs::delete)
+        .op(DescribeVpcs, vpcs::describe)
+        .op(ModifyVpcAttribute, vpcs::modify_attribute)
+        .op(DescribeVpcAttribute, vpcs::describe_attribute)
+        .op(CreateSubnet, subnets::create)
+        .op(DeleteSubnet, subnets::delete)
+        .op(DescribeSubnets, subnets::describe)
+        .op(ModifySubnetAttribute, subnets::modify_attribute)
+        .op(CreateInternetGateway, internet_gateways::create)
+        .op(AttachInternetGateway, internet_gateways::attach)
+        .op(DetachInternetGateway, internet_gateways::detach)
+        .op(DeleteInternetGateway, internet_gateways::delete)
+        .op(DescribeInternetGateways, internet_gateways::describe)
+        .op(CreateRouteTable, route_tables::create)
+        .op(DeleteRouteTable, route_tables::delete)
+        .op(DescribeRouteTables, route_tables::describe)
+        .op(CreateRoute, route_tables::create_route)
+        .op(ReplaceRoute, route_tables::replace_route)
+        .op(DeleteRoute, route_tables::delete_route)
+        .op(AssociateRouteTable, route_tables::associate)
+        .op(DisassociateRouteTable, route_tables::disassociate)
+        .op(ReplaceRouteTableAssociation, route_tables::replace_association)
+        .op(CreateSecurityGroup, security_groups::create)
+        .op(DeleteSecurityGroup, security_groups::delete)
+        .op(DescribeSecurityGroups, security_groups::describe)
+        .op(AuthorizeSecurityGroupIngress, security_rules::authorize_ingress)
+        .op(AuthorizeSecurityGroupEgress, security_rules::authorize_egress)
+        .op(RevokeSecurityGroupIngress, security_rules::revoke_ingress)
+        .op(RevokeSecurityGroupEgress, security_rules::revoke_egress)
+        .op(DescribeSecurityGroupRules, security_rules::describe)
+        .op(ModifySecurityGroupRules, security_rules::modify)
+        .op(UpdateSecurityGroupRuleDescriptionsIngress, security_rules::update_ingress_descriptions)
+        .op(UpdateSecurityGroupRuleDescriptionsEgress, security_rules::update_egress_descriptions)
+        .op(CreateNetworkInterface, network_interfaces::create)
+        .op(DeleteNetworkInterface, network_interfaces::delete)
+        .op(DescribeNetworkInterfaces, network_interfaces::describe)
+        .op(ModifyNetworkInterfaceAttribute, network_interfaces::modify_attribute)
+        .op(AttachNetworkInterface, network_interfaces::attach)
+        .op(DetachNetworkInterface, network_interfaces::detach)
+        .op(CreateTags, tags::create)
+        .op(DeleteTags, tags::delete)
+        .op(DescribeTags, tags::describe)
+}
+
+fn images(service: Service) -> Service {
+    service
+        .op(DescribeImages, images::describe)
+        .op(DescribeInstanceTypes, instance_types::describe)
+        .op(DescribeInstanceTypeOfferings, instance_types::describe_offerings)
+        .op(CreateLaunchTemplate, launch_templates::create)
+        .op(CreateLaunchTemplateVersion, launch_templates::create_version)
+        .op(ModifyLaunchTemplate, launch_templates::modify)
+        .op(DeleteLaunchTemplate, launch_templates::delete)
+        .op(DeleteLaunchTemplateVersions, launch_templates::delete_versions)
+        .op(DescribeLaunchTemplates, launch_templates::describe)
+        .op(DescribeLaunchTemplateVersions, launch_templates::describe_versions)
+}
+
+fn instances(service: Service) -> Service {
+    let memory = controller::Shared::default();
+    let wakes = On::tables(&["ec2.instances", zones::TABLE]).host();
+    service
+        .op(RunInstances, run::run)
+        .op(StartInstances, power::start)
+        .op(StopInstances, power::stop)
+        .op(RebootInstances, power::reboot)
+        .op(TerminateInstances, power::terminate)
+        .op(DescribeInstances, instances::describe)
+        .op(DescribeInstanceStatus, instances::describe_status)
+        .op(GetConsoleOutput, instances::console_output)
+        .controller("instances", wakes, move |cx| controller::run(cx, memory.clone()))
 }

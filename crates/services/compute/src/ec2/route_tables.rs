@@ -182,7 +182,9 @@ pub async fn replace_route(cx: Cx, input: api::ReplaceRouteInput) -> Result<api:
         let mut table = (*find::<RouteTable>(tx, scope, &id)?).clone();
         let target = target(tx, scope, &table.vpc, &asked)?;
         let route = table.routes.iter_mut().find(|route| route.destination == to).ok_or_else(|| {
-            errors::invalid(format!("There is no route defined for '{to}' in the route table. Use CreateRoute instead."))
+            errors::invalid(format!(
+                "There is no route defined for '{to}' in the route table. Use CreateRoute instead."
+            ))
         })?;
         errors::dry_run(input.dry_run)?;
         route.target = target;
@@ -236,9 +238,8 @@ pub async fn associate(cx: Cx, input: api::AssociateRouteTableInput) -> Result<a
                 return Ok(old.id.clone());
             }
             if !tx.by_index::<RouteTable>(scope, "subnet", &subnet_id).is_empty() {
-                let message = format!(
-                    "the specified association for route table {id} conflicts with an existing association"
-                );
+                let message =
+                    format!("the specified association for route table {id} conflicts with an existing association");
                 return Err(Error::client("Resource.AlreadyAssociated", message));
             }
             errors::dry_run(input.dry_run)?;
@@ -251,7 +252,11 @@ pub async fn associate(cx: Cx, input: api::AssociateRouteTableInput) -> Result<a
 }
 
 /// The table that has this association, and the association's place in it.
-fn holder(view: &View, scope: &Scope, association: &Id<id::RouteTableAssociation>) -> Result<(String, RouteTable, usize)> {
+fn holder(
+    view: &View,
+    scope: &Scope,
+    association: &Id<id::RouteTableAssociation>,
+) -> Result<(String, RouteTable, usize)> {
     let found = view.by_index::<RouteTable>(scope, "association", association);
     let (id, table) = found.first().ok_or_else(|| errors::not_found::<id::RouteTableAssociation>(association))?;
     let at = table.associations.iter().position(|known| known.id == *association).expect("indexed by it");

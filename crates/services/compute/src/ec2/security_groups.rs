@@ -76,8 +76,7 @@ fn check_text(parameter: &str, text: &str) -> Result<()> {
 /// The default VPC, for requests that name none.
 pub fn default_vpc(view: &View, scope: &Scope) -> Result<Id<id::Vpc>> {
     let found = view.by_index::<Vpc>(scope, "default", "true");
-    let (id, _) =
-        found.first().ok_or_else(|| Error::client("VPCIdNotSpecified", "No default VPC for this user"))?;
+    let (id, _) = found.first().ok_or_else(|| Error::client("VPCIdNotSpecified", "No default VPC for this user"))?;
     Ok(Id::from_text(id))
 }
 
@@ -102,6 +101,17 @@ pub fn by_name(view: &View, scope: &Scope, vpc: &Id<id::Vpc>, name: &str) -> Res
         Error::client("InvalidGroup.NotFound", message)
     })?;
     Ok(Id::from_text(&id))
+}
+
+/// Whether all these groups exist in the VPC.
+pub fn same_vpc(view: &View, scope: &Scope, vpc: &Id<id::Vpc>, groups: &[Id<id::SecurityGroup>]) -> Result<()> {
+    for id in groups {
+        if find::<SecurityGroup>(view, scope, id)?.vpc != *vpc {
+            let message = format!("Security group {id} and the subnet belong to different networks.");
+            return Err(Error::client("InvalidParameter", message));
+        }
+    }
+    Ok(())
 }
 
 pub async fn delete(cx: Cx, input: api::DeleteSecurityGroupInput) -> Result<api::DeleteSecurityGroupOutput> {

@@ -93,8 +93,11 @@ fn zone(cx: &Cx, name: Option<&str>, zone_id: Option<&str>) -> Result<Zone> {
     let (name, zone_id) = (name.filter(|name| !name.is_empty()), zone_id.filter(|id| !id.is_empty()));
     let found = zones.find(|zone| name.is_none_or(|name| zone.name == name) && zone_id.is_none_or(|id| zone.id == id));
     found.ok_or_else(|| {
-        let (parameter, value) =
-            if let Some(name) = name { ("availabilityZone", name) } else { ("availabilityZoneId", zone_id.unwrap_or("")) };
+        let (parameter, value) = if let Some(name) = name {
+            ("availabilityZone", name)
+        } else {
+            ("availabilityZoneId", zone_id.unwrap_or(""))
+        };
         errors::invalid(format!("Value ({value}) for parameter {parameter} is invalid."))
     })
 }
@@ -140,7 +143,14 @@ pub fn take_address(
         Some(address) => addresses.take(subnet.cidr, address).map(|()| address),
         None => addresses.take_lowest(subnet.cidr),
     };
-    let taken = taken.map_err(|refused| match (refused, asked) {
+    let taken = taken.map_err(|why| refused(why, id, asked))?;
+    tx.put(scope, id, addresses);
+    Ok(taken)
+}
+
+/// The error of an address that cannot be had.
+pub fn refused(why: Refused, id: &Id<id::Subnet>, asked: Option<Ipv4Addr>) -> Error {
+    match (why, asked) {
         (Refused::InUse, Some(address)) => {
             Error::client("InvalidIPAddress.InUse", format!("Address {address} is in use."))
         }
@@ -151,9 +161,7 @@ pub fn take_address(
             "InsufficientFreeAddressesInSubnet",
             format!("The subnet '{id}' has insufficient free addresses to satisfy the request."),
         ),
-    })?;
-    tx.put(scope, id, addresses);
-    Ok(taken)
+    }
 }
 
 /// Gives an address back.

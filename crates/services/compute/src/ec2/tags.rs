@@ -89,10 +89,14 @@ pub fn check(cx: &Cx, tags: &Tags) -> Result<()> {
     let service = matches!(cx.principal(), Principal::Service(_));
     for (key, value) in tags {
         if key.is_empty() || key.chars().count() > KEY_LENGTH_MAX {
-            return Err(errors::invalid(format!("Tag keys must be between 1 and {KEY_LENGTH_MAX} characters: '{key}'.")));
+            return Err(errors::invalid(format!(
+                "Tag keys must be between 1 and {KEY_LENGTH_MAX} characters: '{key}'."
+            )));
         }
         if value.chars().count() > VALUE_LENGTH_MAX {
-            return Err(errors::invalid(format!("Tag value exceeds the maximum length of {VALUE_LENGTH_MAX} characters.")));
+            return Err(errors::invalid(format!(
+                "Tag value exceeds the maximum length of {VALUE_LENGTH_MAX} characters."
+            )));
         }
         if !service && key.get(..RESERVED_PREFIX.len()).is_some_and(|p| p.eq_ignore_ascii_case(RESERVED_PREFIX)) {
             return Err(errors::invalid(format!(
@@ -186,9 +190,12 @@ pub async fn delete(cx: Cx, input: api::DeleteTagsInput) -> Result<api::DeleteTa
             .iter()
             .any(|tag| tag.key.as_deref() == Some(key) && tag.value.as_deref().is_none_or(|given| given == value)),
     };
-    if let Some(tag) = input.tags.iter().flatten().find(|tag| {
-        !service && tag.key.as_deref().is_some_and(|key| key.starts_with(RESERVED_PREFIX))
-    }) {
+    if let Some(tag) = input
+        .tags
+        .iter()
+        .flatten()
+        .find(|tag| !service && tag.key.as_deref().is_some_and(|key| key.starts_with(RESERVED_PREFIX)))
+    {
         let key = tag.key.as_deref().unwrap_or_default();
         return Err(errors::invalid(format!("Tag keys starting with 'aws:' are reserved for internal use: '{key}'.")));
     }

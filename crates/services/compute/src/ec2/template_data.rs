@@ -31,9 +31,8 @@ pub fn keep(data: api::RequestLaunchTemplateData) -> Result<Data> {
 
 /// User data as a request gives it: base64 of at most 16 KiB.
 pub fn user_data(text: &str) -> Result<UserData> {
-    let data = UserData::parse(text).ok_or_else(|| {
-        Error::client("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
-    })?;
+    let data = UserData::parse(text)
+        .ok_or_else(|| Error::client("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data."))?;
     if data.0.len() > USER_DATA_BYTES_MAX {
         return Err(errors::invalid(format!("User data is limited to {USER_DATA_BYTES_MAX} bytes")));
     }
@@ -77,9 +76,9 @@ pub fn launch(data: &Data, request: api::RunInstancesInput) -> Result<api::RunIn
 /// The template's tags whose keys the request does not give for the same type of resource, as further specifications.
 fn missing_tags(under: &[Json], top: &[Json]) -> Vec<Json> {
     let given = |kind: &Json, key: &Json| {
-        top.iter().filter(|spec| &spec["ResourceType"] == kind).any(|spec| {
-            spec["Tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| &tag["Key"] == key))
-        })
+        top.iter()
+            .filter(|spec| &spec["ResourceType"] == kind)
+            .any(|spec| spec["Tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| &tag["Key"] == key)))
     };
     let mut out = Vec::new();
     for spec in under {

@@ -113,10 +113,7 @@ pub async fn create(cx: Cx, input: api::CreateVpcInput) -> Result<api::CreateVpc
     }
     let given = tags::specified(&cx, input.tag_specifications.as_ref(), "vpc", &[])?;
     let (scope, new) = (cx.scope(), NewVpc::new(cx.rng()));
-    let vpc = Vpc {
-        tenancy: input.instance_tenancy.clone().unwrap_or_else(|| "default".into()),
-        ..Vpc::of(block)
-    };
+    let vpc = Vpc { tenancy: input.instance_tenancy.clone().unwrap_or_else(|| "default".into()), ..Vpc::of(block) };
     let vpc = cx
         .txn(|tx| {
             errors::dry_run(input.dry_run)?;
@@ -295,4 +292,3 @@ pub async fn describe_attribute(
     }
     Ok(output)
 }
-

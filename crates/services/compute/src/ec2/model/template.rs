@@ -1,8 +1,8 @@
 //! Launch templates and their versions.
 
 use serde::{Deserialize, Serialize};
-use standfast_core::id;
 use standfast_core::Timestamp;
+use standfast_core::id;
 use standfast_store::Record;
 
 use crate::ec2::errors::Keyed;

@@ -1,0 +1,271 @@
+//! Carries decisions out: record changes and the activities that tell of them, in one transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use standfast_core::{Error, Rng, Scope, Timestamp};
+use standfast_store::Txn;
+
+use super::activities::{self, Draft};
+use super::causes;
+use super::launch::Recipe;
+use super::model::{BackOff, Group, Hook, HookWait, Lifecycle, Member, Registration, Status};
+use super::plan::{self, Decision, EndCause, LaunchCause, Plan, World};
+
+use std::time::Duration;
+
+/// A lifecycle action ends after this many heartbeats at the latest, but not before `WAIT_MIN`'s bound says.
+const HEARTBEATS_MAX: u32 = 100;
+/// The longest time a lifecycle action may take, whatever heartbeats come.
+const WAIT_MAX: Duration = Duration::from_secs(48 * 3600);
+
+/// A group in a transaction.
+pub struct Pass<'a> {
+    pub scope: &'a Scope,
+    pub name: &'a str,
+    pub now: Timestamp,
+    /// A generator of this transaction's own: it may run twice.
+    pub rng: Rng,
+    pub world: &'a World,
+    /// What instances are launched from, or why they cannot be; None when no launch was foreseen.
+    pub recipe: Option<&'a Result<Recipe, Error>>,
+}
+
+/// The group's records while they change.
+pub struct Records {
+    pub group: Group,
+    pub members: BTreeMap<Arc<str>, Member>,
+    pub hooks: Vec<(String, Arc<Hook>)>,
+}
+
+/// Applies a plan that was made of exactly these records.
+pub fn apply(tx: &mut Txn, pass: &Pass, mut records: Records, plan: &Plan) {
+    let before = records.group.clone();
+    let mut gone = false;
+    for decision in &plan.decisions {
+        gone |= *decision == Decision::DeleteGroup;
+        one(tx, pass, &mut records, decision);
+    }
+    launches(tx, pass, &mut records, plan);
+    if gone {
+        tx.delete::<Group>(pass.scope, pass.name);
+        for (hook, _) in &records.hooks {
+            tx.delete::<Hook>(pass.scope, &Hook::key(pass.name, hook));
+        }
+    } else if serde_json::to_value(&before).ok() != serde_json::to_value(&records.group).ok() {
+        tx.put(pass.scope, pass.name, records.group);
+    }
+}
+
+fn one(tx: &mut Txn, pass: &Pass, records: &mut Records, decision: &Decision) {
+    let (scope, now) = (pass.scope, pass.now);
+    match decision {
+        Decision::Launch { .. } | Decision::DeleteGroup => (),
+        Decision::ClearChange => records.group.change = None,
+        Decision::ClearBackOff { zone } => {
+            records.group.back_offs.remove(zone);
+        }
+        Decision::BackOff { zone } => {
+            let failures = records.group.back_offs.get(zone).map_or(0, |b| b.failures) + 1;
+            let until = now + plan::early_back_off(failures);
+            let dark = pass.world.dark.contains(zone);
+            records.group.back_offs.insert(zone.clone(), BackOff { until, failures, dark });
+        }
+        Decision::Remove { member } => {
+            if let Some(record) = records.members.remove(member) {
+                activities::finish(tx, scope, record.activity.as_ref(), now, Status::Successful, None);
+                tx.delete::<Member>(scope, member);
+            }
+        }
+        Decision::Terminate { member, cause } => terminate(tx, pass, records, member, cause),
+        Decision::MarkUnhealthy { member, why } => change(tx, scope, records, member, |m| m.unhealthy = Some(*why)),
+        Decision::Settle { member } => change(tx, scope, records, member, |m| m.spare = false),
+        Decision::Forget { member, target_group } => {
+            change(tx, scope, records, member, |m| {
+                m.targets.remove(target_group);
+            });
+        }
+        Decision::Wait { member } => wait(tx, pass, records, member),
+        Decision::Proceed { member } => change(tx, scope, records, member, |m| {
+            m.state = if m.state.is_terminating() { Lifecycle::TerminatingProceed } else { Lifecycle::PendingProceed };
+            m.waits.clear();
+        }),
+        Decision::InService { member } => {
+            let Some(record) = records.members.get(member) else { return };
+            let (activity, zone) = (record.activity.clone(), record.zone.clone());
+            activities::finish(tx, scope, activity.as_ref(), now, Status::Successful, None);
+            records.group.back_offs.remove(&zone);
+            change(tx, scope, records, member, |m| {
+                m.state = Lifecycle::InService;
+                m.in_service = Some(now);
+                m.activity = None;
+            });
+        }
+    }
+}
+
+fn change(tx: &mut Txn, scope: &Scope, records: &mut Records, id: &Arc<str>, change: impl FnOnce(&mut Member)) {
+    if let Some(member) = records.members.get_mut(id) {
+        change(member);
+        tx.put(scope, id, member.clone());
+    }
+}
+
+fn terminate(tx: &mut Txn, pass: &Pass, records: &mut Records, id: &Arc<str>, cause: &EndCause) {
+    let shrinks = matches!(cause, EndCause::Shrink { .. });
+    let change = records.group.change.clone().filter(|_| shrinks);
+    let Some(member) = records.members.get_mut(id) else { return };
+    let instance = member.instance.clone().unwrap_or_default();
+    let text = causes::end(pass.now, cause, &instance, change.as_deref());
+    begin_end(tx, pass, &records.group, id, member, text);
+}
+
+/// Sends a member on its way out and writes down why.
+pub fn begin_end(tx: &mut Txn, pass: &Pass, group: &Group, id: &str, member: &mut Member, cause: String) -> String {
+    let (scope, now) = (pass.scope, pass.now);
+    if member.state.is_pending() {
+        let message = "Instance became unhealthy while waiting for instance to be in InService state.".to_owned();
+        let message = member.unhealthy.map(|_| message);
+        activities::finish(tx, scope, member.activity.as_ref(), now, Status::Cancelled, message);
+    }
+    let drains = member.targets.values().any(|registration| *registration == Registration::Registered);
+    let (status, progress) =
+        if drains { (Status::WaitingForElbConnectionDraining, 60) } else { (Status::InProgress, 50) };
+    let draft = Draft {
+        group: pass.name,
+        group_arn: &group.arn,
+        description: format!("Terminating EC2 instance: {}", member.instance.as_deref().unwrap_or_default()),
+        cause,
+        status,
+        progress,
+        member,
+    };
+    let key = activities::begin(tx, scope, &pass.rng, now, draft);
+    member.state = Lifecycle::Terminating;
+    member.spare = false;
+    member.waits.clear();
+    member.activity = Some(key.clone());
+    tx.put(scope, id, member.clone());
+    key
+}
+
+fn wait(tx: &mut Txn, pass: &Pass, records: &mut Records, id: &Arc<str>) {
+    let Some(member) = records.members.get_mut(id) else { return };
+    let launching = member.state.is_pending();
+    let waits = records.hooks.iter().filter(|(_, hook)| hook.launching == launching).map(|(name, hook)| {
+        let heartbeat = Duration::from_secs(u64::try_from(hook.heartbeat_s).unwrap_or_default());
+        HookWait {
+            hook: name.clone(),
+            token: pass.rng.uuid(),
+            until: pass.now + heartbeat,
+            limit: pass.now + heartbeat.saturating_mul(HEARTBEATS_MAX).min(WAIT_MAX),
+            result: None,
+        }
+    });
+    member.waits = waits.collect();
+    member.state = if launching { Lifecycle::PendingWait } else { Lifecycle::TerminatingWait };
+    activities::update(tx, pass.scope, member.activity.as_ref(), |activity| {
+        activity.status = Status::MidLifecycleAction;
+        activity.progress = 60;
+    });
+    tx.put(pass.scope, id, member.clone());
+}
+
+/// Writes the members to be launched. Their instances are asked for once this is durable.
+fn launches(tx: &mut Txn, pass: &Pass, records: &mut Records, plan: &Plan) {
+    let Some(recipe) = pass.recipe else { return };
+    let wanted: Vec<(&String, usize, &LaunchCause)> = (plan.decisions.iter())
+        .filter_map(|decision| match decision {
+            Decision::Launch { zone, count, cause } => Some((zone, *count, cause)),
+            _ => None,
+        })
+        .collect();
+    let have = records.members.values().filter(|member| member.counts()).count();
+    let total: usize = wanted.iter().map(|(_, count, _)| count).sum();
+    for (zone, count, cause) in &wanted {
+        for _ in 0..*count {
+            let text = causes::launch(pass.now, cause, records.group.change.as_deref(), have, have + total);
+            match recipe {
+                Ok(recipe) => launch(tx, pass, records, zone, recipe, cause, text),
+                Err(error) => return refuse(tx, pass, records, zone, error, text),
+            }
+        }
+    }
+    if !wanted.is_empty() {
+        records.group.change = None;
+    }
+}
+
+fn launch(
+    tx: &mut Txn,
+    pass: &Pass,
+    records: &mut Records,
+    zone: &str,
+    recipe: &Recipe,
+    cause: &LaunchCause,
+    text: String,
+) {
+    let id: Arc<str> = pass.rng.uuid().into();
+    let mut member = recipe.member(pass.name, &records.group, zone, pass.now);
+    member.subnet = subnet(records, zone);
+    member.spare = matches!(cause, LaunchCause::Balance(_));
+    let draft = Draft {
+        group: pass.name,
+        group_arn: &records.group.arn,
+        description: "Launching a new EC2 instance".into(),
+        cause: text,
+        status: Status::PreInService,
+        progress: 30,
+        member: &member,
+    };
+    member.activity = Some(activities::begin(tx, pass.scope, &pass.rng, pass.now, draft));
+    tx.put(pass.scope, &id, member.clone());
+    records.members.insert(id, member);
+}
+
+/// The zone's subnet with the fewest members.
+fn subnet(records: &Records, zone: &str) -> String {
+    let count = |subnet: &str| records.members.values().filter(|member| member.subnet == subnet).count();
+    let own = records.group.subnets.iter().filter(|(_, other)| other == zone).map(|(subnet, _)| subnet);
+    own.min_by_key(|subnet| count(subnet)).cloned().unwrap_or_default()
+}
+
+/// Nothing can be launched at all: one activity says why, and all zones wait.
+fn refuse(tx: &mut Txn, pass: &Pass, records: &mut Records, zone: &str, error: &Error, text: String) {
+    let recipe = Recipe::default();
+    let mut member = recipe.member(pass.name, &records.group, zone, pass.now);
+    member.subnet = subnet(records, zone);
+    let draft = Draft {
+        group: pass.name,
+        group_arn: &records.group.arn,
+        description: String::new(),
+        cause: text,
+        status: Status::PreInService,
+        progress: 30,
+        member: &member,
+    };
+    let key = activities::begin(tx, pass.scope, &pass.rng, pass.now, draft);
+    fail_activity(tx, pass.scope, Some(&key), pass.now, error);
+    for zone in records.group.zones.clone() {
+        note_refusal(&mut records.group, &zone, pass.now, pass.world.dark.contains(&zone));
+    }
+}
+
+/// Ends a launch's activity with EC2's reason.
+pub fn fail_activity(tx: &mut Txn, scope: &Scope, key: Option<&String>, now: Timestamp, error: &Error) {
+    let reason = format!("{} Launching EC2 instance failed.", error.message);
+    activities::finish(tx, scope, key, now, Status::Failed, Some(reason.clone()));
+    activities::update(tx, scope, key, |activity| {
+        activity.description = format!("Launching a new EC2 instance.  Status Reason: {reason}");
+    });
+}
+
+/// Closes a zone for a while. Refusals that come while it is closed are of the same attempt.
+pub fn note_refusal(group: &mut Group, zone: &str, now: Timestamp, dark: bool) {
+    let earlier = group.back_offs.get(zone);
+    if earlier.is_some_and(|back_off| back_off.until > now) {
+        return;
+    }
+    let failures = earlier.map_or(0, |back_off| back_off.failures) + 1;
+    group.back_offs.insert(zone.to_owned(), BackOff { until: now + plan::back_off(failures), failures, dark });
+}

@@ -1,0 +1,108 @@
+//! Why things happened, in the words of AWS's activities.
+
+use standfast_core::Timestamp;
+
+use super::model::Unhealthy;
+use super::plan::{EndCause, LaunchCause};
+
+/// `2026-11-20T22:41:00Z`.
+pub fn stamp(time: Timestamp) -> String {
+    Timestamp(time.0.div_euclid(1000) * 1000).iso8601().replace(".000Z", "Z")
+}
+
+pub fn created(now: Timestamp, to: i32) -> String {
+    let at = stamp(now);
+    format!("At {at} a user request created an AutoScalingGroup changing the desired capacity from 0 to {to}.")
+}
+
+/// Bounds and desired capacity after an update.
+pub fn updated(now: Timestamp, (min, max): (i32, i32), from: i32, to: i32) -> String {
+    format!(
+        "At {} a user request update of AutoScalingGroup constraints to min: {min}, max: {max}, desired: {to} changing \
+         the desired capacity from {from} to {to}.",
+        stamp(now)
+    )
+}
+
+pub fn desired(now: Timestamp, from: i32, to: i32) -> String {
+    format!(
+        "At {} a user request explicitly set group desired capacity changing the desired capacity from {from} to {to}.",
+        stamp(now)
+    )
+}
+
+/// Why an instance is launched; `change` is why the desired capacity differs.
+pub fn launch(now: Timestamp, cause: &LaunchCause, change: Option<&str>, from: usize, to: usize) -> String {
+    let at = stamp(now);
+    match cause {
+        LaunchCause::Difference => format!(
+            "{}At {at} an instance was started in response to a difference between desired and actual capacity, \
+             increasing the capacity from {from} to {to}.",
+            before(change)
+        ),
+        LaunchCause::Replace => {
+            format!("At {at} an instance was launched in response to an unhealthy instance needing to be replaced.")
+        }
+        LaunchCause::Balance(counts) => {
+            let zones: Vec<&str> = counts.iter().map(|(zone, _)| zone.as_str()).collect();
+            let numbers: Vec<String> = counts.iter().map(|(_, count)| count.to_string()).collect();
+            format!(
+                "At {at} availability zones {} had {} instances respectively. An instance was launched to aid in \
+                 balancing the group's zones.",
+                zones.join(" "),
+                numbers.join(" ")
+            )
+        }
+    }
+}
+
+/// Why an instance is ended.
+pub fn end(now: Timestamp, cause: &EndCause, instance: &str, change: Option<&str>) -> String {
+    let at = stamp(now);
+    let shrinking = |from: usize, to: usize| {
+        format!(
+            "At {at} an instance was taken out of service in response to a difference between desired and actual \
+             capacity, shrinking the capacity from {from} to {to}.  At {at} instance {instance} was selected for \
+             termination."
+        )
+    };
+    match cause {
+        EndCause::Unhealthy(why) => {
+            let why = match why {
+                Unhealthy::Ec2 => "an EC2 health check indicating it has been terminated or stopped",
+                Unhealthy::Elb => "an ELB system health check failure",
+                Unhealthy::User => "a user health-check",
+            };
+            format!("At {at} an instance was taken out of service in response to {why}.")
+        }
+        EndCause::Shrink { from, to } => format!("{}{}", before(change), shrinking(*from, *to)),
+        EndCause::Balanced { zone, from, to } => format!(
+            "At {at} instances were launched to balance instances in zones {zone} with other zones resulting in more \
+             than desired number of instances in the group.  {}",
+            shrinking(*from, *to)
+        ),
+        EndCause::Abandoned { token } => format!(
+            "At {at} an instance was taken out of service in response to a failed lifecycle action: Lifecycle Action \
+             with token {token} was abandoned."
+        ),
+        EndCause::Deletion => format!(
+            "At {at} a user request force deleted the AutoScalingGroup.  At {at} instance {instance} was taken out of \
+             service."
+        ),
+    }
+}
+
+/// What a user did to one instance: `taken out of service`, `detached`, `moved to standby`; with the capacity before
+/// and after, when it changed.
+pub fn user(now: Timestamp, instance: &str, did: &str, shrunk: Option<(i32, i32)>) -> String {
+    let capacity = shrunk.map(|(from, to)| {
+        let word = if to < from { "shrinking" } else { "increasing" };
+        format!(", {word} the capacity from {from} to {to}")
+    });
+    let at = stamp(now);
+    format!("At {at} instance {instance} was {did} in response to a user request{}.", capacity.unwrap_or_default())
+}
+
+fn before(change: Option<&str>) -> String {
+    change.map(|change| format!("{change}  ")).unwrap_or_default()
+}

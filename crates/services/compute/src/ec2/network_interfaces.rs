@@ -1,0 +1,343 @@
+//! Network interfaces: the primary ones of instances, and ones of their own.
+//!
+//! Invariant: an interface's address is in use in its subnet for as long as the interface exists.
+
+use standfast_api::ec2 as api;
+use standfast_core::id::{self, Id};
+use standfast_core::place::Zone;
+use standfast_core::{Error, Result, Rng, Scope};
+use standfast_kernel::{Cx, Principal};
+use standfast_store::{Txn, View};
+
+use super::errors::{self, find};
+use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
+use super::instance_types::{InstanceType, interfaces_max};
+use super::model::{Attachment, Instance, NetworkInterface, State, Subnet};
+use super::{convert, defaults, security_groups, subnets, tags};
+
+/// A hardware address of the kind that is administered locally.
+pub fn new_mac(rng: &Rng) -> String {
+    let h = rng.hex(10);
+    format!("02:{}:{}:{}:{}:{}", &h[0..2], &h[2..4], &h[4..6], &h[6..8], &h[8..10])
+}
+
+pub async fn create(cx: Cx, input: api::CreateNetworkInterfaceInput) -> Result<api::CreateNetworkInterfaceOutput> {
+    defaults::ready(&cx).await?;
+    let subnet_id = errors::id::<id::Subnet>(&input.subnet_id)?;
+    let groups = groups(input.groups.as_ref())?;
+    let addresses = input.private_ip_addresses.iter().flatten();
+    let primary = addresses.filter(|one| one.primary == Some(true)).find_map(|one| one.private_ip_address.as_deref());
+    let asked = input.private_ip_address.as_deref().or(primary);
+    let asked = asked
+        .map(|text| text.parse().map_err(|_| errors::invalid(format!("Invalid IPv4 address: '{text}'"))))
+        .transpose()?;
+    let given = tags::specified(&cx, input.tag_specifications.as_ref(), "network-interface", &[])?;
+    let (scope, id, mac) = (cx.scope(), Id::<id::NetworkInterface>::new(cx.rng()), new_mac(cx.rng()));
+    let requester = match cx.principal() {
+        Principal::Service(name) => Some((*name).to_owned()),
+        _ => None,
+    };
+    let interface = cx
+        .txn(|tx| {
+            let subnet = find::<Subnet>(tx, scope, &subnet_id)?;
+            let mut groups = groups.clone();
+            if groups.is_empty() {
+                groups.push(security_groups::by_name(tx, scope, &subnet.vpc, "default")?);
+            }
+            security_groups::same_vpc(tx, scope, &subnet.vpc, &groups)?;
+            errors::dry_run(input.dry_run)?;
+            let interface = NetworkInterface {
+                vpc: subnet.vpc.clone(),
+                subnet: subnet_id.clone(),
+                zone: subnet.zone.clone(),
+                private_ip: subnets::take_address(tx, scope, &subnet_id, &subnet, asked)?,
+                mac: mac.clone(),
+                description: input.description.clone().unwrap_or_default(),
+                groups,
+                source_dest_check: true,
+                attachment: None,
+                requester: requester.clone(),
+            };
+            tx.put(scope, &id, interface.clone());
+            tags::put(tx, scope, &id, &given);
+            Ok(shape(tx, scope, &id, &interface))
+        })
+        .await?;
+    Ok(api::CreateNetworkInterfaceOutput { network_interface: Some(interface), ..Default::default() })
+}
+
+/// Groups by id, each once.
+pub fn groups(texts: Option<&Vec<String>>) -> Result<Vec<Id<id::SecurityGroup>>> {
+    let mut out = Vec::new();
+    for text in texts.into_iter().flatten() {
+        let id = errors::id(text)?;
+        if !out.contains(&id) {
+            out.push(id);
+        }
+    }
+    Ok(out)
+}
+
+pub async fn delete(cx: Cx, input: api::DeleteNetworkInterfaceInput) -> Result<api::DeleteNetworkInterfaceOutput> {
+    let (scope, id) = (cx.scope(), errors::id::<id::NetworkInterface>(&input.network_interface_id)?);
+    cx.txn(|tx| {
+        let interface = find::<NetworkInterface>(tx, scope, &id)?;
+        if interface.attachment.is_some() {
+            let message = format!("Network interface '{id}' is currently in use.");
+            return Err(Error::client("InvalidParameterValue", message));
+        }
+        errors::dry_run(input.dry_run)?;
+        subnets::release_address(tx, scope, &interface.subnet, interface.private_ip);
+        tx.delete::<NetworkInterface>(scope, &id);
+        tags::forget(tx, scope, &id);
+        Ok(())
+    })
+    .await?;
+    Ok(api::DeleteNetworkInterfaceOutput {})
+}
+
+pub async fn modify_attribute(
+    cx: Cx,
+    input: api::ModifyNetworkInterfaceAttributeInput,
+) -> Result<api::ModifyNetworkInterfaceAttributeOutput> {
+    let (scope, id) = (cx.scope(), errors::id::<id::NetworkInterface>(&input.network_interface_id)?);
+    let wanted = groups(input.groups.as_ref())?;
+    cx.txn(|tx| {
+        let mut interface = (*find::<NetworkInterface>(tx, scope, &id)?).clone();
+        if !wanted.is_empty() {
+            security_groups::same_vpc(tx, scope, &interface.vpc, &wanted)?;
+            interface.groups = wanted.clone();
+        }
+        if let Some(check) = input.source_dest_check.as_ref().and_then(|check| check.value) {
+            interface.source_dest_check = check;
+        }
+        if let Some(description) = input.description.as_ref().and_then(|description| description.value.clone()) {
+            interface.description = description;
+        }
+        if let Some(changes) = &input.attachment {
+            let text = changes.attachment_id.as_deref().unwrap_or_default();
+            let attachment = interface.attachment.as_mut().filter(|known| known.id.as_str() == text);
+            let attachment = attachment.ok_or_else(|| errors::not_found::<id::NetworkInterfaceAttachment>(text))?;
+            attachment.delete_on_termination =
+                changes.delete_on_termination.unwrap_or(attachment.delete_on_termination);
+        }
+        errors::dry_run(input.dry_run)?;
+        tx.put(scope, &id, interface);
+        Ok(())
+    })
+    .await?;
+    Ok(api::ModifyNetworkInterfaceAttributeOutput {})
+}
+
+pub async fn attach(cx: Cx, input: api::AttachNetworkInterfaceInput) -> Result<api::AttachNetworkInterfaceOutput> {
+    let id = errors::id::<id::NetworkInterface>(&input.network_interface_id)?;
+    let instance_id = errors::id::<id::Instance>(&input.instance_id)?;
+    let (scope, new, now) = (cx.scope(), Id::<id::NetworkInterfaceAttachment>::new(cx.rng()), cx.now());
+    cx.txn(|tx| {
+        let interface = find::<NetworkInterface>(tx, scope, &id)?;
+        let instance = find::<Instance>(tx, scope, &instance_id)?;
+        check_attach(tx, scope, (&id, &interface), (&instance_id, &instance), input.device_index)?;
+        errors::dry_run(input.dry_run)?;
+        let attachment = Attachment {
+            id: new.clone(),
+            instance: instance_id.clone(),
+            device_index: input.device_index,
+            attached: now,
+            delete_on_termination: false,
+        };
+        tx.put(scope, &id, NetworkInterface { attachment: Some(attachment), ..(*interface).clone() });
+        let mut instance = (*instance).clone();
+        instance.interfaces.push(id.clone());
+        tx.put(scope, &instance_id, instance);
+        Ok(())
+    })
+    .await?;
+    Ok(api::AttachNetworkInterfaceOutput { attachment_id: Some(new.into()), network_card_index: Some(0) })
+}
+
+fn check_attach(
+    view: &View,
+    scope: &Scope,
+    (id, interface): (&Id<id::NetworkInterface>, &NetworkInterface),
+    (instance_id, instance): (&Id<id::Instance>, &Instance),
+    device_index: i32,
+) -> Result<()> {
+    if interface.attachment.is_some() {
+        return Err(Error::client("InvalidNetworkInterface.InUse", format!("Interface: [{id}] in use.")));
+    }
+    if !matches!(instance.state, State::Running | State::Stopped) {
+        let message = format!("Instance '{instance_id}' is not 'running' or 'stopped'.");
+        return Err(Error::client("IncorrectState", message));
+    }
+    if interface.zone != instance.zone {
+        let message = format!(
+            "You may not attach a network interface to an instance if they are not in the same availability zone: {id}, {instance_id}"
+        );
+        return Err(errors::combination(message));
+    }
+    let taken = instance
+        .interfaces
+        .iter()
+        .filter_map(|id| view.get::<NetworkInterface>(scope, id))
+        .any(|other| other.attachment.as_ref().is_some_and(|attachment| attachment.device_index == device_index));
+    if taken {
+        let message =
+            format!("Instance '{instance_id}' already has an interface attached at device index '{device_index}'.");
+        return Err(errors::invalid(message));
+    }
+    let limit = InstanceType::named(&instance.instance_type).map_or(0, |known| interfaces_max(&known));
+    if instance.interfaces.len() as i32 >= limit {
+        let message = format!("Interface count {} exceeds the limit for {}", limit + 1, instance.instance_type);
+        return Err(Error::client("AttachmentLimitExceeded", message));
+    }
+    Ok(())
+}
+
+pub async fn detach(cx: Cx, input: api::DetachNetworkInterfaceInput) -> Result<api::DetachNetworkInterfaceOutput> {
+    let (scope, attachment) = (cx.scope(), errors::id::<id::NetworkInterfaceAttachment>(&input.attachment_id)?);
+    cx.txn(|tx| {
+        let found = tx.by_index::<NetworkInterface>(scope, "attachment", &attachment);
+        let (id, interface) =
+            found.first().ok_or_else(|| errors::not_found::<id::NetworkInterfaceAttachment>(&attachment))?;
+        let known = interface.attachment.as_ref().expect("indexed by it");
+        if known.device_index == 0 {
+            let message = "The network interface at device index 0 cannot be detached.";
+            return Err(Error::client("OperationNotPermitted", message));
+        }
+        errors::dry_run(input.dry_run)?;
+        if let Some(instance) = tx.get::<Instance>(scope, &known.instance) {
+            let mut instance = (*instance).clone();
+            instance.interfaces.retain(|other| **other != **id);
+            tx.put(scope, &known.instance, instance);
+        }
+        tx.put(scope, id, NetworkInterface { attachment: None, ..(**interface).clone() });
+        Ok(())
+    })
+    .await?;
+    Ok(api::DetachNetworkInterfaceOutput {})
+}
+
+/// Gives the primary interface of an instance other groups.
+pub fn regroup(tx: &mut Txn, scope: &Scope, instance: &Instance, groups: &[Id<id::SecurityGroup>]) -> Result<()> {
+    let Some(id) = instance.interfaces.first() else { return Ok(()) };
+    security_groups::same_vpc(tx, scope, &instance.vpc, groups)?;
+    let interface = find::<NetworkInterface>(tx, scope, id)?;
+    tx.put(scope, id, NetworkInterface { groups: groups.to_vec(), ..(*interface).clone() });
+    Ok(())
+}
+
+pub async fn describe(
+    cx: Cx,
+    input: api::DescribeNetworkInterfacesInput,
+) -> Result<api::DescribeNetworkInterfacesOutput> {
+    defaults::ready(&cx).await?;
+    cx.view(|view| {
+        let rows = errors::select::<NetworkInterface>(view, cx.scope(), input.network_interface_ids.as_ref())?;
+        let rows = rows.iter().map(|(id, interface)| shape(view, cx.scope(), id, interface));
+        let paging = Paging { max: input.max_results, token: input.next_token.as_deref(), bounds: USUAL_BOUNDS };
+        let (interfaces, next_token) = filters::answer(rows, input.filters.as_ref(), paging)?;
+        Ok(api::DescribeNetworkInterfacesOutput { network_interfaces: Some(interfaces), next_token })
+    })
+}
+
+fn shape(view: &View, scope: &Scope, id: &str, interface: &NetworkInterface) -> api::NetworkInterface {
+    let dns = convert::private_dns(&scope.region, interface.private_ip);
+    let instance = interface.attachment.as_ref().and_then(|at| view.get::<Instance>(scope, &at.instance));
+    let primary = instance.as_ref().is_some_and(|instance| instance.interfaces.first().is_some_and(|i| **i == *id));
+    let public_ip = instance.as_ref().filter(|_| primary).and_then(|instance| instance.public_ip);
+    let association = public_ip.map(|address| api::NetworkInterfaceAssociation {
+        ip_owner_id: Some("amazon".into()),
+        public_ip: Some(address.to_string()),
+        ..Default::default()
+    });
+    let attachment = |attachment: &Attachment| api::NetworkInterfaceAttachment {
+        attach_time: Some(attachment.attached),
+        attachment_id: Some((&attachment.id).into()),
+        delete_on_termination: Some(attachment.delete_on_termination),
+        device_index: Some(attachment.device_index),
+        network_card_index: Some(0),
+        instance_id: Some((&attachment.instance).into()),
+        instance_owner_id: Some(scope.account.to_string()),
+        status: Some("attached".into()),
+        ..Default::default()
+    };
+    api::NetworkInterface {
+        attachment: interface.attachment.as_ref().map(attachment),
+        availability_zone: Some(interface.zone.clone()),
+        availability_zone_id: Zone::named(&interface.zone).map(|zone| zone.id),
+        description: Some(interface.description.clone()),
+        groups: Some(convert::groups(view, scope, &interface.groups)),
+        interface_type: Some("interface".into()),
+        ipv6_addresses: Some(Vec::new()),
+        mac_address: Some(interface.mac.clone()),
+        network_interface_id: Some(id.to_owned()),
+        owner_id: Some(scope.account.to_string()),
+        private_dns_name: Some(dns.clone()),
+        private_ip_address: Some(interface.private_ip.to_string()),
+        private_ip_addresses: Some(vec![api::NetworkInterfacePrivateIpAddress {
+            association: association.clone(),
+            primary: Some(true),
+            private_dns_name: Some(dns),
+            private_ip_address: Some(interface.private_ip.to_string()),
+        }]),
+        association,
+        requester_id: interface.requester.as_ref().map(|service| format!("amazon-{service}")),
+        requester_managed: Some(interface.requester.is_some()),
+        source_dest_check: Some(interface.source_dest_check),
+        status: Some(if interface.attachment.is_some() { "in-use" } else { "available" }.into()),
+        subnet_id: Some((&interface.subnet).into()),
+        tag_set: tags::of(view, scope, id),
+        vpc_id: Some((&interface.vpc).into()),
+        ..Default::default()
+    }
+}
+
+fn attachment(interface: &api::NetworkInterface) -> impl Iterator<Item = &api::NetworkInterfaceAttachment> {
+    interface.attachment.iter()
+}
+
+impl Described for api::NetworkInterface {
+    const FIELDS: &'static [Field<Self>] = &[
+        ("association.allocation-id", |i| i.association.iter().flat_map(|a| filters::one(&a.allocation_id)).collect()),
+        ("association.association-id", |i| {
+            i.association.iter().flat_map(|a| filters::one(&a.association_id)).collect()
+        }),
+        ("association.ip-owner-id", |i| i.association.iter().flat_map(|a| filters::one(&a.ip_owner_id)).collect()),
+        ("association.public-ip", |i| i.association.iter().flat_map(|a| filters::one(&a.public_ip)).collect()),
+        ("addresses.private-ip-address", |i| filters::one(&i.private_ip_address)),
+        ("addresses.primary", |_| vec!["true".into()]),
+        ("attachment.attachment-id", |i| attachment(i).flat_map(|a| filters::one(&a.attachment_id)).collect()),
+        ("attachment.attach-time", |i| attachment(i).flat_map(|a| filters::text(a.attach_time)).collect()),
+        ("attachment.delete-on-termination", |i| {
+            attachment(i).flat_map(|a| filters::text(a.delete_on_termination)).collect()
+        }),
+        ("attachment.device-index", |i| attachment(i).flat_map(|a| filters::text(a.device_index)).collect()),
+        ("attachment.instance-id", |i| attachment(i).flat_map(|a| filters::one(&a.instance_id)).collect()),
+        ("attachment.instance-owner-id", |i| attachment(i).flat_map(|a| filters::one(&a.instance_owner_id)).collect()),
+        ("attachment.status", |i| attachment(i).flat_map(|a| filters::one(&a.status)).collect()),
+        ("availability-zone", |i| filters::one(&i.availability_zone)),
+        ("availability-zone-id", |i| filters::one(&i.availability_zone_id)),
+        ("description", |i| filters::one(&i.description)),
+        ("group-id", |i| filters::each(&i.groups, |group| &group.group_id)),
+        ("group-name", |i| filters::each(&i.groups, |group| &group.group_name)),
+        ("interface-type", |i| filters::one(&i.interface_type)),
+        ("ipv6-addresses.ipv6-address", |_| Vec::new()),
+        ("mac-address", |i| filters::one(&i.mac_address)),
+        ("network-interface-id", |i| filters::one(&i.network_interface_id)),
+        ("owner-id", |i| filters::one(&i.owner_id)),
+        ("private-dns-name", |i| filters::one(&i.private_dns_name)),
+        ("private-ip-address", |i| filters::one(&i.private_ip_address)),
+        ("requester-id", |i| filters::one(&i.requester_id)),
+        ("requester-managed", |i| filters::text(i.requester_managed)),
+        ("source-dest-check", |i| filters::text(i.source_dest_check)),
+        ("status", |i| filters::one(&i.status)),
+        ("subnet-id", |i| filters::one(&i.subnet_id)),
+        ("vpc-id", |i| filters::one(&i.vpc_id)),
+    ];
+    fn tags(&self) -> Option<&Vec<api::Tag>> {
+        self.tag_set.as_ref()
+    }
+    fn key(&self) -> String {
+        self.network_interface_id.clone().unwrap_or_default()
+    }
+}
