@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use standfast_core::{Error, Rng, Scope, Timestamp};
+use standfast_kernel::zones;
 use standfast_store::Txn;
 
 use super::activities::{self, Draft};
 use super::causes;
 use super::launch::Recipe;
 use super::model::{BackOff, Group, Hook, HookWait, Lifecycle, Member, Registration, Status};
-use super::plan::{self, Decision, EndCause, LaunchCause, Plan, World};
+use super::plan::{self, Decision, EndCause, LaunchCause, Plan};
 
-use std::time::Duration;
-
-/// A lifecycle action ends after this many heartbeats at the latest, but not before `WAIT_MIN`'s bound says.
+/// A lifecycle action ends after this many heartbeats at the latest.
 const HEARTBEATS_MAX: u32 = 100;
 /// The longest time a lifecycle action may take, whatever heartbeats come.
 const WAIT_MAX: Duration = Duration::from_secs(48 * 3600);
@@ -26,7 +26,6 @@ pub struct Pass<'a> {
     pub now: Timestamp,
     /// A generator of this transaction's own: it may run twice.
     pub rng: Rng,
-    pub world: &'a World,
     /// What instances are launched from, or why they cannot be; None when no launch was foreseen.
     pub recipe: Option<&'a Result<Recipe, Error>>,
 }
@@ -68,7 +67,7 @@ fn one(tx: &mut Txn, pass: &Pass, records: &mut Records, decision: &Decision) {
         Decision::BackOff { zone } => {
             let failures = records.group.back_offs.get(zone).map_or(0, |b| b.failures) + 1;
             let until = now + plan::early_back_off(failures);
-            let dark = pass.world.dark.contains(zone);
+            let dark = zones::is_dark(tx, zone);
             records.group.back_offs.insert(zone.clone(), BackOff { until, failures, dark });
         }
         Decision::Remove { member } => {
@@ -247,7 +246,8 @@ fn refuse(tx: &mut Txn, pass: &Pass, records: &mut Records, zone: &str, error: &
     let key = activities::begin(tx, pass.scope, &pass.rng, pass.now, draft);
     fail_activity(tx, pass.scope, Some(&key), pass.now, error);
     for zone in records.group.zones.clone() {
-        note_refusal(&mut records.group, &zone, pass.now, pass.world.dark.contains(&zone));
+        let dark = zones::is_dark(tx, &zone);
+        note_refusal(&mut records.group, &zone, pass.now, dark);
     }
 }
 

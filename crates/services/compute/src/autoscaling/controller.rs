@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use standfast_api::{ec2, elbv2};
-use standfast_core::{Error, Result, Rng, Timestamp};
+use standfast_core::{Error, Fault, Result, Rng, Timestamp};
 use standfast_kernel::{Cx, Wake, zones};
 use standfast_store::View;
 
@@ -126,7 +126,7 @@ async fn group(cx: &Cx, name: &str, world: &World) -> Result<Option<Timestamp>> 
     if !plan.decisions.is_empty() {
         let recipe = if plan.launches() { Some(launch::recipe(cx, &group).await) } else { None };
         if let Some(Err(error)) = &recipe
-            && error.fault == standfast_core::error::Fault::Server
+            && error.fault == Fault::Server
         {
             return Err(error.clone());
         }
@@ -136,7 +136,7 @@ async fn group(cx: &Cx, name: &str, world: &World) -> Result<Option<Timestamp>> 
                 let Some(records) = load(tx, cx, name) else { return Ok(Plan::default()) };
                 let plan = decide(&records, world, now);
                 let rng = Rng::seeded(seed);
-                let pass = Pass { scope, name, now, rng, world, recipe: recipe.as_ref() };
+                let pass = Pass { scope, name, now, rng, recipe: recipe.as_ref() };
                 apply::apply(tx, &pass, records, &plan);
                 Ok(plan)
             })
@@ -172,15 +172,15 @@ async fn act(cx: &Cx, name: &str, world: &World, now: Timestamp) -> Result<()> {
     };
     let mut failure = None;
     for some in effects.chunks(CALLS_AT_ONCE_MAX) {
-        let results = join_all(some.iter().map(|effect| perform(cx, &records, world, effect))).await;
+        let results = join_all(some.iter().map(|effect| perform(cx, &records, effect))).await;
         failure = failure.or(results.into_iter().find_map(Result::err));
     }
     failure.map_or(Ok(()), Err)
 }
 
-async fn perform(cx: &Cx, records: &Records, world: &World, effect: &Effect) -> Result<()> {
+async fn perform(cx: &Cx, records: &Records, effect: &Effect) -> Result<()> {
     match effect {
-        Effect::Run { member } => run_instance(cx, records, world, member).await,
+        Effect::Run { member } => run_instance(cx, records, member).await,
         Effect::Register { member, instance, target_group } => {
             let input = elbv2::RegisterTargetsInput {
                 target_group_arn: target_group.clone(),
@@ -222,12 +222,12 @@ async fn change(cx: &Cx, id: &str, change: impl Fn(&mut Member)) -> Result<()> {
     .await
 }
 
-async fn run_instance(cx: &Cx, records: &Records, world: &World, id: &Arc<str>) -> Result<()> {
+async fn run_instance(cx: &Cx, records: &Records, id: &Arc<str>) -> Result<()> {
     let Some(member) = records.members.get(id) else { return Ok(()) };
     let result = launch::run(cx, id, &records.group, member).await;
     let (now, scope) = (cx.now(), cx.scope());
     match &result {
-        Err(error) if error.fault == standfast_core::error::Fault::Server => Err(error.clone()),
+        Err(error) if error.fault == Fault::Server => Err(error.clone()),
         Ok(instance) => {
             cx.txn(|tx| {
                 let Some(member) = tx.get::<Member>(scope, id) else { return Ok(()) };
@@ -254,7 +254,7 @@ async fn run_instance(cx: &Cx, records: &Records, world: &World, id: &Arc<str>) 
                 // What is wrong with the request is wrong everywhere.
                 let zones = if capacity { vec![member.zone.clone()] } else { group.zones.clone() };
                 for zone in zones {
-                    apply::note_refusal(&mut group, &zone, now, world.dark.contains(&zone));
+                    apply::note_refusal(&mut group, &zone, now, zones::is_dark(tx, &zone));
                 }
                 tx.put(scope, &member.group, group);
                 Ok(())

@@ -16,6 +16,7 @@ const TEMPLATE_VERSION_TAG: &str = "aws:ec2launchtemplate:version";
 #[derive(Clone, Debug)]
 pub struct Recipe {
     source: Source,
+    // Of a template's type and image only what an override says: the rest is EC2's to read there.
     instance_type: String,
     image: Option<String>,
     weight: Option<String>,
@@ -71,12 +72,10 @@ pub async fn recipe(cx: &Cx, group: &Group) -> Result<Recipe> {
     let template = first.and_then(|first| first.template.as_ref()).unwrap_or(template);
     let version = version(cx, &template.id, &template.version).await?;
     let number = version.version_number.unwrap_or_default().to_string();
-    let data = version.launch_template_data.unwrap_or_default();
-    let instance_type = first.and_then(|first| first.instance_type.clone()).or(data.instance_type);
     Ok(Recipe {
         source: Source::Template(TemplateRef { version: number, ..template.clone() }),
-        instance_type: instance_type.unwrap_or_default(),
-        image: first.and_then(|first| first.image.clone()).or(data.image_id),
+        instance_type: first.and_then(|first| first.instance_type.clone()).unwrap_or_default(),
+        image: first.and_then(|first| first.image.clone()),
         weight: first.and_then(|first| first.weight.clone()),
     })
 }

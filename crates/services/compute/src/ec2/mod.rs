@@ -5,11 +5,14 @@
 //! by the `instances` controller (what its host shows), each in one transaction.
 //! It is not the place for policy about how many instances there should be.
 
+mod absent;
 mod addresses;
+mod attributes;
 pub mod catalogue;
 mod controller;
 mod convert;
 mod defaults;
+mod dhcp_options;
 mod errors;
 mod filters;
 mod images;
@@ -19,6 +22,7 @@ mod internet_gateways;
 mod launch;
 mod launch_templates;
 mod model;
+mod network_acls;
 mod network_interfaces;
 mod plan;
 mod power;
@@ -30,6 +34,7 @@ mod security_rules;
 mod subnets;
 mod tags;
 mod template_data;
+mod volumes;
 mod vpcs;
 
 use standfast_api::ec2::*;
@@ -37,7 +42,7 @@ use standfast_kernel::{On, Service, zones};
 
 pub fn service() -> Service {
     let service = Service::new(&MODEL);
-    instances(images(networks(service)))
+    absent(instances(images(interfaces(security(networks(service))))))
 }
 
 fn networks(service: Service) -> Service {
@@ -69,6 +74,21 @@ fn networks(service: Service) -> Service {
         .op(AssociateRouteTable, route_tables::associate)
         .op(DisassociateRouteTable, route_tables::disassociate)
         .op(ReplaceRouteTableAssociation, route_tables::replace_association)
+        .op(CreateNetworkAcl, network_acls::create)
+        .op(DeleteNetworkAcl, network_acls::delete)
+        .op(DescribeNetworkAcls, network_acls::describe)
+        .op(CreateNetworkAclEntry, network_acls::create_entry)
+        .op(ReplaceNetworkAclEntry, network_acls::replace_entry)
+        .op(DeleteNetworkAclEntry, network_acls::delete_entry)
+        .op(ReplaceNetworkAclAssociation, network_acls::replace_association)
+        .op(CreateDhcpOptions, dhcp_options::create)
+        .op(AssociateDhcpOptions, dhcp_options::associate)
+        .op(DeleteDhcpOptions, dhcp_options::delete)
+        .op(DescribeDhcpOptions, dhcp_options::describe)
+}
+
+fn security(service: Service) -> Service {
+    service
         .op(CreateSecurityGroup, security_groups::create)
         .op(DeleteSecurityGroup, security_groups::delete)
         .op(DescribeSecurityGroups, security_groups::describe)
@@ -80,6 +100,10 @@ fn networks(service: Service) -> Service {
         .op(ModifySecurityGroupRules, security_rules::modify)
         .op(UpdateSecurityGroupRuleDescriptionsIngress, security_rules::update_ingress_descriptions)
         .op(UpdateSecurityGroupRuleDescriptionsEgress, security_rules::update_egress_descriptions)
+}
+
+fn interfaces(service: Service) -> Service {
+    service
         .op(CreateNetworkInterface, network_interfaces::create)
         .op(DeleteNetworkInterface, network_interfaces::delete)
         .op(DescribeNetworkInterfaces, network_interfaces::describe)
@@ -117,5 +141,35 @@ fn instances(service: Service) -> Service {
         .op(DescribeInstances, instances::describe)
         .op(DescribeInstanceStatus, instances::describe_status)
         .op(GetConsoleOutput, instances::console_output)
+        .op(DescribeInstanceAttribute, attributes::describe)
+        .op(ModifyInstanceAttribute, attributes::modify)
+        .op(ModifyInstanceMetadataOptions, attributes::modify_metadata)
+        .op(DescribeInstanceCreditSpecifications, attributes::describe_credits)
+        .op(MonitorInstances, attributes::monitor)
+        .op(UnmonitorInstances, attributes::unmonitor)
+        .op(DescribeVolumes, volumes::describe)
         .controller("instances", wakes, move |cx| controller::run(cx, memory.clone()))
+}
+
+fn absent(service: Service) -> Service {
+    service
+        .op(DescribeAddresses, absent::addresses)
+        .op(DescribeNatGateways, absent::nat_gateways)
+        .op(DescribeVpcEndpoints, absent::vpc_endpoints)
+        .op(DescribeVpcEndpointServiceConfigurations, absent::vpc_endpoint_service_configurations)
+        .op(DescribePrefixLists, absent::prefix_lists)
+        .op(DescribeVpcPeeringConnections, absent::vpc_peering_connections)
+        .op(DescribeVpnGateways, absent::vpn_gateways)
+        .op(DescribeEgressOnlyInternetGateways, absent::egress_only_internet_gateways)
+        .op(DescribeFlowLogs, absent::flow_logs)
+        .op(DescribeSnapshots, absent::snapshots)
+        .op(DescribePlacementGroups, absent::placement_groups)
+        .op(DescribeSpotInstanceRequests, absent::spot_instance_requests)
+        .op(DescribeVolumesModifications, absent::volumes_modifications)
+        .op(DescribeInstanceConnectEndpoints, absent::instance_connect_endpoints)
+        .op(DescribeStaleSecurityGroups, absent::stale_security_groups)
+        .op(DescribeIamInstanceProfileAssociations, absent::iam_instance_profile_associations)
+        .op(DescribeInstanceEventWindows, absent::instance_event_windows)
+        .op(DescribeReservedInstances, absent::reserved_instances)
+        .op(DescribeSecurityGroupReferences, absent::security_group_references)
 }

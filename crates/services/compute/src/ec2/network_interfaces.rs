@@ -226,6 +226,14 @@ pub fn regroup(tx: &mut Txn, scope: &Scope, instance: &Instance, groups: &[Id<id
     Ok(())
 }
 
+/// Sets whether the primary interface drops what is not from or to its own address.
+pub fn check_source_and_destination(tx: &mut Txn, scope: &Scope, instance: &Instance, check: bool) -> Result<()> {
+    let Some(id) = instance.interfaces.first() else { return Ok(()) };
+    let interface = find::<NetworkInterface>(tx, scope, id)?;
+    tx.put(scope, id, NetworkInterface { source_dest_check: check, ..(*interface).clone() });
+    Ok(())
+}
+
 pub async fn describe(
     cx: Cx,
     input: api::DescribeNetworkInterfacesInput,

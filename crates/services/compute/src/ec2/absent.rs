@@ -1,0 +1,65 @@
+//! Listings of resources that this project does not have yet. There are none, so a listing is empty and an id is not
+//! found; clients look here when they make sure that nothing is in the way of a deletion.
+
+use standfast_api::ec2 as api;
+use standfast_core::{Error, Result};
+use standfast_kernel::Cx;
+
+/// Refuses ids: none of them exists.
+fn none_named(ids: Option<&Vec<String>>, code: &'static str, noun: &str) -> Result<()> {
+    match ids.and_then(|ids| ids.first()) {
+        None => Ok(()),
+        Some(id) => Err(Error::client(code, format!("The {noun} '{id}' does not exist"))),
+    }
+}
+
+macro_rules! absent {
+    ($($name:ident $input:ident $output:ident $member:ident $([$ids:ident $code:literal $noun:literal])*;)*) => {$(
+        #[allow(unused_variables)]
+        pub async fn $name(_: Cx, input: api::$input) -> Result<api::$output> {
+            $(none_named(input.$ids.as_ref(), $code, $noun)?;)*
+            Ok(api::$output { $member: Some(Vec::new()), ..Default::default() })
+        }
+    )*};
+}
+
+absent! {
+    addresses DescribeAddressesInput DescribeAddressesOutput addresses
+        [allocation_ids "InvalidAllocationID.NotFound" "allocation ID"]
+        [public_ips "InvalidAddress.NotFound" "address"];
+    nat_gateways DescribeNatGatewaysInput DescribeNatGatewaysOutput nat_gateways
+        [nat_gateway_ids "NatGatewayNotFound" "Nat Gateway"];
+    vpc_endpoints DescribeVpcEndpointsInput DescribeVpcEndpointsOutput vpc_endpoints
+        [vpc_endpoint_ids "InvalidVpcEndpointId.NotFound" "Vpc Endpoint Id"];
+    vpc_endpoint_service_configurations DescribeVpcEndpointServiceConfigurationsInput
+        DescribeVpcEndpointServiceConfigurationsOutput service_configurations
+        [service_ids "InvalidVpcEndpointServiceId.NotFound" "VpcEndpointService Id"];
+    prefix_lists DescribePrefixListsInput DescribePrefixListsOutput prefix_lists
+        [prefix_list_ids "InvalidPrefixListId.NotFound" "prefix list ID"];
+    vpc_peering_connections DescribeVpcPeeringConnectionsInput DescribeVpcPeeringConnectionsOutput
+        vpc_peering_connections
+        [vpc_peering_connection_ids "InvalidVpcPeeringConnectionID.NotFound" "vpcPeeringConnection ID"];
+    vpn_gateways DescribeVpnGatewaysInput DescribeVpnGatewaysOutput vpn_gateways
+        [vpn_gateway_ids "InvalidVpnGatewayID.NotFound" "vpnGateway ID"];
+    egress_only_internet_gateways DescribeEgressOnlyInternetGatewaysInput DescribeEgressOnlyInternetGatewaysOutput
+        egress_only_internet_gateways
+        [egress_only_internet_gateway_ids "InvalidGatewayID.NotFound" "gateway ID"];
+    flow_logs DescribeFlowLogsInput DescribeFlowLogsOutput flow_logs
+        [flow_log_ids "InvalidFlowLogId.NotFound" "flow log ID"];
+    snapshots DescribeSnapshotsInput DescribeSnapshotsOutput snapshots
+        [snapshot_ids "InvalidSnapshot.NotFound" "snapshot"];
+    placement_groups DescribePlacementGroupsInput DescribePlacementGroupsOutput placement_groups
+        [group_names "InvalidPlacementGroup.Unknown" "Placement Group"];
+    spot_instance_requests DescribeSpotInstanceRequestsInput DescribeSpotInstanceRequestsOutput spot_instance_requests
+        [spot_instance_request_ids "InvalidSpotInstanceRequestID.NotFound" "spot instance request ID"];
+    volumes_modifications DescribeVolumesModificationsInput DescribeVolumesModificationsOutput volumes_modifications;
+    instance_connect_endpoints DescribeInstanceConnectEndpointsInput DescribeInstanceConnectEndpointsOutput
+        instance_connect_endpoints;
+    stale_security_groups DescribeStaleSecurityGroupsInput DescribeStaleSecurityGroupsOutput stale_security_group_set;
+    iam_instance_profile_associations DescribeIamInstanceProfileAssociationsInput
+        DescribeIamInstanceProfileAssociationsOutput iam_instance_profile_associations;
+    instance_event_windows DescribeInstanceEventWindowsInput DescribeInstanceEventWindowsOutput instance_event_windows;
+    reserved_instances DescribeReservedInstancesInput DescribeReservedInstancesOutput reserved_instances;
+    security_group_references DescribeSecurityGroupReferencesInput DescribeSecurityGroupReferencesOutput
+        security_group_reference_set;
+}
