@@ -29,7 +29,7 @@ const BOOTS_AT_ONCE: usize = 8;
 /// How often CPU time is read, in control-plane time, and the least real time between two readings.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 const SAMPLE_INTERVAL_REAL_MIN: Duration = Duration::from_millis(200);
-/// Where programs of an instance are looked for, before the directory of Standfast's own program.
+/// Where programs of an instance are looked for, after the guards and before the directory of Standfast's own program.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) struct Cloud {
@@ -56,6 +56,8 @@ struct Slot {
     status: Status,
     address: Ipv4Addr,
     cpu_time: Duration,
+    /// Why the power of this boot was cut, if it was.
+    cut: Option<&'static str>,
     live: Option<Live>,
 }
 
@@ -68,7 +70,7 @@ impl Cloud {
             Table { slots: BTreeMap::new(), addresses: Pool::default(), snapshot: Arc::default(), tasks: Some(tasks) };
         let cloud = Arc::new(Self {
             boots: Semaphore::new(BOOTS_AT_ONCE),
-            path: path(),
+            path: path(&state),
             changes: watch::Sender::new(()),
             exec_count: AtomicU64::new(0),
             table: Mutex::new(table),
@@ -128,7 +130,9 @@ impl Cloud {
             return;
         };
         let (target, receiver) = watch::channel(target);
-        table.slots.insert(id.clone(), Slot { target, status, address, cpu_time: Duration::ZERO, live: None });
+        table
+            .slots
+            .insert(id.clone(), Slot { target, status, address, cpu_time: Duration::ZERO, cut: None, live: None });
         let cloud = self.clone();
         self.runtime.spawn(async move {
             machine::live(cloud, id, receiver).await;
@@ -193,6 +197,7 @@ impl Cloud {
         let changed = self.with(id, |slot| {
             if phase == Phase::Booting {
                 slot.cpu_time = Duration::ZERO;
+                slot.cut = None;
             }
             let status = Status { phase, boot: Some(boot) };
             std::mem::replace(&mut slot.status, status.clone()) != status
@@ -202,12 +207,14 @@ impl Cloud {
         }
     }
 
-    /// The instance has an init. Its zone may have lost power since the boot was decided.
+    /// The instance has an init. It may have been killed, or its zone have lost power, since the boot was decided.
     pub fn up(&self, id: &Id<Instance>, live: Live) {
         self.with(id, |slot| {
             slot.live = Some(live);
-            let target = *slot.target.borrow();
-            slot.aim(target);
+            let dark = slot.target.borrow().dark;
+            if let Some(reason) = slot.cut.or(dark.then_some(ZONE_DARK)) {
+                slot.cut(reason);
+            }
         });
     }
 
@@ -226,7 +233,7 @@ impl Cloud {
     }
 
     pub fn cut_reason(&self, id: &Id<Instance>) -> Option<&'static str> {
-        self.with(id, |slot| slot.live.as_ref().and_then(|live| live.cut)).flatten()
+        self.with(id, |slot| slot.cut).flatten()
     }
 
     /// Where the init of a running instance takes commands.
@@ -288,15 +295,21 @@ impl Slot {
     }
 
     fn cut(&mut self, reason: &'static str) -> bool {
-        let Some(live) = &mut self.live else { return false };
-        live.cut.get_or_insert(reason);
-        live.plug.pull();
-        true
+        let on = matches!(self.status.phase, Phase::Booting | Phase::Running | Phase::ShuttingDown);
+        if on {
+            self.cut.get_or_insert(reason);
+        }
+        if let Some(live) = &self.live {
+            live.plug.pull();
+        }
+        on
     }
 }
 
-fn path() -> OsString {
-    let mut path = OsString::from(PATH);
+fn path(state: &StateDir) -> OsString {
+    let mut path = state.guards().into_os_string();
+    path.push(":");
+    path.push(PATH);
     if let Some(own) = std::env::current_exe().ok().as_deref().and_then(std::path::Path::parent) {
         path.push(":");
         path.push(own);

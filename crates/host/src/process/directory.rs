@@ -5,6 +5,7 @@
 //!   root/            working directory and HOME of its processes; survives boots
 //!   user-data        as it was given, mode 700
 //!   console.log      newest output; console.log.old holds what was there before it grew too large
+//!   initialized      there once its user data was started, which is never done again
 //!   instance.json    the address and the newest boot
 //! ```
 
@@ -25,6 +26,7 @@ pub(super) const CONSOLE_FILE_BYTES_MAX: u64 = 512 * 1024;
 pub(super) const CONSOLE: &str = "console.log";
 pub(super) const CONSOLE_OLD: &str = "console.log.old";
 pub(super) const ROOT: &str = "root";
+pub(super) const INITIALIZED: &str = "initialized";
 pub(super) const USER_DATA: &str = "user-data";
 const RECORD: &str = "instance.json";
 const RECORD_NEW: &str = "instance.json.new";
@@ -34,8 +36,6 @@ const RECORD_NEW: &str = "instance.json.new";
 pub(super) struct Record {
     pub address: Ipv4Addr,
     pub boot: u64,
-    /// Whether its init was ever told to run the user data.
-    pub initialized: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -59,24 +59,19 @@ impl Directory {
         self.0.join(CONSOLE)
     }
 
-    /// Makes what is missing of it and notes the boot that is about to begin. Returns whether it is the first.
-    pub fn prepare(&self, spec: &InstanceSpec, address: Ipv4Addr, boot: u64) -> io::Result<bool> {
-        let first = !self.record().is_some_and(|record| record.initialized);
+    /// Makes what is missing of it and notes the boot that is about to begin.
+    pub fn prepare(&self, spec: &InstanceSpec, address: Ipv4Addr, boot: u64) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(self.0.join(ROOT))?;
-        if first {
-            let path = self.0.join(USER_DATA);
-            let mut file = File::options().write(true).create(true).truncate(true).mode(0o700).open(path)?;
-            file.write_all(&spec.user_data)?;
-        }
-        self.note(Record { address, boot, initialized: true })?;
-        Ok(first)
+        let path = self.0.join(USER_DATA);
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o700).open(path)?;
+        file.write_all(&spec.user_data)?;
+        self.note(Record { address, boot })
     }
 
     /// Notes a boot that was refused, so that its number is used up also for a cloud that is started again.
     pub fn refuse(&self, address: Ipv4Addr, boot: u64) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
-        let initialized = self.record().is_some_and(|record| record.initialized);
-        self.note(Record { address, boot, initialized })
+        self.note(Record { address, boot })
     }
 
     /// What was noted last; `None` for a directory that is new or cannot be read.

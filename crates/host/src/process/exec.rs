@@ -24,6 +24,8 @@ pub const EXEC_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 pub const EXEC_ARGUMENT_BYTES_MAX: usize = 64 * 1024;
 /// The code of a command that ran out of time, as `timeout` gives it.
 const CODE_TIMEOUT: i32 = 124;
+/// How long an init may take to start a command.
+const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long a command that was killed may take to be dead.
 const END_LIMIT: Duration = Duration::from_secs(2);
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -47,9 +49,17 @@ pub(super) async fn exec(
     let (started, is_started) = oneshot::channel();
     let (ended, mut is_ended) = oneshot::channel();
     let gone = || errors::not_running(&id);
-    requests.send(Request::Exec { n, argv, started, ended }).await.map_err(|_| gone())?;
-    if let Started::No { code, reason } = is_started.await.map_err(|_| gone())? {
-        return Ok(ExecOutput { code, stdout: Vec::new(), stderr: format!("{reason}\n").into_bytes() });
+    let start = async {
+        requests.send(Request::Exec { n, argv, started, ended }).await.map_err(|_| gone())?;
+        is_started.await.map_err(|_| gone())
+    };
+    match tokio::time::timeout(START_LIMIT, start).await {
+        Err(_) => return Err(Error::unavailable(format!("The instance '{id}' does not respond"))),
+        Ok(Err(error)) => return Err(error),
+        Ok(Ok(Started::Yes)) => {}
+        Ok(Ok(Started::No { code, reason })) => {
+            return Ok(ExecOutput { code, stdout: Vec::new(), stderr: format!("{reason}\n").into_bytes() });
+        }
     }
     let (mut out, mut err) = (out.reader(), err.reader());
     let collect = async {

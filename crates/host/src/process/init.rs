@@ -8,8 +8,7 @@
 //! Not here: any decision. The cloud says what to do; a single loop does it.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -19,11 +18,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
 
 use super::console::Console;
-use super::directory::{ROOT, USER_DATA};
+use super::directory::{INITIALIZED, ROOT, USER_DATA};
 use super::procs;
 use super::protocol::{self, FromInit, ToInit};
 
@@ -38,6 +36,8 @@ const KILL_ROUND: Duration = Duration::from_millis(2);
 /// The init and its watcher need no more.
 const STACK_BYTES: usize = 64 * 1024;
 const CHUNK_BYTES: usize = 16 * 1024;
+/// What a pipe holds.
+const PIPE_BYTES: usize = 64 * 1024;
 
 /// Turns this process into an instance's init when its first argument says so, and then never returns. Programs that
 /// start a `ProcessDriver` call it first thing in `main`, before any thread exists.
@@ -59,8 +59,8 @@ struct Init {
     directory: PathBuf,
     console: Console,
     /// What the processes write their output to, and where it comes out.
-    output: OwnedFd,
-    output_end: File,
+    output: PipeWriter,
+    output_end: PipeReader,
     watcher: Watcher,
     mode: Mode,
     /// What was started here and has not ended.
@@ -95,39 +95,39 @@ impl Init {
         }
         let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         let mut inbox = Vec::new();
-        let (directory, boot, first) = loop {
+        let (directory, boot) = loop {
             match protocol::take(&mut inbox)? {
-                Some(ToInit::Boot { directory, boot, first }) => break (directory, boot, first),
+                Some(ToInit::Boot { directory, boot }) => break (directory, boot),
                 Some(_) => return Err(io::Error::other("the first message is not what to boot")),
                 None if read_more(&mut control, &mut inbox)? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 None => {}
             }
         };
-        let (output_end, output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let (output_end, output) = io::pipe()?;
         rustix::io::ioctl_fionbio(&output_end, true)?;
         let console = Console::open(&directory)?;
         let watcher = Watcher::start()?;
-        let output_end = File::from(output_end);
         let (started, groups, mode) = (HashMap::new(), Vec::new(), Mode::Up);
         let mut init = Self { control, inbox, directory, console, output, output_end, watcher, mode, started, groups };
-        init.boot(boot, first);
+        init.boot(boot)?;
         init.control.set_nonblocking(true)?;
         Ok(init)
     }
 
     /// Starts what the instance runs. Whatever fails there is a line in its console: the machine itself is up.
-    fn boot(&mut self, boot: u64, first: bool) {
+    fn boot(&mut self, boot: u64) -> io::Result<()> {
         let address = std::env::var("STANDFAST_ADDRESS").unwrap_or_default();
         self.console.say(&format!("boot {boot}, address {address}"));
-        let user_data = self.directory.join(USER_DATA);
-        if first {
-            if let Some(mut command) = script(&user_data) {
+        if !self.directory.join(INITIALIZED).exists() {
+            std::fs::write(self.directory.join(INITIALIZED), "")?;
+            if let Some(mut command) = script(&self.directory.join(USER_DATA)) {
                 self.start_script("user data", &mut command);
             }
         } else if self.directory.join(ROOT).join(BOOT_HOOK).is_file() {
             self.start_script(BOOT_HOOK, &mut Command::new(format!("./{BOOT_HOOK}")));
         }
         self.tell(&FromInit::Ready);
+        Ok(())
     }
 
     fn start_script(&mut self, name: &'static str, command: &mut Command) {
@@ -158,17 +158,23 @@ impl Init {
             if output {
                 self.copy_output();
             }
-            let alone = if dead { self.bury() } else { self.watcher.idle };
+            let childless = if dead { self.bury() } else { self.watcher.idle };
             match self.mode {
                 Mode::Up => continue,
-                _ if alone => break,
+                _ if childless && self.is_alone() => break,
                 Mode::Ending(then) | Mode::Killing(then) if now() < then => continue,
                 Mode::Ending(_) | Mode::Killing(_) => self.kill_all(),
             }
         }
-        self.copy_output();
+        // Nobody is left who could write more.
+        while self.copy_output() {}
         self.console.say("down");
         Ok(())
+    }
+
+    /// Whether no process is left, given that no child is. Where orphans do not become children, groups are asked.
+    fn is_alone(&self) -> bool {
+        cfg!(target_os = "linux") || !self.groups.iter().any(|group| is_ours(*group))
     }
 
     /// Waits for the control socket, the output pipe, or a death; which of them there was.
@@ -215,6 +221,9 @@ impl Init {
     fn shut_down(&mut self, grace: Duration) {
         self.console.say("shutting down");
         self.mode = Mode::Ending(now() + grace);
+        if cfg!(not(target_os = "linux")) {
+            self.groups.iter().for_each(|group| signal_group(*group, Signal::TERM));
+        }
         for process in procs::descendants(rustix::process::getpid(), &procs::all()) {
             let _ = rustix::process::kill_process(process.pid, Signal::TERM);
             // One that is stopped could not act on it.
@@ -226,7 +235,7 @@ impl Init {
     /// needs no walk through `/proc`, which matters when hundreds of instances lose power at once.
     fn kill_groups(&mut self) {
         self.mode = Mode::Killing(now() + KILL_ROUND);
-        self.groups.iter().for_each(|group| kill_group(*group));
+        self.groups.iter().for_each(|group| signal_group(*group, Signal::KILL));
     }
 
     fn kill_all(&mut self) {
@@ -261,7 +270,7 @@ impl Init {
     fn end_exec(&mut self, n: u64) {
         let job = self.started.iter().find(|(_, job)| matches!(job, Job::Exec(m) if *m == n));
         if let Some((pid, _)) = job {
-            kill_group(*pid);
+            signal_group(*pid, Signal::KILL);
         }
     }
 
@@ -288,7 +297,10 @@ impl Init {
         };
         match self.started.remove(&pid) {
             Some(Job::Script(name)) => {
-                self.copy_output();
+                // What it wrote last comes before the word of its end; more than a pipe holds it cannot have left.
+                for _ in 0..PIPE_BYTES / CHUNK_BYTES {
+                    self.copy_output();
+                }
                 self.console.say(&format!("{name} ended with {code}"));
             }
             Some(Job::Exec(n)) => self.tell(&FromInit::ExecEnded { n, code }),
@@ -296,12 +308,13 @@ impl Init {
         }
     }
 
-    fn copy_output(&mut self) {
+    /// Copies a chunk to the console; false when there is none now. One chunk a turn of the loop, so that a process that
+    /// writes without end cannot keep us from hearing the cloud.
+    fn copy_output(&mut self) -> bool {
         let mut chunk = [0; CHUNK_BYTES];
-        // One chunk a turn, so that a process that writes without end cannot keep us from hearing the cloud.
-        if let Ok(n) = self.output_end.read(&mut chunk) {
-            self.console.write(&chunk[..n]);
-        }
+        let Ok(n) = self.output_end.read(&mut chunk) else { return false };
+        self.console.write(&chunk[..n]);
+        n > 0
     }
 
     /// Tells the cloud. When it cannot hear any more, the end of the stream will say so.
@@ -362,14 +375,21 @@ impl Watcher {
 }
 
 /// Whether a child of ours is in the process group. Once there is none, strangers may be given its number.
+#[cfg(target_os = "linux")]
 fn is_ours(group: Pid) -> bool {
     let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     rustix::process::waitid(WaitId::Pgid(Some(group)), peek).is_ok()
 }
 
-fn kill_group(group: Pid) {
+/// Where orphans do not become our children, a group that exists is taken to be the one that we made.
+#[cfg(not(target_os = "linux"))]
+fn is_ours(group: Pid) -> bool {
+    rustix::process::test_kill_process_group(group).is_ok()
+}
+
+fn signal_group(group: Pid, signal: Signal) {
     if is_ours(group) {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        let _ = rustix::process::kill_process_group(group, signal);
     }
 }
 

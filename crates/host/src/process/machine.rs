@@ -42,8 +42,6 @@ pub(super) struct Live {
     /// Its process, until it is waited for: from then on the number may be a stranger's.
     pub init: Option<Pid>,
     pub plug: Plug,
-    /// Why its power was cut, if it was.
-    pub cut: Option<&'static str>,
     pub requests: mpsc::Sender<Request>,
 }
 
@@ -101,7 +99,7 @@ async fn power_on(cloud: &Arc<Cloud>, id: &Id<Instance>, boot: u64, target: &mut
     };
     let Some(init) = Pid::from_raw(child.id() as i32) else { return Phase::Failed("no process id".into()) };
     let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-    cloud.up(id, Live { init: Some(init), plug: line.plug(), cut: None, requests });
+    cloud.up(id, Live { init: Some(init), plug: line.plug(), requests });
     let how = attend(cloud, id, boot, line, inbox, target).await;
     let status = bury(cloud, id, init, &mut child).await;
     match (cloud.cut_reason(id), how) {
@@ -129,7 +127,7 @@ async fn begin(cloud: &Arc<Cloud>, id: &Id<Instance>, spec: InstanceSpec, boot: 
     let work = move || -> io::Result<_> {
         let directory = cloud.directory(&id);
         let address = cloud.address(&id);
-        let first = directory.prepare(&spec, address, boot)?;
+        directory.prepare(&spec, address, boot)?;
         let (ours, theirs) = UnixStream::pair()?;
         let child = Command::new(&cloud.config.init_program)
             .arg0("standfast")
@@ -142,7 +140,7 @@ async fn begin(cloud: &Arc<Cloud>, id: &Id<Instance>, spec: InstanceSpec, boot: 
             .stdout(Stdio::null())
             .stderr(std::fs::File::options().create(true).append(true).open(directory.console_path())?)
             .spawn()?;
-        Ok((child, ours, ToInit::Boot { directory: directory.path().into(), boot, first }))
+        Ok((child, ours, ToInit::Boot { directory: directory.path().into(), boot }))
     };
     let (child, ours, message) = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
     let line = Line::new(ours)?;

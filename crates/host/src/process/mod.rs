@@ -25,7 +25,8 @@
 //!
 //! # What does not hold here
 //! There is no isolation: processes of instances see the machine's files, network and each other, with the rights of
-//! the user who runs the cloud (user data that reboots or installs does so to this machine). Security groups, network
+//! the user who runs the cloud; user data that installs does so to this machine. (`reboot`, `shutdown` and the like are
+//! shadowed in the `PATH` and only say that it is not done so.) Security groups, network
 //! ACLs, routes and limits of CPU and memory by instance type are records only. Every port of another instance can be
 //! reached. On macOS, moreover, addresses other than 127.0.0.1 must be added to `lo0` by hand, commands cannot be run
 //! inside, CPU time reads zero, and a daemon that leaves its process group is not found.
@@ -103,6 +104,8 @@ pub struct ProcessDriver {
 impl ProcessDriver {
     /// Starts a driver on the current runtime. Takes over the state directory: what an earlier cloud left running in it
     /// is killed, and unless `keep` its directories are removed. Fails when another cloud uses the directory.
+    ///
+    /// Instances run until `shutdown`, or until the runtime or the process ends: dropping the driver does not end them.
     pub fn start(config: ProcessConfig) -> io::Result<Arc<Self>> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         let state = match &config.state_dir {

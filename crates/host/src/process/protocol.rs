@@ -16,7 +16,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToInit {
     /// The first message: what to boot.
-    Boot { directory: PathBuf, boot: u64, first: bool },
+    Boot { directory: PathBuf, boot: u64 },
     /// SIGTERM to everything, SIGKILL to what is left after the grace, then exit.
     ShutDown { grace_ms: u64 },
     /// Run a command whose output goes to the named pipes `exec-N.out` and `exec-N.err` in the directory.

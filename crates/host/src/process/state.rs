@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -17,6 +17,12 @@ use super::procs::Prey;
 const LOCK: &str = "lock";
 const CLOUD_ID: &str = "cloud-id";
 const INSTANCES: &str = "instances";
+const GUARDS: &str = "bin";
+
+/// Programs that would stop the machine itself, which user data may well mean to do to its instance.
+const GUARDED: [&str; 4] = ["halt", "poweroff", "reboot", "shutdown"];
+const GUARD: &str =
+    "#!/bin/sh\necho \"$0: instances of the process driver are stopped and rebooted from outside\" >&2\nexit 1\n";
 
 /// How often a new temporary directory is tried before giving up.
 const TEMPORARY_TRIES_MAX: usize = 16;
@@ -49,6 +55,7 @@ impl StateDir {
             }
         };
         sweep(&cloud)?;
+        write_guards(&path.join(GUARDS))?;
         Ok(Self { path, cloud, made, _lock: lock })
     }
 
@@ -75,6 +82,11 @@ impl StateDir {
         &self.path
     }
 
+    /// The directory of the programs that instances find before the machine's own.
+    pub fn guards(&self) -> PathBuf {
+        self.path.join(GUARDS)
+    }
+
     pub fn instance(&self, id: &str) -> Directory {
         Directory::new(self.path.join(INSTANCES).join(id))
     }
@@ -97,6 +109,7 @@ impl StateDir {
     /// Removes what the driver made in it, and it itself if the driver made it.
     pub fn remove(&self) {
         self.clear();
+        let _ = fs::remove_dir_all(self.guards());
         let _ = fs::remove_file(self.path.join(CLOUD_ID));
         let _ = fs::remove_file(self.path.join(LOCK));
         if self.made {
@@ -117,6 +130,16 @@ fn lock(path: &Path, create: bool) -> io::Result<Option<File>> {
     Ok(same.then_some(file))
 }
 
+fn write_guards(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    for name in GUARDED {
+        let path = directory.join(name);
+        fs::write(&path, GUARD)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
 /// Ends the processes of a cloud that is dead.
 fn sweep(cloud: &str) -> io::Result<()> {
     match (Prey { mark: format!("{cloud}/"), session: None }).hunt() {
@@ -130,6 +153,11 @@ fn remove_stale(prefix: &str) {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
     let stale = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
     for path in stale.map(|entry| entry.path()) {
+        // Somebody else may have made something of this name, also a link to somewhere.
+        let uid = rustix::process::getuid().as_raw();
+        if !fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir() && it.uid() == uid) {
+            continue;
+        }
         // Without a lock file it is being made right now, or none of ours.
         let Ok(Some(_lock)) = lock(&path, false) else { continue };
         let Ok(cloud) = fs::read_to_string(path.join(CLOUD_ID)) else { continue };

@@ -56,6 +56,18 @@ async fn an_instance_sees_its_environment_and_nothing_of_the_cloud() {
 }
 
 #[tokio::test]
+async fn an_instance_does_not_stop_the_machine_by_accident() {
+    let real = Real::booted(&one(|_| ())).await;
+    for name in ["reboot", "poweroff", "halt", "shutdown"] {
+        let found = real.sh(1, &format!("command -v {name}")).await.stdout;
+        let guard = real.dir.path().join("state/bin").join(name).canonicalize().expect("it is there");
+        assert_eq!(String::from_utf8_lossy(&found).trim(), guard.to_string_lossy());
+        assert_eq!(real.sh(1, guard.to_str().expect("text")).await.code, 1);
+    }
+    real.host.shutdown().await;
+}
+
+#[tokio::test]
 async fn an_address_of_its_own_can_be_listened_on() {
     let real = Real::booted(&one(|_| ())).await;
     let address = real.host.observe().instances[&id(1)].address.expect("it has one");
@@ -189,6 +201,24 @@ async fn cpu_time_of_all_processes_counts_on_the_control_planes_clock() {
     until_running(&*host, 1, 1).await;
     let used = || host.observe().instances[&id(1)].cpu_time;
     eventually("CPU time", || (used() > Duration::from_secs(10)).then_some(())).await;
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn user_data_that_no_init_came_to_runs_at_the_next_boot() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let wanted = script("echo ran > ran");
+    let broken = ProcessConfig { init_program: "/bin/false".into(), ..config(dir.path().join("state"), true) };
+    let host = ProcessDriver::start(broken).expect("it starts");
+    host.obey(wanted.clone());
+    let failed = |phase: &Phase| matches!(phase, Phase::Failed(_));
+    until(&*host, "a failure", |seen| seen.instances.values().any(|o| failed(&o.phase))).await;
+    host.shutdown().await;
+    drop(host);
+    let host = ProcessDriver::start(config(dir.path().join("state"), true)).expect("it starts");
+    host.obey(changed(&wanted, |s| s.instances.values_mut().for_each(|spec| spec.boot = 2)));
+    until_running(&*host, 1, 2).await;
+    lines(dir.path().join("state/instances").join(id(1).as_str()).join("root/ran")).await;
     host.shutdown().await;
 }
 

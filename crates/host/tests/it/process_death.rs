@@ -117,6 +117,25 @@ async fn what_a_killed_cloud_and_its_killed_inits_left_is_swept_by_the_next() {
 }
 
 #[tokio::test]
+async fn a_temporary_directory_goes_with_its_cloud_or_with_the_next() {
+    let config = || standfast_host::ProcessConfig { state_dir: None, ..config("".into(), false) };
+    let host = ProcessDriver::start(config()).expect("it starts");
+    let path = host.state_dir().to_path_buf();
+    assert!(path.is_dir());
+    // Somebody's that looks like one of a dead cloud, and one that a living cloud uses.
+    let stale = path.with_file_name(format!("{}-stale", path.file_name().expect("a name").to_string_lossy()));
+    std::fs::create_dir(&stale).expect("a free name");
+    std::fs::write(stale.join("lock"), "").expect("writable");
+    std::fs::write(stale.join("cloud-id"), "0123456789abcdef").expect("writable");
+    let second = ProcessDriver::start(config()).expect("it starts");
+    assert!(!stale.exists(), "what a dead cloud left is removed");
+    assert!(path.is_dir(), "what a living cloud uses is not");
+    host.shutdown().await;
+    second.shutdown().await;
+    assert!(!path.exists() && !second.state_dir().exists());
+}
+
+#[tokio::test]
 async fn a_directory_has_one_cloud_at_a_time() {
     let real = Real::start();
     let second = ProcessDriver::start(config(real.dir.path().join("state"), false));
