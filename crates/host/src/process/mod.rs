@@ -78,6 +78,8 @@ pub struct ProcessConfig {
     pub init_program: PathBuf,
     /// Its first arguments, `INIT_ARGUMENT` before all.
     pub init_args: Vec<OsString>,
+    /// Names under which instances find this very program on their `PATH`, for what the base image carries.
+    pub programs: Vec<String>,
     pub clock: Clock,
     /// Whether instances' directories outlive the cloud (a cloud with durable state).
     pub keep: bool,
@@ -88,7 +90,14 @@ impl ProcessConfig {
     pub fn new(clock: Clock) -> Self {
         let own = std::env::current_exe().unwrap_or_default();
         let init_program = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { own };
-        Self { state_dir: None, init_program, init_args: vec![INIT_ARGUMENT.into()], clock, keep: false }
+        Self {
+            state_dir: None,
+            init_program,
+            init_args: vec![INIT_ARGUMENT.into()],
+            programs: Vec::new(),
+            clock,
+            keep: false,
+        }
     }
 }
 
@@ -112,6 +121,7 @@ impl ProcessDriver {
             Some(path) => StateDir::open(path)?,
             None => StateDir::temporary()?,
         };
+        state.link_programs(&config.programs)?;
         if !config.keep {
             state.clear();
         }
@@ -189,6 +199,7 @@ async fn finish(cloud: Arc<Cloud>, mut tasks: mpsc::Receiver<()>, finished: watc
         if !cloud.config.keep {
             cloud.state.remove();
         }
+        cloud.state.release();
     })
     .await;
     finished.send_replace(true);

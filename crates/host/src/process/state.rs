@@ -33,7 +33,7 @@ pub(super) struct StateDir {
     pub cloud: String,
     /// The driver made it, so the driver removes it.
     made: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
@@ -56,7 +56,7 @@ impl StateDir {
         };
         sweep(&cloud)?;
         write_guards(&path.join(GUARDS))?;
-        Ok(Self { path, cloud, made, _lock: lock })
+        Ok(Self { path, cloud, made, lock })
     }
 
     /// Makes a directory for a cloud that keeps nothing, and removes those of such clouds that are dead.
@@ -87,6 +87,17 @@ impl StateDir {
         self.path.join(GUARDS)
     }
 
+    /// Puts this very program among them under these names.
+    pub fn link_programs(&self, names: &[String]) -> io::Result<()> {
+        let own = std::env::current_exe()?;
+        for name in names {
+            let link = self.guards().join(name);
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&own, &link)?;
+        }
+        Ok(())
+    }
+
     pub fn instance(&self, id: &str) -> Directory {
         Directory::new(self.path.join(INSTANCES).join(id))
     }
@@ -104,6 +115,12 @@ impl StateDir {
     /// Removes all instances' directories.
     pub fn clear(&self) {
         let _ = fs::remove_dir_all(self.path.join(INSTANCES));
+    }
+
+    /// Lets the next cloud have it. Said explicitly, because a process that is just being started may for an instant
+    /// hold the same lock.
+    pub fn release(&self) {
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 
     /// Removes what the driver made in it, and it itself if the driver made it.

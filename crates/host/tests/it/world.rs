@@ -145,6 +145,7 @@ pub fn config(state_dir: PathBuf, keep: bool) -> ProcessConfig {
         state_dir: Some(state_dir),
         init_program: PROGRAM.into(),
         init_args: vec![INIT_ARGUMENT.into()],
+        programs: Vec::new(),
         clock: Clock::system(1.0),
         keep,
     }
