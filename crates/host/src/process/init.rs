@@ -118,13 +118,14 @@ impl Init {
     fn boot(&mut self, boot: u64) -> io::Result<()> {
         let address = std::env::var("STANDFAST_ADDRESS").unwrap_or_default();
         self.console.say(&format!("boot {boot}, address {address}"));
+        let hook = self.directory.join(ROOT).join(BOOT_HOOK);
         if !self.directory.join(INITIALIZED).exists() {
             std::fs::write(self.directory.join(INITIALIZED), "")?;
             if let Some(mut command) = script(&self.directory.join(USER_DATA)) {
                 self.start_script("user data", &mut command);
             }
-        } else if self.directory.join(ROOT).join(BOOT_HOOK).is_file() {
-            self.start_script(BOOT_HOOK, &mut Command::new(format!("./{BOOT_HOOK}")));
+        } else if hook.is_file() {
+            self.start_script(BOOT_HOOK, &mut Command::new(hook));
         }
         self.tell(&FromInit::Ready);
         Ok(())
