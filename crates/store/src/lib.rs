@@ -11,6 +11,7 @@
 //! It is not: a place for bulk data (queue messages, objects, metric points), which has stores of its own; a query
 //! engine; a cache. All records fit into memory.
 
+pub mod bulk;
 pub mod engine;
 mod error;
 mod key;

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use standfast_core::{Error, Result};
 use tokio::sync::oneshot;
 
+use crate::bulk::{Bulk, Bulks, Collection};
 use crate::engine::journal::Journal;
 use crate::engine::memory::Memory;
 use crate::engine::{Done, Engine, Feed, Outcome, Proposal, Revision, Write};
@@ -30,10 +31,15 @@ const PENDING_MAX: usize = 65_536;
 /// How much one transaction may write.
 const TXN_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Where bulk data is, in the store's directory.
+const BULK: &str = "bulk";
+
 /// The store. Clones are the same store.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
+    /// Before the engine, which holds the directory that it is in.
+    bulks: Arc<Bulks>,
     engine: Arc<dyn Engine>,
 }
 
@@ -61,10 +67,11 @@ impl Store {
 
     /// Opens the store in a directory, which is made when it is not there.
     pub fn open(dir: &Path) -> Result<Store, StoreError> {
-        Self::with_engine(Arc::new(Journal::open(dir)?)).map_err(|error| match error {
+        let store = Self::with_engine(Arc::new(Journal::open(dir)?)).map_err(|error| match error {
             StoreError::Unsound(what) => StoreError::Damaged { path: dir.to_owned(), what },
             other => other,
-        })
+        })?;
+        Ok(Store { bulks: Arc::new(Bulks::new(Some(dir.join(BULK)))), ..store })
     }
 
     /// A store over an engine.
@@ -80,7 +87,7 @@ impl Store {
             failed: OnceLock::new(),
         });
         engine.start(Feed { shared: shared.clone() })?;
-        Ok(Store { shared, engine })
+        Ok(Store { shared, bulks: Arc::new(Bulks::new(None)), engine })
     }
 
     /// Runs a transaction; resolves when everything it wrote and saw is durable.
@@ -118,6 +125,11 @@ impl Store {
         self.txn(|tx| tx.migrate::<R>().map_err(|error| Error::internal(error.to_string()))).await
     }
 
+    /// A collection of bulk data and its log, which are opened when they are first asked for.
+    pub fn bulk<C: Collection>(&self) -> Result<Arc<Bulk<C>>, StoreError> {
+        self.bulks.get()
+    }
+
     /// Watches tables for durable changes.
     pub fn watch(&self, tables: &'static [&'static str]) -> Watch {
         self.shared.signals.watch(tables)
@@ -125,6 +137,7 @@ impl Store {
 
     /// Resolves when everything is durable and the engine has let go of its data. Later transactions fail.
     pub async fn close(&self) {
+        self.bulks.close().await;
         let _ = self.shared.failed.set("the store is closed".to_owned());
         let (reply, closed) = oneshot::channel();
         self.engine.close(reply);

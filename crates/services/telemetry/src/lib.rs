@@ -1,1 +1,3 @@
+//! What a cloud measures and tells about itself.
 
+pub mod cloudwatch;

@@ -1,0 +1,47 @@
+//! Metrics: points come in, statistics of them go out.
+//!
+//! Owns the store of metric points (`points`). Invariant: what PutMetricData answered for is durable as soon as the
+//! store is, and no request costs a transaction. It is not here: alarms and dashboards.
+
+mod errors;
+mod metrics;
+mod points;
+mod put;
+mod range;
+mod stat;
+mod statistics;
+
+use std::sync::Arc;
+
+use standfast_api::cloudwatch as api;
+use standfast_core::{Error, Result};
+use standfast_kernel::{Cx, On, Service, Wake};
+use standfast_store::{Store, StoreError};
+
+use self::points::{Index, Points};
+
+/// The service's table.
+pub fn service() -> Service {
+    Service::new(&api::MODEL)
+        .op(api::PutMetricData, put::put)
+        .op(api::GetMetricStatistics, statistics::get)
+        .op(api::ListMetrics, metrics::list)
+        .controller("points", On::default(), open_at_start)
+}
+
+/// Reads the metric points of a store. To be called before a cloud is started, so that a damaged log stops the start and
+/// not the first request.
+pub fn open(store: &Store) -> Result<(), StoreError> {
+    store.bulk::<Index>().map(|_| ())
+}
+
+/// So that no request has to wait for the log to be read.
+async fn open_at_start(cx: Cx) -> Result<Wake> {
+    points(&cx).map(|_| Wake::OnChange)
+}
+
+fn points(cx: &Cx) -> Result<Arc<Points>> {
+    cx.store()
+        .bulk::<Index>()
+        .map_err(|error| Error::unavailable(format!("The metric points cannot be read: {error}.")))
+}
