@@ -1,3 +1,5 @@
 //! Compute: instances and the networks they are in, and what keeps the right number of them running.
 
+pub mod autoscaling;
 pub mod ec2;
+pub mod ssm;

@@ -10,14 +10,10 @@ use standfast_store::Txn;
 
 use super::activities::{self, Draft};
 use super::causes;
+use super::hooks;
 use super::launch::Recipe;
 use super::model::{BackOff, Group, Hook, HookWait, Lifecycle, Member, Registration, Status};
 use super::plan::{self, Decision, EndCause, LaunchCause, Plan};
-
-/// A lifecycle action ends after this many heartbeats at the latest.
-const HEARTBEATS_MAX: u32 = 100;
-/// The longest time a lifecycle action may take, whatever heartbeats come.
-const WAIT_MAX: Duration = Duration::from_secs(48 * 3600);
 
 /// A group in a transaction.
 pub struct Pass<'a> {
@@ -151,15 +147,12 @@ pub fn begin_end(tx: &mut Txn, pass: &Pass, group: &Group, id: &str, member: &mu
 fn wait(tx: &mut Txn, pass: &Pass, records: &mut Records, id: &Arc<str>) {
     let Some(member) = records.members.get_mut(id) else { return };
     let launching = member.state.is_pending();
-    let waits = records.hooks.iter().filter(|(_, hook)| hook.launching == launching).map(|(name, hook)| {
-        let heartbeat = Duration::from_secs(u64::try_from(hook.heartbeat_s).unwrap_or_default());
-        HookWait {
-            hook: name.clone(),
-            token: pass.rng.uuid(),
-            until: pass.now + heartbeat,
-            limit: pass.now + heartbeat.saturating_mul(HEARTBEATS_MAX).min(WAIT_MAX),
-            result: None,
-        }
+    let waits = records.hooks.iter().filter(|(_, hook)| hook.launching == launching).map(|(name, hook)| HookWait {
+        hook: name.clone(),
+        token: pass.rng.uuid(),
+        until: pass.now + seconds(hook.heartbeat_s),
+        limit: pass.now + seconds(hooks::hold_max_s(hook)),
+        result: None,
     });
     member.waits = waits.collect();
     member.state = if launching { Lifecycle::PendingWait } else { Lifecycle::TerminatingWait };
@@ -168,6 +161,10 @@ fn wait(tx: &mut Txn, pass: &Pass, records: &mut Records, id: &Arc<str>) {
         activity.progress = 60;
     });
     tx.put(pass.scope, id, member.clone());
+}
+
+fn seconds(seconds: i32) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 /// Writes the members to be launched. Their instances are asked for once this is durable.

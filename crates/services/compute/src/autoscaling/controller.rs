@@ -187,7 +187,7 @@ async fn perform(cx: &Cx, records: &Records, effect: &Effect) -> Result<()> {
                 targets: vec![elbv2::TargetDescription { id: instance.clone(), ..Default::default() }],
             };
             cx.call(elbv2::RegisterTargets, input).await?;
-            change(cx, member, |m| drop(m.targets.insert(target_group.clone(), Registration::Registered))).await
+            registration(cx, member, target_group, Registration::Registered).await
         }
         Effect::Deregister { member, instance, target_group } => {
             let input = elbv2::DeregisterTargetsInput {
@@ -198,7 +198,7 @@ async fn perform(cx: &Cx, records: &Records, effect: &Effect) -> Result<()> {
                 Err(error) if !error.is("TargetGroupNotFound") && !error.is("InvalidTarget") => return Err(error),
                 _ => (),
             }
-            change(cx, member, |m| drop(m.targets.insert(target_group.clone(), Registration::Draining))).await
+            registration(cx, member, target_group, Registration::Draining).await
         }
         Effect::Terminate { instance, .. } => {
             let input = ec2::TerminateInstancesInput { instance_ids: vec![instance.clone()], ..Default::default() };
@@ -210,11 +210,11 @@ async fn perform(cx: &Cx, records: &Records, effect: &Effect) -> Result<()> {
     }
 }
 
-async fn change(cx: &Cx, id: &str, change: impl Fn(&mut Member)) -> Result<()> {
+async fn registration(cx: &Cx, id: &str, target_group: &str, registration: Registration) -> Result<()> {
     cx.txn(|tx| {
         if let Some(member) = tx.get::<Member>(cx.scope(), id) {
             let mut member = (*member).clone();
-            change(&mut member);
+            member.targets.insert(target_group.to_owned(), registration);
             tx.put(cx.scope(), id, member);
         }
         Ok(())

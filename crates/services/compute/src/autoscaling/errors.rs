@@ -45,7 +45,8 @@ pub fn configuration_exists(name: &str) -> Error {
 }
 
 pub fn configuration_in_use(name: &str, group: &str) -> Error {
-    let message = format!("Cannot delete launch configuration {name} because it is attached to AutoScalingGroup {group}");
+    let message =
+        format!("Cannot delete launch configuration {name} because it is attached to AutoScalingGroup {group}");
     Error::client("ResourceInUse", message)
 }
 

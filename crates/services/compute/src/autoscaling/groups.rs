@@ -383,7 +383,8 @@ impl Filters {
         let read = |filter: api::Filter| {
             let name = filter.name.unwrap_or_default();
             if !matches!(name.as_str(), "tag-key" | "tag-value") && !name.starts_with("tag:") {
-                let message = format!("Filter type {name} is not correct. Allowed Filter types are: tag-key tag-value tag:");
+                let message =
+                    format!("Filter type {name} is not correct. Allowed Filter types are: tag-key tag-value tag:");
                 return Err(validation(message));
             }
             Ok((name, filter.values.unwrap_or_default()))

@@ -261,7 +261,8 @@ pub fn traffic_sources(sources: Vec<api::TrafficSourceIdentifier>) -> Result<Vec
 pub fn check_health_check_type(text: &str) -> Result<()> {
     let known = |kind: &str| matches!(kind.trim(), "EC2" | "ELB" | "EBS" | "VPC_LATTICE");
     if text.is_empty() || !text.split(',').all(known) {
-        let message = format!("The health check type '{text}' is not valid. Valid types are: EC2, ELB, EBS, VPC_LATTICE.");
+        let message =
+            format!("The health check type '{text}' is not valid. Valid types are: EC2, ELB, EBS, VPC_LATTICE.");
         return Err(validation(message));
     }
     Ok(())
@@ -271,7 +272,8 @@ pub fn termination_policies(names: Vec<String>) -> Result<Vec<TerminationPolicy>
     let policy = |name: String| {
         TerminationPolicy::named(&name).ok_or_else(|| {
             let known: Vec<&str> = TerminationPolicy::ALL.iter().map(|policy| policy.name()).collect();
-            let message = format!("Termination policy '{name}' is not valid. Valid policies are: [{}].", known.join(", "));
+            let message =
+                format!("Termination policy '{name}' is not valid. Valid policies are: [{}].", known.join(", "));
             validation(message)
         })
     };
@@ -286,7 +288,10 @@ pub fn tags(cx: &Cx, tags: Vec<api::Tag>) -> Result<BTreeMap<String, GroupTag>> 
         check_tag_key(cx, &tag.key)?;
         let (value, propagate) = (tag.value.unwrap_or_default(), tag.propagate_at_launch.unwrap_or(true));
         if value.chars().count() > TAG_VALUE_MAX {
-            return Err(validation(format!("The value of tag '{}' is longer than {TAG_VALUE_MAX} characters.", tag.key)));
+            return Err(validation(format!(
+                "The value of tag '{}' is longer than {TAG_VALUE_MAX} characters.",
+                tag.key
+            )));
         }
         if read.insert(tag.key.clone(), GroupTag { value, propagate }).is_some() {
             return Err(validation(format!("Duplicate tag key '{}' specified.", tag.key)));

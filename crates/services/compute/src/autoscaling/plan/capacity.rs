@@ -22,7 +22,7 @@ struct Crew<'a> {
     doomed: usize,
 }
 
-pub(super) fn adjust(s: &Snapshot, doomed: &BTreeSet<Arc<str>>, plan: &mut Plan) {
+pub(super) fn adjust<'a>(s: &Snapshot<'a>, doomed: &BTreeSet<Arc<str>>, plan: &mut Plan) {
     let abandoned: Vec<Arc<str>> = (plan.decisions.iter())
         .filter_map(|decision| match decision {
             Decision::Terminate { member, .. } => Some(member.clone()),
@@ -51,7 +51,7 @@ pub(super) fn adjust(s: &Snapshot, doomed: &BTreeSet<Arc<str>>, plan: &mut Plan)
 }
 
 /// Launches what is missing, each in the zone that has the fewest.
-fn grow(s: &Snapshot, mut crew: Crew, plan: &mut Plan) {
+fn grow<'a>(s: &Snapshot<'a>, mut crew: Crew<'a>, plan: &mut Plan) {
     settle(crew.members.iter().filter(|(_, member)| member.spare).map(|(id, _)| *id), plan);
     if s.is_suspended(Process::Launch) {
         return;
@@ -109,7 +109,7 @@ fn shrink(s: &Snapshot, crew: &Crew, plan: &mut Plan) {
 }
 
 /// Launches spares in zones that have fewer than others. Only when all is quiet: what is coming up may balance by itself.
-fn balance(s: &Snapshot, mut crew: Crew, plan: &mut Plan) {
+fn balance<'a>(s: &Snapshot<'a>, mut crew: Crew<'a>, plan: &mut Plan) {
     let suspended = [Process::AzRebalance, Process::Launch, Process::Terminate].iter().any(|p| s.is_suspended(*p));
     let quiet = crew.members.iter().all(|(_, member)| member.state == Lifecycle::InService);
     if suspended || !quiet || crew.doomed > 0 {

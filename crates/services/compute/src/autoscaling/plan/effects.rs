@@ -10,10 +10,23 @@ use super::{Power, Snapshot};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Ask for the member's instance.
-    Run { member: Arc<str> },
-    Register { member: Arc<str>, instance: String, target_group: String },
-    Deregister { member: Arc<str>, instance: String, target_group: String },
-    Terminate { member: Arc<str>, instance: String },
+    Run {
+        member: Arc<str>,
+    },
+    Register {
+        member: Arc<str>,
+        instance: String,
+        target_group: String,
+    },
+    Deregister {
+        member: Arc<str>,
+        instance: String,
+        target_group: String,
+    },
+    Terminate {
+        member: Arc<str>,
+        instance: String,
+    },
 }
 
 /// What to call for.

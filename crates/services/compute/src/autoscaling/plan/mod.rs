@@ -75,23 +75,50 @@ pub enum TargetState {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    MarkUnhealthy { member: Arc<str>, why: Unhealthy },
-    Launch { zone: String, count: usize, cause: LaunchCause },
-    Terminate { member: Arc<str>, cause: EndCause },
+    MarkUnhealthy {
+        member: Arc<str>,
+        why: Unhealthy,
+    },
+    Launch {
+        zone: String,
+        count: usize,
+        cause: LaunchCause,
+    },
+    Terminate {
+        member: Arc<str>,
+        cause: EndCause,
+    },
     /// Lifecycle hooks hold it.
-    Wait { member: Arc<str> },
+    Wait {
+        member: Arc<str>,
+    },
     /// Its hooks are done.
-    Proceed { member: Arc<str> },
-    InService { member: Arc<str> },
+    Proceed {
+        member: Arc<str>,
+    },
+    InService {
+        member: Arc<str>,
+    },
     /// It was a spare and is an ordinary member now.
-    Settle { member: Arc<str> },
+    Settle {
+        member: Arc<str>,
+    },
     /// The target group has let go of it.
-    Forget { member: Arc<str>, target_group: String },
+    Forget {
+        member: Arc<str>,
+        target_group: String,
+    },
     /// Its instance is terminated: the record goes.
-    Remove { member: Arc<str> },
+    Remove {
+        member: Arc<str>,
+    },
     /// It died before it served: launches in its zone wait.
-    BackOff { zone: String },
-    ClearBackOff { zone: String },
+    BackOff {
+        zone: String,
+    },
+    ClearBackOff {
+        zone: String,
+    },
     ClearChange,
     DeleteGroup,
 }
@@ -110,11 +137,20 @@ pub enum LaunchCause {
 pub enum EndCause {
     Unhealthy(Unhealthy),
     /// More instances than desired: the capacity before and after.
-    Shrink { from: usize, to: usize },
+    Shrink {
+        from: usize,
+        to: usize,
+    },
     /// Zones have been balanced, from this zone to others.
-    Balanced { zone: String, from: usize, to: usize },
+    Balanced {
+        zone: String,
+        from: usize,
+        to: usize,
+    },
     /// A lifecycle action ended with ABANDON.
-    Abandoned { token: String },
+    Abandoned {
+        token: String,
+    },
     Deletion,
 }
 
@@ -213,7 +249,8 @@ impl Snapshot<'_> {
     fn unregistered<'b>(&'b self, member: &'b Member) -> impl Iterator<Item = &'b String> + 'b {
         use super::model::Registration::Registered;
         let wanted = !member.unattached && !self.is_suspended(Process::AddToLoadBalancer);
-        (self.group.target_groups.iter())
-            .filter(move |arn| wanted && !self.world.missing.contains(*arn) && member.targets.get(*arn) != Some(&Registered))
+        (self.group.target_groups.iter()).filter(move |arn| {
+            wanted && !self.world.missing.contains(*arn) && member.targets.get(*arn) != Some(&Registered)
+        })
     }
 }

@@ -1,0 +1,89 @@
+//! Auto Scaling: groups that keep as many healthy instances as desired, evenly over their zones.
+//!
+//! Owns groups, their members, launch configurations, lifecycle hooks and scaling activities. Instances are EC2's and
+//! targets elbv2's: both are called like any client would. Invariant: what a group does follows from its records and
+//! from what EC2, elbv2 and the kernel's zones say, in `plan`; nothing else launches or ends members. It is not yet
+//! scaling by policy or schedule, warm pools, notifications or instance refreshes.
+
+mod activities;
+mod apply;
+mod capacity;
+mod catalogue;
+mod causes;
+mod controller;
+mod convert;
+mod errors;
+mod groups;
+mod hooks;
+mod instances;
+mod launch;
+mod launch_configurations;
+pub mod model;
+pub mod plan;
+mod processes;
+mod settings;
+mod tags;
+mod targets;
+
+use standfast_api::autoscaling as api;
+use standfast_kernel::controller::On;
+use standfast_kernel::{Service, zones};
+
+/// What a group's next step depends on.
+const WATCHED: &[&str] =
+    &["autoscaling.groups", "autoscaling.instances", "autoscaling.lifecycle_hooks", "ec2.instances", zones::TABLE];
+
+pub fn service() -> Service {
+    Service::new(&api::MODEL)
+        .op(api::CreateLaunchConfiguration, launch_configurations::create)
+        .op(api::DescribeLaunchConfigurations, launch_configurations::describe)
+        .op(api::DeleteLaunchConfiguration, launch_configurations::delete)
+        .op(api::CreateAutoScalingGroup, groups::create)
+        .op(api::UpdateAutoScalingGroup, groups::update)
+        .op(api::DeleteAutoScalingGroup, groups::delete)
+        .op(api::DescribeAutoScalingGroups, groups::describe)
+        .op(api::SetDesiredCapacity, capacity::set_desired)
+        .op(api::TerminateInstanceInAutoScalingGroup, capacity::terminate_instance)
+        .op(api::DescribeAutoScalingInstances, instances::describe)
+        .op(api::AttachInstances, instances::attach)
+        .op(api::DetachInstances, instances::detach)
+        .op(api::EnterStandby, instances::enter_standby)
+        .op(api::ExitStandby, instances::exit_standby)
+        .op(api::SetInstanceHealth, instances::set_health)
+        .op(api::SetInstanceProtection, instances::set_protection)
+        .op(api::DescribeScalingActivities, activities::describe)
+        .op(api::SuspendProcesses, processes::suspend)
+        .op(api::ResumeProcesses, processes::resume)
+        .op(api::DescribeScalingProcessTypes, processes::describe_types)
+        .op(api::EnableMetricsCollection, processes::enable_metrics)
+        .op(api::DisableMetricsCollection, processes::disable_metrics)
+        .op(api::DescribeMetricCollectionTypes, processes::describe_metric_types)
+        .op(api::AttachLoadBalancerTargetGroups, targets::attach_target_groups)
+        .op(api::DetachLoadBalancerTargetGroups, targets::detach_target_groups)
+        .op(api::DescribeLoadBalancerTargetGroups, targets::describe_target_groups)
+        .op(api::AttachTrafficSources, targets::attach_traffic_sources)
+        .op(api::DetachTrafficSources, targets::detach_traffic_sources)
+        .op(api::DescribeTrafficSources, targets::describe_traffic_sources)
+        .op(api::AttachLoadBalancers, targets::attach_load_balancers)
+        .op(api::DetachLoadBalancers, targets::detach_load_balancers)
+        .op(api::DescribeLoadBalancers, targets::describe_load_balancers)
+        .op(api::CreateOrUpdateTags, tags::create_or_update)
+        .op(api::DeleteTags, tags::delete)
+        .op(api::DescribeTags, tags::describe)
+        .op(api::PutLifecycleHook, hooks::put)
+        .op(api::DeleteLifecycleHook, hooks::delete)
+        .op(api::DescribeLifecycleHooks, hooks::describe)
+        .op(api::DescribeLifecycleHookTypes, hooks::describe_types)
+        .op(api::CompleteLifecycleAction, hooks::complete)
+        .op(api::RecordLifecycleActionHeartbeat, hooks::heartbeat_recorded)
+        .op(api::DescribeAccountLimits, catalogue::account_limits)
+        .op(api::DescribeAdjustmentTypes, catalogue::adjustment_types)
+        .op(api::DescribeTerminationPolicyTypes, catalogue::termination_policy_types)
+        .op(api::DescribeAutoScalingNotificationTypes, catalogue::notification_types)
+        .op(api::DescribeInstanceRefreshes, catalogue::instance_refreshes)
+        .op(api::DescribeWarmPool, catalogue::warm_pool)
+        .op(api::DescribePolicies, catalogue::policies)
+        .op(api::DescribeScheduledActions, catalogue::scheduled_actions)
+        .op(api::DescribeNotificationConfigurations, catalogue::notification_configurations)
+        .controller("groups", On::tables(WATCHED).lb(), controller::run)
+}
