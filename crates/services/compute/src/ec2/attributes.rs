@@ -23,7 +23,8 @@ pub async fn describe(
         let text = |value: String| Some(api::AttributeValue { value: Some(value) });
         let flag = |value: bool| Some(api::AttributeBooleanValue { value: Some(value) });
         let options = &record.options;
-        let mut output = api::DescribeInstanceAttributeOutput { instance_id: Some(id.clone().into()), ..Default::default() };
+        let mut output =
+            api::DescribeInstanceAttributeOutput { instance_id: Some(id.clone().into()), ..Default::default() };
         match input.attribute.as_str() {
             "instanceType" => output.instance_type = text(record.instance_type.clone()),
             "kernel" => output.kernel_id = Some(api::AttributeValue::default()),
@@ -136,10 +137,7 @@ fn shutdown_behaviour(text: &str) -> Result<bool> {
     }
 }
 
-pub async fn modify(
-    cx: Cx,
-    input: api::ModifyInstanceAttributeInput,
-) -> Result<api::ModifyInstanceAttributeOutput> {
+pub async fn modify(cx: Cx, input: api::ModifyInstanceAttributeInput) -> Result<api::ModifyInstanceAttributeOutput> {
     let (scope, id) = (cx.scope(), errors::id::<id::Instance>(&input.instance_id)?);
     let changes = Changes::of(&input)?;
     let groups = network_interfaces::groups(input.groups.as_ref())?;

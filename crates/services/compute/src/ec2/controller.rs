@@ -14,7 +14,7 @@ use standfast_kernel::{Cx, Wake, zones};
 use standfast_store::Txn;
 
 use super::model::Instance;
-use super::plan::{self, Step};
+use super::plan::{self, Step, World};
 use super::{launch, tags};
 
 /// A run walks all instances. With many of them, changes are left to gather for this long each before a run, so that
@@ -44,13 +44,15 @@ pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
         cx.clock().sleep((GATHER_PER_INSTANCE * many as u32).min(GATHER_MAX)).await;
     }
     let (rows, dark) = cx.view(|view| (view.all::<Instance>(), zones::dark(view)));
-    {
+    let restarted = {
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let restarted = !memory.told;
         if !memory.told || memory.dark != dark || !same(&memory.rows, &rows) {
             cx.host().obey(Arc::new(snapshot(&rows, &dark)));
             *memory = Memory { rows: rows.clone(), dark: dark.clone(), told: true };
         }
-    }
+        restarted
+    };
     let observed = cx.host().observe();
     let now = cx.now();
     let mut steps = Vec::new();
@@ -58,7 +60,8 @@ pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
     for row in &rows {
         let (_, id, instance) = row;
         let seen = observed.instances.get(&**id);
-        match plan::next(instance, seen, dark.contains(&instance.zone), now) {
+        let world = World { seen, dark: dark.contains(&instance.zone), restarted, now };
+        match plan::next(instance, world) {
             Some(step) => steps.push((row, step)),
             None => wake = plan::deadline(instance).map_or(wake, |due| wake.or(Wake::At(due))),
         }

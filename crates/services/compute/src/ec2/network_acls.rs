@@ -30,8 +30,7 @@ pub async fn create(cx: Cx, input: api::CreateNetworkAclInput) -> Result<api::Cr
         .txn(|tx| {
             find::<Vpc>(tx, scope, &vpc)?;
             errors::dry_run(input.dry_run)?;
-            let acl =
-                NetworkAcl { vpc: vpc.clone(), is_default: false, entries: Vec::new(), associations: Vec::new() };
+            let acl = NetworkAcl { vpc: vpc.clone(), is_default: false, entries: Vec::new(), associations: Vec::new() };
             tx.put(scope, &id, acl.clone());
             tags::put(tx, scope, &id, &given);
             Ok(shape(tx, scope, &id, &acl))
@@ -233,13 +232,12 @@ pub async fn describe(cx: Cx, input: api::DescribeNetworkAclsInput) -> Result<ap
 }
 
 fn shape(view: &View, scope: &Scope, id: &str, acl: &NetworkAcl) -> api::NetworkAcl {
-    let association = |(association, subnet): &(Id<id::NetworkAclAssociation>, Id<id::Subnet>)| {
-        api::NetworkAclAssociation {
+    let association =
+        |(association, subnet): &(Id<id::NetworkAclAssociation>, Id<id::Subnet>)| api::NetworkAclAssociation {
             network_acl_association_id: Some(association.into()),
             network_acl_id: Some(id.to_owned()),
             subnet_id: Some(subnet.into()),
-        }
-    };
+        };
     let mut entries: Vec<api::NetworkAclEntry> = acl.entries.iter().map(entry).collect();
     entries.extend([true, false].map(closing));
     api::NetworkAcl {

@@ -23,11 +23,26 @@ pub enum Step {
     Forget,
 }
 
+/// What a plan looks at besides the instance.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// What the host shows of it.
+    pub seen: Option<&'a Observed>,
+    /// Whether its zone has no power.
+    pub dark: bool,
+    /// Whether this process has just begun: what crashed until now died with the process before it.
+    pub restarted: bool,
+    pub now: Timestamp,
+}
+
 /// What should happen to the instance now; `None` when nothing should.
-pub fn next(instance: &Instance, seen: Option<&Observed>, dark: bool, now: Timestamp) -> Option<Step> {
+pub fn next(instance: &Instance, world: World) -> Option<Step> {
+    let World { seen, dark, restarted, now } = world;
     // What the host says about an earlier boot says nothing about this one.
     let current = seen.filter(|seen| seen.boot == instance.boot);
+    let died = current.is_some_and(|seen| matches!(seen.phase, Phase::Crashed(_)));
     match instance.state {
+        State::Pending | State::Running if restarted && died && !dark => Some(put(started(instance, now))),
         State::Pending => pending(instance, current, dark, now),
         State::Running => running(instance, current, dark, now),
         State::Stopping => {
@@ -175,8 +190,12 @@ mod tests {
         Some(Observed { phase, boot, address, cpu_time: Duration::ZERO })
     }
 
+    fn at(now: Timestamp, seen: Option<&Observed>, dark: bool) -> World<'_> {
+        World { seen, dark, restarted: false, now }
+    }
+
     fn state_after(instance: &Instance, seen: Option<Observed>, dark: bool) -> Option<(State, bool)> {
-        match next(instance, seen.as_ref(), dark, NOW)? {
+        match next(instance, at(NOW, seen.as_ref(), dark))? {
             Step::Put(new) | Step::Terminate(new) => Some((new.state, new.resume)),
             Step::Forget => None,
         }
@@ -217,25 +236,33 @@ mod tests {
     }
 
     #[test]
+    fn what_died_with_the_process_before_is_started_again() {
+        let crashed = seen(Phase::Crashed("the cloud was restarted".into()), 1);
+        for state in [State::Pending, State::Running] {
+            let world = World { restarted: true, ..at(NOW, crashed.as_ref(), false) };
+            let Some(Step::Put(new)) = next(&instance(state, 1), world) else { panic!("it starts") };
+            assert_eq!((new.state, new.boot), (State::Pending, 2));
+        }
+    }
+
+    #[test]
     fn power_that_returns_starts_what_lost_it() {
         let lost = Instance { resume: true, ..instance(State::Stopped, 3) };
-        assert!(next(&lost, None, true, NOW).is_none());
-        let Some(Step::Put(new)) = next(&lost, None, false, NOW) else { panic!("it starts") };
+        assert!(next(&lost, at(NOW, None, true)).is_none());
+        let Some(Step::Put(new)) = next(&lost, at(NOW, None, false)) else { panic!("it starts") };
         assert_eq!((new.state, new.boot, new.resume), (State::Pending, 4, false));
     }
 
     #[test]
     fn a_running_instance_is_reached_where_its_host_says() {
-        let Some(Step::Put(new)) = next(&instance(State::Pending, 1), seen(Phase::Running, 1).as_ref(), false, NOW)
-        else {
+        let up = seen(Phase::Running, 1);
+        let Some(Step::Put(new)) = next(&instance(State::Pending, 1), at(NOW, up.as_ref(), false)) else {
             panic!("it runs")
         };
         assert_eq!(new.public_ip, Some(Ipv4Addr::new(127, 0, 0, 9)));
-        assert!(next(&new, seen(Phase::Running, 1).as_ref(), false, NOW).is_none());
+        assert!(next(&new, at(NOW, up.as_ref(), false)).is_none());
         let private = Instance { public: false, ..instance(State::Pending, 1) };
-        let Some(Step::Put(new)) = next(&private, seen(Phase::Running, 1).as_ref(), false, NOW) else {
-            panic!("it runs")
-        };
+        let Some(Step::Put(new)) = next(&private, at(NOW, up.as_ref(), false)) else { panic!("it runs") };
         assert_eq!(new.public_ip, None);
     }
 
@@ -244,7 +271,7 @@ mod tests {
         let gone = instance(State::Terminated, 1);
         let due = gone.changed + TERMINATED_VISIBLE;
         assert_eq!(deadline(&gone), Some(due));
-        assert!(next(&gone, None, false, Timestamp(due.0 - 1)).is_none());
-        assert!(matches!(next(&gone, None, false, due), Some(Step::Forget)));
+        assert!(next(&gone, at(Timestamp(due.0 - 1), None, false)).is_none());
+        assert!(matches!(next(&gone, at(due, None, false)), Some(Step::Forget)));
     }
 }
