@@ -1,1 +1,3 @@
+//! The edge: load balancers.
 
+pub mod elbv2;
