@@ -50,8 +50,9 @@ impl ApiClient {
         let mut request = codec::encode_request(protocol, service, op, &input);
         request.headers_mut().insert("host", self.place.host.parse().context("the endpoint's host")?);
         // The default account; the cloud accepts any key that its iam does not know.
-        let credentials = sigv4::Credentials::new("standfast", "standfast");
-        sigv4::sign(&mut request, &credentials, &self.region, service.signing_name, self.clock.now());
+        let credentials =
+            sigv4::Credentials { access_key: "standfast".into(), secret_key: "standfast".into(), session_token: None };
+        sigv4::sign(&mut request, &credentials, &self.region, service.signing_name, self.clock.now())?;
         let mut connection = Connection::open(self.place.address)
             .await
             .with_context(|| format!("no cloud answers at {}; start one with `standfast server`", self.endpoint))?;
@@ -61,7 +62,13 @@ impl ApiClient {
     }
 
     /// Calls an operation until its pages end and joins the lists under `key`.
-    pub async fn list(&self, service: &'static ServiceSchema, operation: &str, input: Json, key: &str) -> Result<Vec<Json>> {
+    pub async fn list(
+        &self,
+        service: &'static ServiceSchema,
+        operation: &str,
+        input: Json,
+        key: &str,
+    ) -> Result<Vec<Json>> {
         /// A listing this long is a loop in the tokens.
         const PAGES_MAX: usize = 1000;
         let mut all = Vec::new();

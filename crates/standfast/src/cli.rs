@@ -28,7 +28,14 @@ pub struct Cli {
     pub command: Command,
 
     /// The cloud's API
-    #[arg(long, global = true, env = "AWS_ENDPOINT_URL", default_value = "http://127.0.0.1:4566", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "AWS_ENDPOINT_URL",
+        default_value = "http://127.0.0.1:4566",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     pub endpoint: String,
 
     /// The region to act in

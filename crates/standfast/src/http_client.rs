@@ -82,7 +82,9 @@ mod tests {
         let place = place("http://web-1.eu-west-1.elb.localhost:4566/a?b=c").expect("on this machine");
         assert_eq!(place.address, ([127, 0, 0, 1], 4566).into());
         assert_eq!((place.host.as_str(), place.path.as_str()), ("web-1.eu-west-1.elb.localhost:4566", "/a?b=c"));
-        for bad in ["http://10.0.0.1/", "http://example.com/", "https://localhost/", "localhost", "http://notlocalhost/"] {
+        for bad in
+            ["http://10.0.0.1/", "http://example.com/", "https://localhost/", "localhost", "http://notlocalhost/"]
+        {
             assert!(super::place(bad).is_err(), "{bad}");
         }
     }

@@ -3,7 +3,6 @@
 //! An instance finds them on its PATH: links to this binary, which looks at the name it was called by. So a machine
 //! with nothing but Standfast can run the example.
 
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,17 +15,7 @@ pub fn run_program_if_asked() -> Option<ExitCode> {
     PROGRAMS.iter().find(|(program, _)| name == *program).map(|(_, run)| run())
 }
 
-/// Makes a folder with a link for each program.
-pub fn install_programs(folder: &Path, binary: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for (name, _) in PROGRAMS {
-        let link = folder.join(name);
-        match std::fs::remove_file(&link) {
-            Ok(()) => (),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
-            Err(error) => return Err(error),
-        }
-        std::os::unix::fs::symlink(binary, &link)?;
-    }
-    Ok(())
+/// Their names, for the host driver to put on the instances' PATH.
+pub fn programs() -> Vec<String> {
+    PROGRAMS.iter().map(|(name, _)| (*name).to_owned()).collect()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value as Json;
 use standfast_core::{Clock, Error, Result, Rng, Timestamp};
-use standfast_dataplane::sim::{SimAnswer, SimBackend, SimLb};
+use standfast_dataplane::{SimAnswer, SimBackend, SimLb};
 use standfast_host::sim::{SimConfig, SimHost, SimReply};
 use standfast_kernel::{Cloud, Config, Cx, Planes};
 use standfast_store::Store;
@@ -63,7 +63,7 @@ impl TestCloud {
     pub fn start(seed: u64) -> Self {
         let clock = Clock::starting_at(BEGINNING, 1.0);
         let rng = Rng::seeded(seed);
-        let host = SimHost::start(SimConfig::default(), clock.clone(), rng.clone());
+        let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
         let answers = host.clone();
         let backend: SimBackend = Arc::new(move |address, path| match answers.answer(address, path) {
             SimReply::Status(status) => SimAnswer::Status(status),

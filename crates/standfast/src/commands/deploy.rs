@@ -121,7 +121,8 @@ async fn follow(client: &ApiClient, id: &str, name: &str) -> Result<String> {
     // Events of an earlier change of this stack are not news.
     let mut begun = false;
     loop {
-        let events = client.list(&CLOUDFORMATION, "DescribeStackEvents", json!({"StackName": id}), "StackEvents").await?;
+        let events =
+            client.list(&CLOUDFORMATION, "DescribeStackEvents", json!({"StackName": id}), "StackEvents").await?;
         let current = events.iter().position(|event| is_beginning(event, name)).map_or(0, |i| i + 1);
         begun |= current > 0;
         for event in events[..current].iter().rev() {
@@ -187,7 +188,11 @@ async fn outputs(client: &ApiClient, name: &str) -> Result<()> {
     }
     println!("  standfast break zone {}a      and, while it is dark, status and probe", client.region());
     println!("  standfast heal zone {}a", client.region());
-    println!("  AWS_ENDPOINT_URL={} aws autoscaling describe-auto-scaling-groups --region {}", client.endpoint(), client.region());
+    println!(
+        "  AWS_ENDPOINT_URL={} aws autoscaling describe-auto-scaling-groups --region {}",
+        client.endpoint(),
+        client.region()
+    );
     println!("  standfast down");
     Ok(())
 }

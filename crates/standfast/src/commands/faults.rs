@@ -29,7 +29,9 @@ pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> 
             let actions = json!({"power": {"actionId": POWER, "parameters": {"availabilityZoneIdentifier": zone}}});
             let id = start(&client, &format!("{zone} loses power"), actions, json!({}), json!({"zone": zone})).await?;
             println!("Zone {zone} is dark: its instances, load balancer nodes and links are gone (experiment {id}).");
-            println!("`standfast status` and `standfast probe` show what users see; `standfast heal zone {zone}` brings it back.");
+            println!(
+                "`standfast status` and `standfast probe` show what users see; `standfast heal zone {zone}` brings it back."
+            );
         }
         Breakable::Instance { id } => {
             let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
@@ -94,7 +96,11 @@ async fn start(client: &ApiClient, description: &str, actions: Json, targets: Js
         .await?;
     let template = template.get("experimentTemplate").map(|t| text(t, "id")).unwrap_or_default().to_owned();
     let started = client
-        .call(&fis::MODEL, "StartExperiment", json!({"clientToken": template, "experimentTemplateId": template, "tags": tags}))
+        .call(
+            &fis::MODEL,
+            "StartExperiment",
+            json!({"clientToken": template, "experimentTemplateId": template, "tags": tags}),
+        )
         .await;
     // The experiment keeps its own copy; one-off templates would only pile up.
     client.call(&fis::MODEL, "DeleteExperimentTemplate", json!({"id": template})).await?;

@@ -55,9 +55,7 @@ pub async fn run(options: &cli::Probe) -> Result<ExitCode> {
     for n in 0..total {
         let due = start + Duration::from_secs_f64(n as f64 / f64::from(options.rate));
         clock.sleep_until(due).await;
-        let (clock, log, idle, target) = (clock.clone(), log.clone(), idle.clone(), target.clone());
-        let timeout = options.timeout;
-        tasks.spawn(async move { one(clock, target, idle, timeout, due, log).await });
+        tasks.spawn(one(clock.clone(), target.clone(), idle.clone(), options.timeout, due, log.clone()));
         while tasks.try_join_next().is_some() {}
         let second = due.since(start).as_secs();
         if !options.json && second > printed {
@@ -119,7 +117,11 @@ fn second_line(second: u64, log: &Log, start: Timestamp) -> String {
     let mut latencies: Vec<Duration> = Vec::new();
     let (mut ok, mut failed) = (0, 0);
     for outcome in recent.filter(|o| o.due >= from && o.due < to) {
-        if outcome.succeeded() { ok += 1 } else { failed += 1 }
+        if outcome.succeeded() {
+            ok += 1
+        } else {
+            failed += 1
+        }
         latencies.push(outcome.latency);
     }
     latencies.sort_unstable();

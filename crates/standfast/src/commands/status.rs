@@ -23,7 +23,12 @@ pub async fn run(client: &ApiClient, as_json: bool) -> Result<ExitCode> {
 
 async fn read(client: &ApiClient) -> Result<Json> {
     let none = || json!({});
-    let zones = client.list(&ec2::MODEL, "DescribeAvailabilityZones", json!({"AllAvailabilityZones": true}), "AvailabilityZones");
+    let zones = client.list(
+        &ec2::MODEL,
+        "DescribeAvailabilityZones",
+        json!({"AllAvailabilityZones": true}),
+        "AvailabilityZones",
+    );
     let zones: Vec<Json> = (zones.await?.iter())
         .map(|zone| json!({"name": text(zone, "ZoneName"), "state": text(zone, "State")}))
         .collect();
@@ -75,8 +80,7 @@ async fn load_balancers(client: &ApiClient) -> Result<Vec<Json>> {
             client.list(&elbv2::MODEL, "DescribeTargetGroups", json!({"LoadBalancerArn": arn}), "TargetGroups").await?;
         for group in groups {
             let arn = text(&group, "TargetGroupArn");
-            let health =
-                client.call(&elbv2::MODEL, "DescribeTargetHealth", json!({"TargetGroupArn": arn})).await?;
+            let health = client.call(&elbv2::MODEL, "DescribeTargetHealth", json!({"TargetGroupArn": arn})).await?;
             let targets: Vec<Json> = (items(&health, "TargetHealthDescriptions").iter())
                 .map(|description| {
                     let (target, health) = (&description["Target"], &description["TargetHealth"]);
@@ -122,7 +126,8 @@ fn screen(status: &Json) -> String {
         }
     }
     section(&mut out, "Load balancers", items(status, "load_balancers"), |balancer| {
-        let mut lines = format!("{:<16} {:<12} {}", text(balancer, "name"), text(balancer, "state"), text(balancer, "dns_name"));
+        let mut lines =
+            format!("{:<16} {:<12} {}", text(balancer, "name"), text(balancer, "state"), text(balancer, "dns_name"));
         for group in items(balancer, "target_groups") {
             let targets = items(group, "targets");
             let healthy = targets.iter().filter(|target| text(target, "health") == "healthy").count();
