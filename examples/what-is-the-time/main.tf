@@ -199,8 +199,10 @@ resource "aws_launch_template" "this" {
 
   user_data = base64encode(<<-EOT
     #!/bin/sh
-    # The app goes on after this script has ended; its output is the instance's console.
-    PORT=${var.app_port} what-is-the-time &
+    # Runs once, at the first boot. What is in rc.local is started at every later one.
+    printf '#!/bin/sh\nPORT=${var.app_port} exec what-is-the-time\n' > rc.local
+    chmod +x rc.local
+    ./rc.local &
   EOT
   )
 

@@ -8,7 +8,10 @@ pub fn services() -> Vec<Service> {
         standfast_identity::iam::service(),
         standfast_identity::sts::service(),
         standfast_compute::ec2::service(),
+        standfast_compute::autoscaling::service(),
         standfast_compute::ssm::service(),
+        standfast_edge::elbv2::service(),
+        standfast_telemetry::cloudwatch::service(),
         standfast_chaos::fis::service(),
     ]
 }
