@@ -1,5 +1,6 @@
 //! Behaviour of whole clouds on virtual time.
 
+mod elbv2;
 mod faults;
 mod malformed;
 mod site;
