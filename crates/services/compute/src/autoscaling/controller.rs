@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use standfast_api::{ec2, elbv2};
-use standfast_core::{Error, Fault, Result, Rng, Timestamp};
+use standfast_core::{Error, Fault, Result, Rng, Scope, Timestamp};
 use standfast_kernel::{Cx, Wake, zones};
 use standfast_store::View;
 
@@ -118,7 +118,7 @@ async fn targets(cx: &Cx, arn: &str) -> Result<BTreeMap<String, TargetState>> {
 async fn group(cx: &Cx, name: &str, world: &World) -> Result<Option<Timestamp>> {
     let (now, scope) = (cx.now(), cx.scope());
     let Some((mut plan, group)) = cx.view(|view| {
-        let records = load(view, cx, name)?;
+        let records = load(view, cx.scope(), name)?;
         Some((decide(&records, world, now), records.group))
     }) else {
         return Ok(None);
@@ -133,7 +133,7 @@ async fn group(cx: &Cx, name: &str, world: &World) -> Result<Option<Timestamp>> 
         let seed = cx.rng().u64();
         plan = cx
             .txn(|tx| {
-                let Some(records) = load(tx, cx, name) else { return Ok(Plan::default()) };
+                let Some(records) = load(tx, scope, name) else { return Ok(Plan::default()) };
                 let plan = decide(&records, world, now);
                 let rng = Rng::seeded(seed);
                 let pass = Pass { scope, name, now, rng, recipe: recipe.as_ref() };
@@ -146,32 +146,35 @@ async fn group(cx: &Cx, name: &str, world: &World) -> Result<Option<Timestamp>> 
     Ok(plan.wake)
 }
 
-fn load(view: &View, cx: &Cx, name: &str) -> Option<Records> {
-    let group = (*view.get::<Group>(cx.scope(), name)?).clone();
-    let members = view.by_index::<Member>(cx.scope(), "group", name);
+pub(super) fn load(view: &View, scope: &Scope, name: &str) -> Option<Records> {
+    let group = (*view.get::<Group>(scope, name)?).clone();
+    let members = view.by_index::<Member>(scope, "group", name);
     let members = members.into_iter().map(|(id, member)| (id, (*member).clone())).collect();
     let prefix = Hook::key(name, "").len();
-    let hooks = view.by_index::<Hook>(cx.scope(), "group", name);
+    let hooks = view.by_index::<Hook>(scope, "group", name);
     let hooks = hooks.into_iter().map(|(key, hook)| (key[prefix..].to_owned(), hook)).collect();
     Some(Records { group, members, hooks })
 }
 
-fn decide(records: &Records, world: &World, now: Timestamp) -> Plan {
+pub(super) fn decide(records: &Records, world: &World, now: Timestamp) -> Plan {
     let members: Vec<_> = records.members.iter().map(|(id, member)| (id.clone(), Arc::new(member.clone()))).collect();
     plan::decide(&Snapshot { group: &records.group, members: &members, hooks: &records.hooks, world, now })
 }
 
+pub(super) fn effects(records: &Records, world: &World, now: Timestamp) -> Vec<Effect> {
+    let members: Vec<_> = records.members.iter().map(|(id, member)| (id.clone(), Arc::new(member.clone()))).collect();
+    plan::effects(&Snapshot { group: &records.group, members: &members, hooks: &records.hooks, world, now })
+}
+
 async fn act(cx: &Cx, name: &str, world: &World, now: Timestamp) -> Result<()> {
-    let Some((effects, records)) = cx.view(|view| {
-        let records = load(view, cx, name)?;
-        let members: Vec<_> = records.members.iter().map(|(id, m)| (id.clone(), Arc::new(m.clone()))).collect();
-        let snapshot = Snapshot { group: &records.group, members: &members, hooks: &records.hooks, world, now };
-        Some((plan::effects(&snapshot), records))
+    let Some((wanted, records)) = cx.view(|view| {
+        let records = load(view, cx.scope(), name)?;
+        Some((effects(&records, world, now), records))
     }) else {
         return Ok(());
     };
     let mut failure = None;
-    for some in effects.chunks(CALLS_AT_ONCE_MAX) {
+    for some in wanted.chunks(CALLS_AT_ONCE_MAX) {
         let results = join_all(some.iter().map(|effect| perform(cx, &records, effect))).await;
         failure = failure.or(results.into_iter().find_map(Result::err));
     }

@@ -24,6 +24,8 @@ mod processes;
 mod settings;
 mod tags;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use standfast_api::autoscaling as api;
 use standfast_kernel::controller::On;

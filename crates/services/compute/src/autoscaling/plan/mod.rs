@@ -8,8 +8,6 @@ mod capacity;
 mod effects;
 mod members;
 mod select;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
