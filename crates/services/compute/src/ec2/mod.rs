@@ -19,8 +19,10 @@ mod images;
 mod instance_types;
 mod instances;
 mod internet_gateways;
+mod key_pairs;
 mod launch;
 mod launch_templates;
+mod metrics;
 mod model;
 mod network_acls;
 mod network_interfaces;
@@ -31,6 +33,7 @@ mod route_tables;
 mod run;
 mod security_groups;
 mod security_rules;
+mod ssh_keys;
 mod subnets;
 mod tags;
 mod template_data;
@@ -120,6 +123,10 @@ fn images(service: Service) -> Service {
         .op(DescribeImages, images::describe)
         .op(DescribeInstanceTypes, instance_types::describe)
         .op(DescribeInstanceTypeOfferings, instance_types::describe_offerings)
+        .op(ImportKeyPair, key_pairs::import)
+        .op(CreateKeyPair, key_pairs::create)
+        .op(DeleteKeyPair, key_pairs::delete)
+        .op(DescribeKeyPairs, key_pairs::describe)
         .op(CreateLaunchTemplate, launch_templates::create)
         .op(CreateLaunchTemplateVersion, launch_templates::create_version)
         .op(ModifyLaunchTemplate, launch_templates::modify)
@@ -130,7 +137,7 @@ fn images(service: Service) -> Service {
 }
 
 fn instances(service: Service) -> Service {
-    let memory = controller::Shared::default();
+    let (memory, samples) = (controller::Shared::default(), metrics::Shared::default());
     let wakes = On::tables(&["ec2.instances", zones::TABLE]).host();
     service
         .op(RunInstances, run::run)
@@ -149,6 +156,7 @@ fn instances(service: Service) -> Service {
         .op(UnmonitorInstances, attributes::unmonitor)
         .op(DescribeVolumes, volumes::describe)
         .controller("instances", wakes, move |cx| controller::run(cx, memory.clone()))
+        .controller("metrics", On::tables(&["ec2.instances"]), move |cx| metrics::run(cx, samples.clone()))
 }
 
 fn absent(service: Service) -> Service {

@@ -1,0 +1,203 @@
+//! What instances report of themselves to CloudWatch: the share of their processors that they use, and their checks.
+//!
+//! Every minute of the clock, while instances run: `AWS/EC2` by InstanceId, and by AutoScalingGroupName for members of a
+//! group.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use standfast_api::cloudwatch as api;
+use standfast_core::host::Phase;
+use standfast_core::{Result, Scope, Timestamp};
+use standfast_kernel::{Cx, Wake};
+
+use super::instance_types::InstanceType;
+use super::model::{Instance, State, Tagged};
+
+const NAMESPACE: &str = "AWS/EC2";
+const PERIOD: Duration = Duration::from_secs(60);
+/// How many data one PutMetricData takes.
+const DATA_MAX: usize = 1000;
+/// The tag that says which group an instance is a member of.
+const GROUP_TAG: &str = "aws:autoscaling:groupName";
+const CHECKS: [&str; 3] = ["StatusCheckFailed", "StatusCheckFailed_Instance", "StatusCheckFailed_System"];
+
+/// How much an instance had used at some time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    pub boot: u64,
+    pub cpu_time: Duration,
+    pub at: Timestamp,
+}
+
+/// What is remembered between runs; what is lost costs the data of a minute.
+#[derive(Default)]
+pub struct Memory {
+    /// When the next data are due; none while nothing runs.
+    due: Option<Timestamp>,
+    samples: BTreeMap<Arc<str>, Sample>,
+}
+
+pub type Shared = Arc<Mutex<Memory>>;
+
+/// A running instance, its sample of now, and its group.
+struct Reading {
+    scope: Scope,
+    id: Arc<str>,
+    vcpus: i32,
+    group: Option<String>,
+    sample: Sample,
+}
+
+pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
+    let now = cx.now();
+    let (due, old) = {
+        let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(due) = memory.due.filter(|due| *due > now) {
+            return Ok(Wake::At(due));
+        }
+        (memory.due, memory.samples.clone())
+    };
+    let readings = read(&cx, now);
+    // The run that finds the first instance only notes where it begins.
+    if due.is_some() {
+        // A driver counts real CPU time, the simulation that of the clock.
+        let speed = if cx.host().name() == "sim" { 1.0 } else { cx.clock().speed() };
+        put(&cx, data(&readings, &old, speed, now)).await?;
+    }
+    let due = (!readings.is_empty()).then(|| now + PERIOD);
+    let samples = readings.into_iter().map(|reading| (reading.id, reading.sample)).collect();
+    *memory.lock().unwrap_or_else(PoisonError::into_inner) = Memory { due, samples };
+    Ok(due.map_or(Wake::OnChange, Wake::At))
+}
+
+/// The instances that run, as records and host agree.
+fn read(cx: &Cx, now: Timestamp) -> Vec<Reading> {
+    let observed = cx.host().observe();
+    cx.view(|view| {
+        let running = view.all::<Instance>().into_iter().filter(|(_, _, instance)| instance.state == State::Running);
+        running
+            .filter_map(|(scope, id, instance)| {
+                let seen = observed.instances.get(&*id).filter(|seen| seen.phase == Phase::Running)?;
+                let tagged = view.get::<Tagged>(&scope, &id);
+                Some(Reading {
+                    vcpus: InstanceType::named(&instance.instance_type).map_or(1, |known| known.vcpus),
+                    group: tagged.and_then(|tagged| tagged.tags.get(GROUP_TAG).cloned()),
+                    sample: Sample { boot: seen.boot, cpu_time: seen.cpu_time, at: now },
+                    scope,
+                    id,
+                })
+            })
+            .collect()
+    })
+}
+
+/// The percentage of an instance's processors that it used between two samples; none across a boot.
+pub fn utilization(old: &Sample, new: &Sample, vcpus: i32, speed: f64) -> Option<f64> {
+    let passed = new.at.since(old.at).as_secs_f64() / speed;
+    if old.boot != new.boot || passed <= 0.0 {
+        return None;
+    }
+    let used = new.cpu_time.saturating_sub(old.cpu_time).as_secs_f64();
+    Some((100.0 * used / passed / f64::from(vcpus.max(1))).clamp(0.0, 100.0))
+}
+
+fn data(
+    readings: &[Reading],
+    old: &BTreeMap<Arc<str>, Sample>,
+    speed: f64,
+    now: Timestamp,
+) -> BTreeMap<Scope, Vec<api::MetricDatum>> {
+    let mut out: BTreeMap<Scope, Vec<api::MetricDatum>> = BTreeMap::new();
+    for reading in readings {
+        let to = out.entry(reading.scope.clone()).or_default();
+        let mut dimensions = vec![dimension("InstanceId", &reading.id)];
+        dimensions.extend(reading.group.iter().map(|group| dimension("AutoScalingGroupName", group)));
+        let sample = old.get(&reading.id);
+        let used = sample.and_then(|old| utilization(old, &reading.sample, reading.vcpus, speed));
+        for dimension in dimensions {
+            to.extend(used.map(|used| datum("CPUUtilization", "Percent", used, dimension.clone(), now)));
+            to.extend(CHECKS.map(|check| datum(check, "Count", 0.0, dimension.clone(), now)));
+        }
+    }
+    out
+}
+
+fn dimension(name: &str, value: &str) -> api::Dimension {
+    api::Dimension { name: name.to_owned(), value: value.to_owned() }
+}
+
+fn datum(name: &str, unit: &str, value: f64, dimension: api::Dimension, at: Timestamp) -> api::MetricDatum {
+    api::MetricDatum {
+        metric_name: name.to_owned(),
+        dimensions: Some(vec![dimension]),
+        timestamp: Some(at),
+        value: Some(value),
+        unit: Some(unit.to_owned()),
+        ..Default::default()
+    }
+}
+
+async fn put(cx: &Cx, data: BTreeMap<Scope, Vec<api::MetricDatum>>) -> Result<()> {
+    for (scope, mut data) in data {
+        let cx = cx.at(&scope);
+        while !data.is_empty() {
+            let rest = data.split_off(data.len().min(DATA_MAX));
+            let input = api::PutMetricDataInput {
+                namespace: NAMESPACE.to_owned(),
+                metric_data: Some(std::mem::replace(&mut data, rest)),
+                ..Default::default()
+            };
+            cx.call(api::PutMetricData, input).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(boot: u64, cpu_s: f64, at_s: i64) -> Sample {
+        Sample { boot, cpu_time: Duration::from_secs_f64(cpu_s), at: Timestamp(at_s * 1000) }
+    }
+
+    #[test]
+    fn utilization_is_the_share_of_all_vcpus() {
+        let old = sample(1, 10.0, 0);
+        for (new, vcpus, speed, expected) in [
+            (sample(1, 40.0, 60), 1, 1.0, Some(50.0)),
+            (sample(1, 40.0, 60), 2, 1.0, Some(25.0)),
+            (sample(1, 13.0, 60), 1, 10.0, Some(50.0)),
+            (sample(1, 500.0, 60), 1, 1.0, Some(100.0)),
+            (sample(1, 10.0, 60), 2, 1.0, Some(0.0)),
+            (sample(2, 1.0, 60), 1, 1.0, None),
+            (sample(1, 10.0, 0), 1, 1.0, None),
+        ] {
+            assert_eq!(utilization(&old, &new, vcpus, speed), expected, "{new:?} {vcpus} {speed}");
+        }
+    }
+
+    #[test]
+    fn a_group_s_members_report_under_its_name_too() {
+        let reading = |id: &str, region: &str, group: Option<&str>| Reading {
+            scope: Scope::new("000000000000", region),
+            id: id.into(),
+            vcpus: 1,
+            group: group.map(str::to_owned),
+            sample: sample(1, 30.0, 60),
+        };
+        let readings = [reading("i-1", "eu-west-1", Some("web")), reading("i-2", "eu-west-2", None)];
+        let old = BTreeMap::from([("i-1".into(), sample(1, 0.0, 0))]);
+        let data = data(&readings, &old, 1.0, Timestamp(60_000));
+        assert_eq!(data.len(), 2);
+        let first = &data[&readings[0].scope];
+        let cpu: Vec<_> = (first.iter().filter(|datum| datum.metric_name == "CPUUtilization"))
+            .map(|datum| (datum.dimensions.as_ref().map(|d| d[0].value.clone()), datum.value))
+            .collect();
+        assert_eq!(cpu, [(Some("i-1".to_owned()), Some(50.0)), (Some("web".to_owned()), Some(50.0))]);
+        // Without an earlier sample there is no share to tell, but the checks are.
+        assert_eq!(data[&readings[1].scope].len(), CHECKS.len());
+    }
+}
