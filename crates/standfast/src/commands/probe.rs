@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use http_body_util::Full;
 use serde_json::{Value as Json, json};
-use standfast_core::{Clock, Timestamp};
+use tokio::time::Instant;
 
 use crate::cli;
 use crate::http_client::{Connection, Place, place};
@@ -25,8 +25,8 @@ const IDLE_CONNECTIONS_MAX: usize = 256;
 /// What became of one request.
 #[derive(Clone, Debug)]
 struct Outcome {
-    /// When it was due.
-    due: Timestamp,
+    /// When it was due, after the beginning.
+    due: Duration,
     latency: Duration,
     result: Result<u16, &'static str>,
 }
@@ -47,19 +47,18 @@ pub async fn run(options: &cli::Probe) -> Result<ExitCode> {
     if total > REQUESTS_MAX {
         bail!("{total} requests are too many for one probe; the limit is {REQUESTS_MAX}");
     }
-    let clock = Clock::system(1.0);
-    let start = clock.now();
+    let start = Instant::now();
     let (log, idle): (Log, Idle) = Default::default();
     let mut tasks = tokio::task::JoinSet::new();
     let mut printed = 0;
     for n in 0..total {
-        let due = start + Duration::from_secs_f64(n as f64 / f64::from(options.rate));
-        clock.sleep_until(due).await;
-        tasks.spawn(one(clock.clone(), target.clone(), idle.clone(), options.timeout, due, log.clone()));
+        let due = Duration::from_secs_f64(n as f64 / f64::from(options.rate));
+        tokio::time::sleep_until(start + due).await;
+        tasks.spawn(one(target.clone(), idle.clone(), options.timeout, start, due, log.clone()));
         while tasks.try_join_next().is_some() {}
-        let second = due.since(start).as_secs();
+        let second = due.as_secs();
         if !options.json && second > printed {
-            println!("{}", second_line(printed, &log, start));
+            println!("{}", second_line(printed, &log));
             printed = second;
         }
     }
@@ -74,15 +73,13 @@ pub async fn run(options: &cli::Probe) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn one(clock: Clock, target: Place, idle: Idle, timeout: Duration, due: Timestamp, log: Log) {
-    let sent = tokio::time::Instant::now();
+async fn one(target: Place, idle: Idle, timeout: Duration, start: Instant, due: Duration, log: Log) {
     let result = match tokio::time::timeout(timeout, attempt(&target, &idle)).await {
         Ok(result) => result,
         Err(_) => Err("timed out"),
     };
-    // How late the request left counts as its latency too: the user came when it was due.
-    let late = clock.now().since(due).saturating_sub(sent.elapsed());
-    let outcome = Outcome { due, latency: sent.elapsed() + late, result };
+    // From when it was due, not from when it left: the user came then.
+    let outcome = Outcome { due, latency: start.elapsed().saturating_sub(due), result };
     log.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
 }
 
@@ -109,11 +106,11 @@ async fn attempt(target: &Place, idle: &Idle) -> Result<u16, &'static str> {
     Ok(status)
 }
 
-fn second_line(second: u64, log: &Log, start: Timestamp) -> String {
-    let (from, to) = (start + Duration::from_secs(second), start + Duration::from_secs(second + 1));
+fn second_line(second: u64, log: &Log) -> String {
+    let (from, to) = (Duration::from_secs(second), Duration::from_secs(second + 1));
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
     // Outcomes come nearly in order; the last few seconds are at the end.
-    let recent = log.iter().rev().take_while(|o| o.due >= from - Duration::from_secs(10));
+    let recent = log.iter().rev().take_while(|o| o.due + Duration::from_secs(10) >= from);
     let mut latencies: Vec<Duration> = Vec::new();
     let (mut ok, mut failed) = (0, 0);
     for outcome in recent.filter(|o| o.due >= from && o.due < to) {
@@ -138,14 +135,15 @@ fn percentile(sorted: &[Duration], p: f64) -> Duration {
     sorted.get((last as f64 * p).round() as usize).copied().unwrap_or_default()
 }
 
+/// In milliseconds, to a microsecond.
 fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    duration.as_micros() as f64 / 1000.0
 }
 
 /// The longest time in which no request succeeded although some were due: from the first failed request's time to the
-/// next success, in milliseconds; and the number of such times.
-fn outages(sorted: &[Outcome]) -> (i64, usize) {
-    let (mut longest, mut count, mut since) = (0, 0, None);
+/// next success; and the number of such times.
+fn outages(sorted: &[Outcome]) -> (Duration, usize) {
+    let (mut longest, mut count, mut since) = (Duration::ZERO, 0, None);
     for outcome in sorted {
         match (outcome.succeeded(), since) {
             (false, None) => {
@@ -153,14 +151,14 @@ fn outages(sorted: &[Outcome]) -> (i64, usize) {
                 count += 1;
             }
             (true, Some(start)) => {
-                longest = longest.max(outcome.due.0 - start.0);
+                longest = longest.max(outcome.due.saturating_sub(start));
                 since = None;
             }
             _ => (),
         }
     }
     if let (Some(start), Some(last)) = (since, sorted.last()) {
-        longest = longest.max(last.due.0 - start.0);
+        longest = longest.max(last.due.saturating_sub(start));
     }
     (longest, count)
 }
@@ -174,11 +172,11 @@ fn report(url: &str, rate: u32, mut outcomes: Vec<Outcome>) -> Json {
     for outcome in &outcomes {
         *answers.entry(outcome.result.map_or_else(str::to_owned, |status| status.to_string())).or_default() += 1;
     }
-    let (longest_ms, outages) = outages(&outcomes);
+    let (longest, outages) = outages(&outcomes);
     json!({
         "url": url, "rate": rate, "requests": outcomes.len(), "succeeded": ok, "failed": outcomes.len() - ok,
         "success_rate": if outcomes.is_empty() { 1.0 } else { ok as f64 / outcomes.len() as f64 },
-        "outages": outages, "longest_outage_ms": longest_ms,
+        "outages": outages, "longest_outage_ms": millis(longest),
         "p50_ms": millis(percentile(&latencies, 0.50)), "p99_ms": millis(percentile(&latencies, 0.99)),
         "max_ms": millis(percentile(&latencies, 1.0)), "answers": answers,
     })
@@ -191,7 +189,7 @@ fn people(report: &Json) -> String {
         .map(|answers| answers.iter().map(|(answer, count)| format!("{answer}: {count}")).collect())
         .unwrap_or_default();
     format!(
-        "\n{} requests to {} at {} a second\n  succeeded       {} ({:.4}%), failed {}\n  longest outage  {} ms (of {})\n  \
+        "\n{} requests to {} at {} a second\n  succeeded       {} ({:.4}%), failed {}\n  longest outage  {:.0} ms (of {})\n  \
          latency         p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms\n  answers         {}\n",
         report["requests"],
         report["url"].as_str().unwrap_or_default(),
@@ -199,7 +197,7 @@ fn people(report: &Json) -> String {
         report["succeeded"],
         number("success_rate") * 100.0,
         report["failed"],
-        report["longest_outage_ms"],
+        number("longest_outage_ms"),
         report["outages"],
         number("p50_ms"),
         number("p99_ms"),
@@ -212,24 +210,27 @@ fn people(report: &Json) -> String {
 mod tests {
     use super::*;
 
-    fn outcome(due_ms: i64, ok: bool) -> Outcome {
+    fn outcome(due_ms: u64, ok: bool) -> Outcome {
         let result = if ok { Ok(200) } else { Err("connection refused") };
-        Outcome { due: Timestamp(due_ms), latency: Duration::from_millis(due_ms as u64 % 100), result }
+        Outcome { due: Duration::from_millis(due_ms), latency: Duration::from_millis(due_ms % 100), result }
     }
 
     #[test]
     fn an_outage_lasts_from_the_first_failure_to_the_next_success() {
         let ok_at = |ms| outcome(ms, true);
         let failed_at = |ms| outcome(ms, false);
-        assert_eq!(outages(&[ok_at(0), ok_at(5)]), (0, 0));
-        assert_eq!(outages(&[ok_at(0), failed_at(5), failed_at(10), ok_at(25), failed_at(30), ok_at(31)]), (20, 2));
-        assert_eq!(outages(&[failed_at(5), failed_at(50)]), (45, 1));
+        assert_eq!(outages(&[ok_at(0), ok_at(5)]), (Duration::ZERO, 0));
+        assert_eq!(
+            outages(&[ok_at(0), failed_at(5), failed_at(10), ok_at(25), failed_at(30), ok_at(31)]),
+            (Duration::from_millis(20), 2)
+        );
+        assert_eq!(outages(&[failed_at(5), failed_at(50)]), (Duration::from_millis(45), 1));
     }
 
     #[test]
     fn the_report_counts_what_users_saw() {
         let mut outcomes: Vec<Outcome> = (0..99).map(|n| outcome(n, true)).collect();
-        outcomes.push(Outcome { due: Timestamp(99), latency: Duration::ZERO, result: Ok(502) });
+        outcomes.push(Outcome { due: Duration::from_millis(99), latency: Duration::ZERO, result: Ok(502) });
         let report = report("http://localhost/", 100, outcomes);
         assert_eq!((&report["succeeded"], &report["failed"]), (&json!(99), &json!(1)));
         assert_eq!(report["answers"], json!({"200": 99, "502": 1}));
