@@ -1,0 +1,357 @@
+//! Auto Scaling groups, launch configurations, hooks, policies and scheduled actions.
+
+use serde_json::{Map, Value, json};
+use standfast_api::autoscaling as api;
+use standfast_core::Result;
+
+use super::ec2_network::{ready, vanished};
+use super::job::Job;
+use super::{BASE, ResourceType, State};
+use crate::cloudformation::template::text;
+
+pub static TYPES: &[ResourceType] = &[
+    ResourceType {
+        name: "AWS::AutoScaling::AutoScalingGroup",
+        required: &["MaxSize", "MinSize"],
+        replaced: &["AutoScalingGroupName", "InstanceId"],
+        updated: &[
+            "AvailabilityZones",
+            "CapacityRebalance",
+            "Context",
+            "Cooldown",
+            "DefaultInstanceWarmup",
+            "DesiredCapacity",
+            "DesiredCapacityType",
+            "HealthCheckGracePeriod",
+            "HealthCheckType",
+            "InstanceMaintenancePolicy",
+            "LaunchConfigurationName",
+            "LaunchTemplate",
+            "LifecycleHookSpecificationList",
+            "LoadBalancerNames",
+            "MaxInstanceLifetime",
+            "MaxSize",
+            "MetricsCollection",
+            "MinSize",
+            "MixedInstancesPolicy",
+            "NewInstancesProtectedFromScaleIn",
+            "PlacementGroup",
+            "ServiceLinkedRoleARN",
+            "Tags",
+            "TargetGroupARNs",
+            "TerminationPolicies",
+            "VPCZoneIdentifier",
+        ],
+        attributes: &["AutoScalingGroupARN"],
+        create: |job| Box::pin(create_group(job)),
+        find: |job| Box::pin(find_group(job)),
+        read: |job| Box::pin(read_group(job)),
+        update: |job| Box::pin(update_group(job)),
+        delete: |job| Box::pin(delete_group(job)),
+        ..BASE
+    },
+    ResourceType {
+        name: "AWS::AutoScaling::LaunchConfiguration",
+        required: &["ImageId"],
+        replaced: &[
+            "AssociatePublicIpAddress",
+            "BlockDeviceMappings",
+            "EbsOptimized",
+            "IamInstanceProfile",
+            "ImageId",
+            "InstanceMonitoring",
+            "InstanceType",
+            "KernelId",
+            "KeyName",
+            "LaunchConfigurationName",
+            "MetadataOptions",
+            "PlacementTenancy",
+            "RamDiskId",
+            "SecurityGroups",
+            "SpotPrice",
+            "UserData",
+        ],
+        create: |job| Box::pin(create_launch_configuration(job)),
+        find: |job| Box::pin(find_launch_configuration(job)),
+        delete: |job| Box::pin(delete_launch_configuration(job)),
+        ..BASE
+    },
+    ResourceType {
+        name: "AWS::AutoScaling::LifecycleHook",
+        required: &["AutoScalingGroupName", "LifecycleTransition"],
+        replaced: &["AutoScalingGroupName", "LifecycleHookName"],
+        updated: &[
+            "DefaultResult",
+            "HeartbeatTimeout",
+            "LifecycleTransition",
+            "NotificationMetadata",
+            "NotificationTargetARN",
+            "RoleARN",
+        ],
+        create: |job| Box::pin(put_hook(job)),
+        update: |job| Box::pin(async { put_hook(job).await.map(drop) }),
+        delete: |job| Box::pin(delete_hook(job)),
+        ..BASE
+    },
+    ResourceType {
+        name: "AWS::AutoScaling::ScalingPolicy",
+        required: &["AutoScalingGroupName"],
+        replaced: &["AutoScalingGroupName"],
+        updated: &[
+            "AdjustmentType",
+            "Cooldown",
+            "EstimatedInstanceWarmup",
+            "MetricAggregationType",
+            "MinAdjustmentMagnitude",
+            "PolicyType",
+            "PredictiveScalingConfiguration",
+            "ScalingAdjustment",
+            "StepAdjustments",
+            "TargetTrackingConfiguration",
+        ],
+        attributes: &["Arn", "PolicyName"],
+        create: |job| Box::pin(put_policy(job)),
+        read: |job| Box::pin(async { Ok(ready(json!({"Arn": job.id(), "PolicyName": policy_name(job)}))) }),
+        update: |job| Box::pin(async { put_policy(job).await.map(drop) }),
+        delete: |job| Box::pin(delete_policy(job)),
+        ..BASE
+    },
+    ResourceType {
+        name: "AWS::AutoScaling::ScheduledAction",
+        required: &["AutoScalingGroupName"],
+        replaced: &["AutoScalingGroupName"],
+        updated: &["DesiredCapacity", "EndTime", "MaxSize", "MinSize", "Recurrence", "StartTime", "TimeZone"],
+        attributes: &["ScheduledActionName"],
+        create: |job| Box::pin(put_scheduled_action(job)),
+        read: |job| Box::pin(async { Ok(ready(json!({"ScheduledActionName": job.id()}))) }),
+        update: |job| Box::pin(async { put_scheduled_action(job).await.map(drop) }),
+        delete: |job| Box::pin(delete_scheduled_action(job)),
+        ..BASE
+    },
+];
+
+const NAME_CHARS_MAX: usize = 255;
+
+/// Tags of a group, which say whether its instances get them.
+fn group_tags(job: &Job) -> Value {
+    let mut own = Map::new();
+    for tag in job.get("Tags").and_then(Value::as_array).into_iter().flatten() {
+        own.extend(text(&tag["Key"]).map(|key| (key, tag.clone())));
+    }
+    for (key, value) in job.tags() {
+        own.entry(key.clone()).or_insert_with(|| json!({"Key": key, "Value": value, "PropagateAtLaunch": true}));
+    }
+    own.into_iter().map(|(_, tag)| tag).collect()
+}
+
+/// The properties as both CreateAutoScalingGroup and UpdateAutoScalingGroup take them.
+fn group_input(job: &Job) -> Map<String, Value> {
+    let mut input = job.without(&[
+        "Cooldown",
+        "InstanceId",
+        "LifecycleHookSpecificationList",
+        "LoadBalancerNames",
+        "MetricsCollection",
+        "Tags",
+        "TargetGroupARNs",
+    ]);
+    input.insert("AutoScalingGroupName".into(), job.name("AutoScalingGroupName", NAME_CHARS_MAX).into());
+    if let Some(Value::Array(subnets)) = job.get("VPCZoneIdentifier") {
+        let subnets: Vec<String> = subnets.iter().filter_map(text).collect();
+        input.insert("VPCZoneIdentifier".into(), subnets.join(",").into());
+    }
+    if let Some(cooldown) = job.get("Cooldown") {
+        input.insert("DefaultCooldown".into(), cooldown.clone());
+    }
+    input
+}
+
+async fn create_group(job: &Job) -> Result<String> {
+    let name = job.name("AutoScalingGroupName", NAME_CHARS_MAX);
+    if job.physical_id.is_some() {
+        return Ok(name);
+    }
+    let mut input = group_input(job);
+    let more = ["InstanceId", "LifecycleHookSpecificationList", "LoadBalancerNames", "TargetGroupARNs"];
+    input.extend(job.only(&more));
+    input.insert("Tags".into(), group_tags(job));
+    job.ask(api::CreateAutoScalingGroup, input.into()).await?;
+    collect_metrics(job, &name).await?;
+    Ok(name)
+}
+
+async fn collect_metrics(job: &Job, name: &str) -> Result<()> {
+    let wanted = job.get("MetricsCollection").and_then(Value::as_array).into_iter().flatten();
+    for collection in wanted.filter(|_| job.changes("MetricsCollection")) {
+        let mut input = collection.as_object().cloned().unwrap_or_default();
+        input.insert("AutoScalingGroupName".into(), name.into());
+        job.ask(api::EnableMetricsCollection, input.into()).await?;
+    }
+    Ok(())
+}
+
+async fn group(job: &Job, name: &str) -> Result<Option<Value>> {
+    let input = json!({"AutoScalingGroupNames": [name]});
+    job.look(api::DescribeAutoScalingGroups, input, "AutoScalingGroups").await
+}
+
+async fn find_group(job: &Job) -> Result<Option<String>> {
+    let name = job.name("AutoScalingGroupName", NAME_CHARS_MAX);
+    let found = group(job, &name).await?.unwrap_or_default();
+    let mut tags = found["Tags"].as_array().into_iter().flatten();
+    let ours = |tag: &Value| tag["Key"] == super::job::STACK_ID_TAG && tag["Value"] == job.stack_arn.as_str();
+    Ok((tags.any(ours) && !job.others.contains(&name)).then_some(name))
+}
+
+/// A group is made when it is there, as in CloudFormation; with a creation policy when enough instances are in service.
+async fn read_group(job: &Job) -> Result<State> {
+    let Some(found) = group(job, job.id()).await? else { return Ok(vanished(job)) };
+    let policy = job.spec.evaluated.creation_policy.as_ref();
+    let percent = policy.map(|policy| &policy["AutoScalingCreationPolicy"]["MinSuccessfulInstancesPercent"]);
+    if let Some(percent) = percent.and_then(text).and_then(|text| text.parse::<u64>().ok())
+        && job.old.is_none()
+    {
+        let instances = found["Instances"].as_array().into_iter().flatten();
+        let in_service = instances.filter(|instance| instance["LifecycleState"] == "InService").count() as u64;
+        if in_service * 100 < found["DesiredCapacity"].as_u64().unwrap_or_default() * percent {
+            return Ok(State::Pending);
+        }
+    }
+    Ok(ready(json!({"AutoScalingGroupARN": found["AutoScalingGroupARN"]})))
+}
+
+async fn update_group(job: &Job) -> Result<()> {
+    let name = job.id().to_owned();
+    let mut input = group_input(job);
+    // What was scaled since stays scaled, unless the template asks for another number.
+    if !job.changes("DesiredCapacity") {
+        input.remove("DesiredCapacity");
+    }
+    input.insert("AutoScalingGroupName".into(), name.clone().into());
+    job.ask(api::UpdateAutoScalingGroup, input.into()).await?;
+    retarget(job, &name).await?;
+    collect_metrics(job, &name).await?;
+    retag(job, &name).await
+}
+
+async fn retarget(job: &Job, name: &str) -> Result<()> {
+    let list = |value: Option<&Value>| -> Vec<Value> { value.and_then(Value::as_array).cloned().unwrap_or_default() };
+    let new = list(job.get("TargetGroupARNs"));
+    let old = list(job.old.as_ref().and_then(|old| old.evaluated.properties.get("TargetGroupARNs")));
+    let input = |arns: Vec<Value>| json!({"AutoScalingGroupName": name, "TargetGroupARNs": arns});
+    let added: Vec<Value> = new.iter().filter(|arn| !old.contains(arn)).cloned().collect();
+    if !added.is_empty() {
+        job.ask(api::AttachLoadBalancerTargetGroups, input(added)).await?;
+    }
+    let gone: Vec<Value> = old.iter().filter(|arn| !new.contains(arn)).cloned().collect();
+    if !gone.is_empty() {
+        job.forget(api::DetachLoadBalancerTargetGroups, input(gone)).await?;
+    }
+    Ok(())
+}
+
+async fn retag(job: &Job, name: &str) -> Result<()> {
+    let (set, gone) = job.tag_changes();
+    let of_group = |mut tag: Value| {
+        if let Some(tag) = tag.as_object_mut() {
+            tag.insert("ResourceId".into(), name.into());
+            tag.insert("ResourceType".into(), "auto-scaling-group".into());
+        }
+        tag
+    };
+    if !gone.is_empty() {
+        let gone: Vec<Value> = gone.into_iter().map(|key| of_group(json!({"Key": key}))).collect();
+        job.ask(api::DeleteTags, json!({"Tags": gone})).await?;
+    }
+    if !set.is_empty() || job.changes("Tags") {
+        let all = group_tags(job).as_array().cloned().unwrap_or_default();
+        let all: Vec<Value> = all.into_iter().map(of_group).collect();
+        job.ask(api::CreateOrUpdateTags, json!({"Tags": all})).await?;
+    }
+    Ok(())
+}
+
+async fn delete_group(job: &Job) -> Result<bool> {
+    let Some(found) = group(job, job.id()).await? else { return Ok(true) };
+    if found["Status"].is_null() {
+        let input = json!({"AutoScalingGroupName": job.id(), "ForceDelete": true});
+        job.forget(api::DeleteAutoScalingGroup, input).await?;
+        return Ok(group(job, job.id()).await?.is_none());
+    }
+    Ok(false)
+}
+
+async fn create_launch_configuration(job: &Job) -> Result<String> {
+    let name = job.name("LaunchConfigurationName", NAME_CHARS_MAX);
+    let mut input = job.without(&["InstanceMonitoring", "RamDiskId"]);
+    input.insert("LaunchConfigurationName".into(), name.clone().into());
+    if let Some(on) = job.get("InstanceMonitoring") {
+        input.insert("InstanceMonitoring".into(), json!({"Enabled": on}));
+    }
+    if let Some(id) = job.get("RamDiskId") {
+        input.insert("RamdiskId".into(), id.clone());
+    }
+    match job.ask(api::CreateLaunchConfiguration, input.into()).await {
+        // Its name is ours alone when it is generated.
+        Err(error) if !(job.again && job.get("LaunchConfigurationName").is_none() && error.is("AlreadyExists")) => {
+            Err(error)
+        }
+        _ => Ok(name),
+    }
+}
+
+async fn find_launch_configuration(job: &Job) -> Result<Option<String>> {
+    if job.get("LaunchConfigurationName").is_some() {
+        return Ok(None);
+    }
+    let name = job.name("LaunchConfigurationName", NAME_CHARS_MAX);
+    let input = json!({"LaunchConfigurationNames": [name]});
+    let found = job.look(api::DescribeLaunchConfigurations, input, "LaunchConfigurations").await?;
+    Ok(found.map(|_| name))
+}
+
+async fn delete_launch_configuration(job: &Job) -> Result<bool> {
+    job.forget(api::DeleteLaunchConfiguration, json!({"LaunchConfigurationName": job.id()})).await.map(|_| true)
+}
+
+async fn put_hook(job: &Job) -> Result<String> {
+    let name = job.name("LifecycleHookName", NAME_CHARS_MAX);
+    let mut input = job.properties().clone();
+    input.insert("LifecycleHookName".into(), name.clone().into());
+    job.ask(api::PutLifecycleHook, input.into()).await?;
+    Ok(name)
+}
+
+async fn delete_hook(job: &Job) -> Result<bool> {
+    let input = json!({"LifecycleHookName": job.id(), "AutoScalingGroupName": job.need("AutoScalingGroupName")?});
+    job.forget(api::DeleteLifecycleHook, input).await.map(|_| true)
+}
+
+/// A policy's physical id is its ARN; the name is generated always.
+fn policy_name(job: &Job) -> String {
+    job.name("PolicyName", NAME_CHARS_MAX)
+}
+
+async fn put_policy(job: &Job) -> Result<String> {
+    let mut input = job.properties().clone();
+    input.insert("PolicyName".into(), policy_name(job).into());
+    super::job::said(&job.ask(api::PutScalingPolicy, input.into()).await?, "/PolicyARN")
+}
+
+async fn delete_policy(job: &Job) -> Result<bool> {
+    let input = json!({"PolicyName": job.id(), "AutoScalingGroupName": job.need("AutoScalingGroupName")?});
+    job.forget(api::DeletePolicy, input).await.map(|_| true)
+}
+
+async fn put_scheduled_action(job: &Job) -> Result<String> {
+    let name = job.name("ScheduledActionName", NAME_CHARS_MAX);
+    let mut input = job.properties().clone();
+    input.insert("ScheduledActionName".into(), name.clone().into());
+    job.ask(api::PutScheduledUpdateGroupAction, input.into()).await?;
+    Ok(name)
+}
+
+async fn delete_scheduled_action(job: &Job) -> Result<bool> {
+    let input = json!({"ScheduledActionName": job.id(), "AutoScalingGroupName": job.need("AutoScalingGroupName")?});
+    job.forget(api::DeleteScheduledAction, input).await.map(|_| true)
+}
