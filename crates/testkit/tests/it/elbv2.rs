@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use standfast_api::{ec2, elbv2};
+use standfast_api::{cloudwatch, ec2, elbv2};
 use standfast_core::Id;
+use standfast_core::lb::LbDriver;
 use standfast_host::sim::App;
+use standfast_kernel::zones;
 use standfast_testkit::TestCloud;
 
 use crate::site::{list, text};
@@ -416,5 +418,55 @@ fn tags_and_attributes_are_given_back_as_they_were_set() {
         };
         assert_eq!(value("deregistration_delay.timeout_seconds"), "20");
         assert_eq!(value("load_balancing.algorithm.type"), "round_robin");
+    });
+}
+
+#[test]
+fn a_dark_zone_loses_its_node_and_its_targets() {
+    standfast_testkit::run(11, |cloud| async move {
+        let web = Web::up(&cloud).await;
+        zones::set_power(&cloud.cx(), "eu-west-1a", false).await.expect("a zone");
+        web.wait(&cloud, &web.instances[0], "unused").await;
+        assert_eq!(web.health(&cloud, &web.instances[1]).await.0, "healthy");
+        let nodes = || cloud.lb.observe().listeners.into_keys().map(|(_, zone, _)| zone).collect::<Vec<_>>();
+        assert_eq!(nodes(), ["eu-west-1b"]);
+        for _ in 0..10 {
+            assert_eq!(cloud.lb.request(&web.dns_name, "/"), 200);
+        }
+        zones::set_power(&cloud.cx(), "eu-west-1a", true).await.expect("a zone");
+        cloud.pass(Duration::from_millis(1)).await;
+        assert_eq!(nodes(), ["eu-west-1a", "eu-west-1b"]);
+        let input = json!({"LoadBalancerArn": web.balancer, "Subnets": web.subnets[1..]});
+        elb(&cloud, "SetSubnets", input).await;
+        cloud.pass(Duration::from_millis(1)).await;
+        assert_eq!(nodes(), ["eu-west-1b", "eu-west-1c"]);
+        assert_eq!(web.health(&cloud, &web.instances[0]).await.1, "Target.NotInUse", "its zone is not enabled");
+    });
+}
+
+#[test]
+fn requests_are_counted_in_cloudwatch() {
+    standfast_testkit::run(12, |cloud| async move {
+        let web = Web::up(&cloud).await;
+        let start = cloud.now();
+        for _ in 0..7 {
+            cloud.lb.request(&web.dns_name, "/");
+        }
+        cloud.pass(Duration::from_secs(130)).await;
+        let dimension = web.balancer.split_once("loadbalancer/").expect("an ARN").1;
+        let sum = |metric: &'static str, statistic: &'static str| {
+            let input = json!({
+                "Namespace": "AWS/ApplicationELB", "MetricName": metric, "Period": 60, "Statistics": [statistic],
+                "Dimensions": [{"Name": "LoadBalancer", "Value": dimension}],
+                "StartTime": (start - Duration::from_secs(60)).iso8601(), "EndTime": cloud.now().iso8601(),
+            });
+            let cloud = &cloud;
+            async move {
+                let answer = cloud.send(&cloudwatch::MODEL, "GetMetricStatistics", input).await.expect("valid");
+                list(&answer, "Datapoints").iter().filter_map(|point| point[statistic].as_f64()).sum::<f64>()
+            }
+        };
+        assert_eq!(sum("RequestCount", "Sum").await, 7.0);
+        assert_eq!(sum("RequestCount", "SampleCount").await, 7.0);
     });
 }
