@@ -10,7 +10,12 @@
 //!
 //! It is not: transactional (each record stands for itself), or a place for what does not fit into memory.
 
+mod files;
 mod log;
+mod records;
+#[cfg(test)]
+mod tests;
+mod worker;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

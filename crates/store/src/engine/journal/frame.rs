@@ -15,12 +15,12 @@ use std::sync::Arc;
 use crate::key::Key;
 
 /// File lengths are multiples of this.
-pub(super) const CHUNK_BYTES_MIN: u64 = 256 * 1024;
+pub(crate) const CHUNK_BYTES_MIN: u64 = 256 * 1024;
 
 /// The version of this layout.
 pub(super) const LAYOUT: u32 = 1;
 
-pub(super) const FILE_HEADER_BYTES: usize = 40;
+pub(crate) const FILE_HEADER_BYTES: usize = 40;
 const FRAME_HEADER_BYTES: usize = 24;
 const FILE_MAGIC: &[u8; 8] = b"STANDFST";
 /// Not valid UTF-8, so that no key or JSON holds it.
@@ -35,12 +35,12 @@ pub(super) const PAIR_BYTES: u64 = 8;
 
 /// What a file begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileHeader {
-    pub(super) generation: u64,
+pub(crate) struct FileHeader {
+    pub(crate) generation: u64,
     /// The number of the frame before the first.
-    pub(super) base: u64,
+    pub(crate) base: u64,
     /// How many frames the file had when it came into being.
-    pub(super) snapshot_frames: u64,
+    pub(crate) snapshot_frames: u64,
 }
 
 /// What a whole and sound file holds.
@@ -56,15 +56,27 @@ pub(super) struct Scan {
     pub(super) torn_end: Option<usize>,
 }
 
+/// What was found in a whole and sound file, beside its payloads.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    pub(crate) header: FileHeader,
+    /// The number of the last frame.
+    pub(crate) last: u64,
+    /// Where the next frame goes.
+    pub(crate) end: usize,
+    /// Where the remains of an incomplete frame end, if there are any.
+    pub(crate) torn_end: Option<usize>,
+}
+
 /// Where and how a file is damaged.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Damage {
-    pub(super) at: usize,
-    pub(super) what: &'static str,
+pub(crate) struct Damage {
+    pub(crate) at: usize,
+    pub(crate) what: &'static str,
 }
 
 /// The bytes of a file's header.
-pub(super) fn file_header(header: FileHeader) -> [u8; FILE_HEADER_BYTES] {
+pub(crate) fn file_header(header: FileHeader) -> [u8; FILE_HEADER_BYTES] {
     let mut bytes = [0; FILE_HEADER_BYTES];
     bytes[..8].copy_from_slice(FILE_MAGIC);
     bytes[8..12].copy_from_slice(&LAYOUT.to_le_bytes());
@@ -77,12 +89,12 @@ pub(super) fn file_header(header: FileHeader) -> [u8; FILE_HEADER_BYTES] {
 }
 
 /// A frame under construction.
-pub(super) struct FrameWriter {
+pub(crate) struct FrameWriter {
     bytes: Vec<u8>,
 }
 
 impl FrameWriter {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: vec![0; FRAME_HEADER_BYTES] }
     }
 
@@ -91,6 +103,11 @@ impl FrameWriter {
         self.bytes.extend_from_slice(&value.map_or(DELETED.to_le_bytes(), |value| length(value.len())));
         self.bytes.extend_from_slice(key.as_bytes());
         self.bytes.extend_from_slice(value.unwrap_or_default());
+    }
+
+    /// Adds bytes as they are.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -102,7 +119,7 @@ impl FrameWriter {
     }
 
     /// The frame with this number, ready to be written.
-    pub(super) fn finish(mut self, number: u64) -> Vec<u8> {
+    pub(crate) fn finish(mut self, number: u64) -> Vec<u8> {
         let payload = &self.bytes[FRAME_HEADER_BYTES..];
         let (len, crc) = (length(payload.len()), crc32fast::hash(payload));
         self.bytes[..4].copy_from_slice(&FRAME_MAGIC);
@@ -116,30 +133,38 @@ impl FrameWriter {
     }
 }
 
-/// Reads a whole file, or says where it is damaged.
+/// Reads a whole journal, or says where it is damaged.
 pub(super) fn scan(bytes: &[u8]) -> Result<Scan, Damage> {
+    let mut pairs = HashMap::new();
+    let Walk { header, last, end, torn_end } = walk(bytes, |_, payload| apply(payload, &mut pairs))?;
+    Ok(Scan { header, pairs, last, end, torn_end })
+}
+
+/// Reads a whole file of frames, or says where it is damaged. `each` gets the number and the payload of every frame in
+/// turn and answers `None` when the payload is malformed.
+pub(crate) fn walk(bytes: &[u8], mut each: impl FnMut(u64, &[u8]) -> Option<()>) -> Result<Walk, Damage> {
     let header = read_file_header(bytes)?;
     if !(bytes.len() as u64).is_multiple_of(CHUNK_BYTES_MIN) {
         return Err(Damage { at: bytes.len(), what: "the file was cut short or added to" });
     }
-    let mut scan = Scan { header, pairs: HashMap::new(), last: header.base, end: FILE_HEADER_BYTES, torn_end: None };
-    while let Ok(frame) = frame_at(bytes, scan.end) {
-        if frame.number != scan.last + 1 {
-            return Err(Damage { at: scan.end, what: "a frame is missing before this one" });
+    let mut walk = Walk { header, last: header.base, end: FILE_HEADER_BYTES, torn_end: None };
+    while let Ok(frame) = frame_at(bytes, walk.end) {
+        if frame.number != walk.last + 1 {
+            return Err(Damage { at: walk.end, what: "a frame is missing before this one" });
         }
-        apply(frame.payload, &mut scan.pairs)
-            .ok_or(Damage { at: scan.end, what: "a frame holds what no program of ours writes" })?;
-        scan.last = frame.number;
-        scan.end = frame.end;
+        each(frame.number, frame.payload)
+            .ok_or(Damage { at: walk.end, what: "a frame holds what no program of ours writes" })?;
+        walk.last = frame.number;
+        walk.end = frame.end;
     }
-    scan.torn_end = written_end(&bytes[scan.end..]).map(|at| scan.end + at);
-    if let Some(torn_end) = scan.torn_end {
-        judge_tail(&bytes[..torn_end], scan.end, bytes.len())?;
+    walk.torn_end = written_end(&bytes[walk.end..]).map(|at| walk.end + at);
+    if let Some(torn_end) = walk.torn_end {
+        judge_tail(&bytes[..torn_end], walk.end, bytes.len())?;
     }
-    if scan.last < header.base + header.snapshot_frames {
-        return Err(Damage { at: scan.end, what: "frames are missing at the end" });
+    if walk.last < header.base + header.snapshot_frames {
+        return Err(Damage { at: walk.end, what: "frames are missing at the end" });
     }
-    Ok(scan)
+    Ok(walk)
 }
 
 fn read_file_header(bytes: &[u8]) -> Result<FileHeader, Damage> {

@@ -16,7 +16,7 @@
 
 mod dir;
 mod file;
-mod frame;
+pub(crate) mod frame;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
