@@ -1,5 +1,7 @@
 //! Behaviour of whole clouds on virtual time.
 
+mod autoscaling;
+mod ec2;
 mod elbv2;
 mod faults;
 mod malformed;

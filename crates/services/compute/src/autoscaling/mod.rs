@@ -32,8 +32,15 @@ use standfast_kernel::controller::On;
 use standfast_kernel::{Service, zones};
 
 /// What a group's next step depends on.
-const WATCHED: &[&str] =
-    &["autoscaling.groups", "autoscaling.instances", "autoscaling.lifecycle_hooks", "ec2.instances", zones::TABLE];
+const WATCHED: &[&str] = &[
+    "autoscaling.groups",
+    "autoscaling.instances",
+    "autoscaling.lifecycle_hooks",
+    "ec2.instances",
+    // Its records go when targets have drained.
+    "elbv2.targets",
+    zones::TABLE,
+];
 
 pub fn service() -> Service {
     Service::new(&api::MODEL)

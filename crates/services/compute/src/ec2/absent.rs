@@ -56,8 +56,6 @@ absent! {
     instance_connect_endpoints DescribeInstanceConnectEndpointsInput DescribeInstanceConnectEndpointsOutput
         instance_connect_endpoints;
     stale_security_groups DescribeStaleSecurityGroupsInput DescribeStaleSecurityGroupsOutput stale_security_group_set;
-    iam_instance_profile_associations DescribeIamInstanceProfileAssociationsInput
-        DescribeIamInstanceProfileAssociationsOutput iam_instance_profile_associations;
     instance_event_windows DescribeInstanceEventWindowsInput DescribeInstanceEventWindowsOutput instance_event_windows;
     reserved_instances DescribeReservedInstancesInput DescribeReservedInstancesOutput reserved_instances;
     security_group_references DescribeSecurityGroupReferencesInput DescribeSecurityGroupReferencesOutput

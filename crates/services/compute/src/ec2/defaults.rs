@@ -14,6 +14,8 @@ use super::vpcs::{NewVpc, anywhere};
 
 const CIDR: &str = "172.31.0.0/16";
 const SUBNET_PREFIX: u8 = 20;
+/// How many default subnets there is room for.
+pub const SUBNETS_MAX: usize = 16;
 
 /// The default VPC's ids and zones.
 #[derive(Debug)]
@@ -45,14 +47,14 @@ impl NewDefaultVpc {
         self.network.put(tx, scope, vpc, vec![out]);
         tx.put(scope, &self.gateway, InternetGateway { vpc: Some(self.vpc().clone()) });
         for (n, (id, zone)) in self.subnets.iter().enumerate() {
-            let subnet = default_subnet(self.vpc(), cidr, n, zone);
-            super::subnets::put(tx, scope, id, subnet, &self.network.acl);
+            let record = subnet(self.vpc(), cidr, n, zone);
+            super::subnets::put(tx, scope, id, record, &self.network.acl);
         }
     }
 }
 
 /// The `n`th default subnet of a default VPC.
-fn default_subnet(vpc: &Id<id::Vpc>, cidr: Cidr, n: usize, zone: &Zone) -> Subnet {
+pub fn subnet(vpc: &Id<id::Vpc>, cidr: Cidr, n: usize, zone: &Zone) -> Subnet {
     let base =
         cidr.nth((n as u64) << (32 - SUBNET_PREFIX)).expect("a /16 has sixteen /20 blocks, a region fewer zones");
     let block = Cidr::new(base, SUBNET_PREFIX).expect("a valid prefix");

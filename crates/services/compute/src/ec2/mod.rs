@@ -15,6 +15,7 @@ mod defaults;
 mod dhcp_options;
 mod errors;
 mod filters;
+mod iam_profiles;
 mod images;
 mod instance_types;
 mod instances;
@@ -60,6 +61,7 @@ fn networks(service: Service) -> Service {
         .op(ModifyVpcAttribute, vpcs::modify_attribute)
         .op(DescribeVpcAttribute, vpcs::describe_attribute)
         .op(CreateSubnet, subnets::create)
+        .op(CreateDefaultSubnet, subnets::create_default)
         .op(DeleteSubnet, subnets::delete)
         .op(DescribeSubnets, subnets::describe)
         .op(ModifySubnetAttribute, subnets::modify_attribute)
@@ -95,6 +97,7 @@ fn security(service: Service) -> Service {
         .op(CreateSecurityGroup, security_groups::create)
         .op(DeleteSecurityGroup, security_groups::delete)
         .op(DescribeSecurityGroups, security_groups::describe)
+        .op(GetSecurityGroupsForVpc, security_groups::describe_for_vpc)
         .op(AuthorizeSecurityGroupIngress, security_rules::authorize_ingress)
         .op(AuthorizeSecurityGroupEgress, security_rules::authorize_egress)
         .op(RevokeSecurityGroupIngress, security_rules::revoke_ingress)
@@ -110,6 +113,7 @@ fn interfaces(service: Service) -> Service {
         .op(CreateNetworkInterface, network_interfaces::create)
         .op(DeleteNetworkInterface, network_interfaces::delete)
         .op(DescribeNetworkInterfaces, network_interfaces::describe)
+        .op(DescribeNetworkInterfaceAttribute, network_interfaces::describe_attribute)
         .op(ModifyNetworkInterfaceAttribute, network_interfaces::modify_attribute)
         .op(AttachNetworkInterface, network_interfaces::attach)
         .op(DetachNetworkInterface, network_interfaces::detach)
@@ -154,7 +158,11 @@ fn instances(service: Service) -> Service {
         .op(DescribeInstanceCreditSpecifications, attributes::describe_credits)
         .op(MonitorInstances, attributes::monitor)
         .op(UnmonitorInstances, attributes::unmonitor)
+        .op(AssociateIamInstanceProfile, iam_profiles::associate)
+        .op(DisassociateIamInstanceProfile, iam_profiles::disassociate)
+        .op(DescribeIamInstanceProfileAssociations, iam_profiles::describe)
         .op(DescribeVolumes, volumes::describe)
+        .op(DescribeVolumeStatus, volumes::describe_status)
         .controller("instances", wakes, move |cx| controller::run(cx, memory.clone()))
         .controller("metrics", On::tables(&["ec2.instances"]), move |cx| metrics::run(cx, samples.clone()))
 }
@@ -176,7 +184,6 @@ fn absent(service: Service) -> Service {
         .op(DescribeVolumesModifications, absent::volumes_modifications)
         .op(DescribeInstanceConnectEndpoints, absent::instance_connect_endpoints)
         .op(DescribeStaleSecurityGroups, absent::stale_security_groups)
-        .op(DescribeIamInstanceProfileAssociations, absent::iam_instance_profile_associations)
         .op(DescribeInstanceEventWindows, absent::instance_event_windows)
         .op(DescribeReservedInstances, absent::reserved_instances)
         .op(DescribeSecurityGroupReferences, absent::security_group_references)

@@ -248,6 +248,34 @@ pub async fn describe(
     })
 }
 
+pub async fn describe_attribute(
+    cx: Cx,
+    input: api::DescribeNetworkInterfaceAttributeInput,
+) -> Result<api::DescribeNetworkInterfaceAttributeOutput> {
+    let id = errors::id::<id::NetworkInterface>(&input.network_interface_id)?;
+    cx.view(|view| {
+        let shape = shape(view, cx.scope(), &id, &*find::<NetworkInterface>(view, cx.scope(), &id)?);
+        let mut output = api::DescribeNetworkInterfaceAttributeOutput {
+            network_interface_id: shape.network_interface_id,
+            ..Default::default()
+        };
+        match input.attribute.as_deref() {
+            Some("attachment") => output.attachment = shape.attachment,
+            Some("description") => output.description = Some(api::AttributeValue { value: shape.description }),
+            Some("groupSet") => output.groups = shape.groups,
+            Some("sourceDestCheck") => {
+                output.source_dest_check = Some(api::AttributeBooleanValue { value: shape.source_dest_check });
+            }
+            Some("associatePublicIpAddress") => {
+                output.associate_public_ip_address = Some(shape.association.is_some());
+            }
+            Some(other) => return Err(errors::invalid_value("attribute", other)),
+            None => return Err(errors::missing("attribute")),
+        }
+        Ok(output)
+    })
+}
+
 fn shape(view: &View, scope: &Scope, id: &str, interface: &NetworkInterface) -> api::NetworkInterface {
     let dns = convert::private_dns(&scope.region, interface.private_ip);
     let instance = interface.attachment.as_ref().and_then(|at| view.get::<Instance>(scope, &at.instance));

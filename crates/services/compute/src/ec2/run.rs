@@ -14,7 +14,7 @@ use super::catalogue::BaseImage;
 use super::errors;
 use super::instance_types::{self, InstanceType};
 use super::model::{ClientToken, IamProfile, MetadataOptions, Options, Tags, UserData};
-use super::{defaults, images, launch, launch_templates, tags, template_data};
+use super::{defaults, iam_profiles, images, launch, launch_templates, tags, template_data};
 
 /// How many instances one request may ask for.
 const COUNT_MAX: i32 = 1000;
@@ -123,7 +123,7 @@ fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
             Some(text) => template_data::user_data(&text)?,
             None => UserData::default(),
         },
-        iam_profile: iam_profile(cx, input.iam_instance_profile.as_ref())?,
+        iam_profile: iam_profiles::read(cx.account(), cx.rng(), input.iam_instance_profile.as_ref())?,
         options: options(&input, &instance_type, &placement)?,
         hostname: input.private_dns_name_options.clone(),
         instance_tags,
@@ -342,23 +342,6 @@ fn complete(device: &mut Device) {
         "gp2" => device.iops = Some((device.size_gib * 3).clamp(100, 16_000)),
         _ => (),
     }
-}
-
-fn iam_profile(cx: &Cx, given: Option<&api::IamInstanceProfileSpecification>) -> Result<Option<IamProfile>> {
-    let Some(given) = given else { return Ok(None) };
-    let arn = match (given.arn.as_deref(), given.name.as_deref()) {
-        (Some(_), Some(_)) => {
-            let message =
-                "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'";
-            return Err(errors::combination(message));
-        }
-        (Some(arn), None) => arn.to_owned(),
-        (None, Some(name)) if !name.is_empty() => {
-            format!("arn:aws:iam::{}:instance-profile/{name}", cx.account())
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(IamProfile { arn, id: format!("AIPA{}", cx.rng().hex(17).to_uppercase()) }))
 }
 
 fn options(

@@ -155,6 +155,30 @@ pub async fn describe(cx: Cx, input: api::DescribeSecurityGroupsInput) -> Result
     })
 }
 
+pub async fn describe_for_vpc(
+    cx: Cx,
+    input: api::GetSecurityGroupsForVpcInput,
+) -> Result<api::GetSecurityGroupsForVpcOutput> {
+    let vpc = errors::id::<id::Vpc>(&input.vpc_id)?;
+    cx.view(|view| {
+        let scope = cx.scope();
+        find::<Vpc>(view, scope, &vpc)?;
+        let rows = view.by_index::<SecurityGroup>(scope, "vpc", &vpc);
+        let rows = rows.iter().map(|(id, group)| shape(view, scope, id, group));
+        let paging = Paging { max: input.max_results, token: input.next_token.as_deref(), bounds: USUAL_BOUNDS };
+        let (groups, next_token) = filters::answer(rows, input.filters.as_ref(), paging)?;
+        let groups = groups.into_iter().map(|group| api::SecurityGroupForVpc {
+            description: group.description,
+            group_name: group.group_name,
+            owner_id: group.owner_id,
+            group_id: group.group_id,
+            tags: group.tags,
+            primary_vpc_id: group.vpc_id,
+        });
+        Ok(api::GetSecurityGroupsForVpcOutput { next_token, security_group_for_vpcs: Some(groups.collect()) })
+    })
+}
+
 fn arn(scope: &Scope, id: &str) -> String {
     Arn::new("ec2", scope, format!("security-group/{id}")).to_string()
 }

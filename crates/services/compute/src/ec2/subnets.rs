@@ -87,6 +87,35 @@ pub async fn create(cx: Cx, input: api::CreateSubnetInput) -> Result<api::Create
     Ok(api::CreateSubnetOutput { subnet: Some(subnet) })
 }
 
+pub async fn create_default(cx: Cx, input: api::CreateDefaultSubnetInput) -> Result<api::CreateDefaultSubnetOutput> {
+    defaults::ready(&cx).await?;
+    let zone = zone(&cx, input.availability_zone.as_deref(), input.availability_zone_id.as_deref())?;
+    let (scope, id) = (cx.scope(), Id::<id::Subnet>::new(cx.rng()));
+    let subnet = cx
+        .txn(|tx| {
+            let found = tx.by_index::<Vpc>(scope, "default", "true");
+            let (vpc_id, vpc) = found.first().ok_or_else(|| {
+                Error::client("DefaultVpcDoesNotExist", "There is no default VPC for this account in this region")
+            })?;
+            let others = tx.by_index::<Subnet>(scope, "vpc", vpc_id);
+            if others.iter().any(|(_, other)| other.default_for_zone && other.zone == zone.name) {
+                let message = format!("'{}' already has a default subnet", zone.name);
+                return Err(Error::client("DefaultSubnetAlreadyExistsInAvailabilityZone", message));
+            }
+            let taken = |subnet: &Subnet| others.iter().any(|(_, other)| other.cidr.overlaps(subnet.cidr));
+            let vpc_id = Id::<id::Vpc>::from_text(vpc_id);
+            let mut places = (0..defaults::SUBNETS_MAX).map(|n| defaults::subnet(&vpc_id, vpc.cidr, n, &zone));
+            let subnet = places.find(|subnet| !taken(subnet)).ok_or_else(|| {
+                Error::client("InvalidSubnet.Conflict", "The default VPC has no room for another default subnet")
+            })?;
+            errors::dry_run(input.dry_run)?;
+            put(tx, scope, &id, subnet.clone(), &default_acl(tx, scope, &vpc_id));
+            Ok(shape(tx, scope, &id, &subnet))
+        })
+        .await?;
+    Ok(api::CreateDefaultSubnetOutput { subnet: Some(subnet) })
+}
+
 /// The zone that a request names, or the region's first.
 fn zone(cx: &Cx, name: Option<&str>, zone_id: Option<&str>) -> Result<Zone> {
     let mut zones = Region::named(cx.region()).into_iter().flat_map(Region::zones);

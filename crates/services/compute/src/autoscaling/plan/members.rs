@@ -8,8 +8,8 @@ use crate::autoscaling::model::{HookResult, Lifecycle, Member, Process, Registra
 
 use super::{Decision, EndCause, Plan, Power, Snapshot, TargetState};
 
-/// How often a draining target is looked at: its end is no change of any table.
-const DRAIN_CHECK: Duration = Duration::from_secs(1);
+/// When a draining target is looked at again if elbv2 tells of no change before.
+const DRAIN_CHECK: Duration = Duration::from_secs(10);
 
 /// Marks the unhealthy and ends those that may be replaced; their ids.
 pub(super) fn check(s: &Snapshot, plan: &mut Plan) -> BTreeSet<Arc<str>> {

@@ -92,11 +92,14 @@ impl Default for MetadataOptions {
     }
 }
 
-/// The instance profile, as ARN and id of an association.
+/// The instance profile that an instance has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IamProfile {
     pub arn: String,
+    /// `AIPA` and more.
     pub id: String,
+    /// `iip-assoc-` and 17 hexadecimal digits.
+    pub association: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,7 +170,8 @@ impl State {
 impl Record for Instance {
     const TABLE: &'static str = "ec2.instances";
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        self.client_token.iter().map(|token| ("token", token.token.clone())).collect()
+        let token = self.client_token.iter().map(|token| ("token", token.token.clone()));
+        token.chain(self.iam_profile.iter().map(|profile| ("profile", profile.association.clone()))).collect()
     }
 }
 impl Keyed for Instance {
