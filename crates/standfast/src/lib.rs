@@ -12,6 +12,7 @@ pub fn services() -> Vec<Service> {
         standfast_compute::ssm::service(),
         standfast_edge::elbv2::service(),
         standfast_telemetry::cloudwatch::service(),
+        standfast_deploy::cloudformation::service(),
         standfast_chaos::fis::service(),
     ]
 }
