@@ -2,6 +2,7 @@
 //!
 //! Each task is a module with a `run(&Workspace, &[String])`; this file only finds the task.
 
+mod bench;
 mod codegen;
 mod coverage;
 mod import;
@@ -25,6 +26,7 @@ Usage: cargo xtask TASK
   tidy [--differences]   check the repository's own rules; list deliberate differences from AWS
   test [STEP]            all that must hold: lint, deny, unit, build, clients, doc
   coverage [--check]     write docs/coverage.md from what the binary says
+  bench [NAME...]        measure speed and memory beside other programs; bench --help says what
   help                   this text
 ";
 
@@ -50,6 +52,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "codegen" => codegen::run(&workspace, rest),
         "tidy" => tidy::run(&workspace, rest),
         "test" => test::run(&workspace, rest),
+        "bench" => bench::run(&workspace, rest),
         "coverage" => coverage::run(&workspace, rest),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

@@ -1,0 +1,81 @@
+//! Requests as bytes, and one request at a time.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The bytes of a call of the query protocols. Its key is one that no iam knows, so the signature is never looked at.
+pub fn call(service: &str, version: &str, action: &str, parameters: &str) -> Vec<u8> {
+    let body = format!("Action={action}&Version={version}{parameters}");
+    let credential = format!("AKIDBENCH/20260101/eu-west-1/{service}/aws4_request");
+    format!(
+        "POST / HTTP/1.1\r\nHost: {service}.eu-west-1.amazonaws.com\r\nX-Amz-Date: 20260101T000000Z\r\n\
+         Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\nContent-Length: {}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature={}\r\n\r\n\
+         {body}",
+        body.len(),
+        "0".repeat(64)
+    )
+    .into_bytes()
+}
+
+/// The call that answers with the least work.
+pub fn first_call() -> Vec<u8> {
+    call("sts", "2011-06-15", "GetCallerIdentity", "")
+}
+
+pub fn ec2(action: &str, parameters: &str) -> Vec<u8> {
+    call("ec2", "2016-11-15", action, parameters)
+}
+
+/// Sends a request on a connection of its own; the answer's body.
+pub fn ask(address: SocketAddrV4, request: &[u8]) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_nodelay(true)?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        if let Some(body) = whole(&answer) {
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            if !text.starts_with("HTTP/1.1 200") && !text.starts_with("HTTP/1.0 200") {
+                bail!("a call failed: {text}");
+            }
+            return Ok(String::from_utf8_lossy(body).into_owned());
+        }
+        match stream.read(&mut buffer)? {
+            0 => bail!("cut off: {}", String::from_utf8_lossy(&answer)),
+            length => answer.extend_from_slice(&buffer[..length]),
+        }
+    }
+}
+
+/// The body of an answer that is all there.
+fn whole(answer: &[u8]) -> Option<&[u8]> {
+    let head = head_len(answer)?;
+    let length = content_length(&answer[..head])?;
+    answer.get(head..head + length)
+}
+
+/// How long the head is, its empty line included, when it is all there.
+pub fn head_len(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+}
+
+pub fn content_length(head: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"\ncontent-length:";
+    let at = head.windows(NAME.len()).position(|part| part.eq_ignore_ascii_case(NAME))? + NAME.len();
+    let digits = head[at..].iter().skip_while(|b| **b == b' ').take_while(|b| b.is_ascii_digit());
+    Some(digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+}
+
+/// The text of an XML element that begins with this name.
+pub fn element(xml: &str, name: &str) -> Result<String> {
+    let found = xml.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once('<'));
+    Ok(found.with_context(|| format!("no <{name}> in {:.300}", xml))?.0.to_owned())
+}
