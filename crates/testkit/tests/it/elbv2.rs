@@ -1,13 +1,15 @@
 //! Load balancers through the API: what clients are answered, and what requests and targets do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use standfast_api::{cloudwatch, ec2, elbv2};
-use standfast_core::Id;
 use standfast_core::lb::LbDriver;
-use standfast_host::sim::App;
-use standfast_kernel::zones;
+use standfast_core::{Id, Rng};
+use standfast_dataplane::{SimAnswer, SimBackend, SimLb};
+use standfast_host::sim::{App, SimReply};
+use standfast_kernel::{Cloud, Config, Planes, zones};
 use standfast_testkit::TestCloud;
 
 use crate::site::{list, text};
@@ -468,5 +470,35 @@ fn requests_are_counted_in_cloudwatch() {
         };
         assert_eq!(sum("RequestCount", "Sum").await, 7.0);
         assert_eq!(sum("RequestCount", "SampleCount").await, 7.0);
+    });
+}
+
+#[test]
+fn a_cloud_that_is_started_again_forwards_as_before() {
+    standfast_testkit::run(13, |mut cloud| async move {
+        let web = Web::up(&cloud).await;
+        let (first, second) = (web.instances[0].as_str(), web.instances[1].as_str());
+        cloud.cloud.supervisor().stop();
+        let hosts = cloud.host.clone();
+        let backend: SimBackend = Arc::new(move |address, path| match hosts.answer(address, path) {
+            SimReply::Status(status) => SimAnswer::Status(status),
+            SimReply::Refused => SimAnswer::Refused,
+            SimReply::Timeout => SimAnswer::Timeout,
+        });
+        let clock = cloud.cloud.clock().clone();
+        let lb = Arc::new(SimLb::new(clock.clone(), backend));
+        let config = Config {
+            clock,
+            rng: Rng::seeded(cloud.seed()),
+            store: cloud.cloud.store().clone(),
+            planes: Planes { host: cloud.host.clone(), lb: lb.clone() },
+            api_port: cloud.cloud.api_port(),
+        };
+        (cloud.cloud, cloud.lb) = (Cloud::start(config, standfast::services()), lb);
+        web.wait(&cloud, first, "healthy").await;
+        web.wait(&cloud, second, "healthy").await;
+        for _ in 0..10 {
+            assert_eq!(cloud.lb.request(&web.dns_name, "/"), 200);
+        }
     });
 }

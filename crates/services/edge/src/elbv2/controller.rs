@@ -41,7 +41,6 @@ pub async fn run(cx: Cx, planes: &Planes) -> Result<Wake> {
     let (records, dark) = cx.view(|view| (Records::read(view), zones::dark(view)));
     let hosts = cx.host().observe();
     let owners = owners(&cx, &records).await?;
-    let lost = lost(&cx, &records, &hosts).await?;
     let reach = |scope: &Scope, group: &TargetGroup, target: &Target| reach(scope, group, target, &owners, &hosts);
     let snapshot = snapshot::build(&records, &dark, &reach);
     let addressed: BTreeSet<TargetKey> = (snapshot.target_groups.values())
@@ -50,6 +49,7 @@ pub async fn run(cx: Cx, planes: &Planes) -> Result<Wake> {
         .map(|(arn, target)| TargetKey { target_group_arn: arn, id: target.id.clone(), port: target.port })
         .collect();
     planes.tell(&cx, snapshot);
+    let lost = lost(&cx, &records, &hosts).await?;
     let observed = cx.lb().observe();
     let (mut gone, mut wake) = (Vec::new(), Wake::OnChange);
     for (scope, id, target) in &records.targets {
