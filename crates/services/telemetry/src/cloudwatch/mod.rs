@@ -3,7 +3,9 @@
 //! Owns the store of metric points (`points`). Invariant: what PutMetricData answered for is durable as soon as the
 //! store is, and no request costs a transaction. It is not here: alarms and dashboards.
 
+mod data;
 mod errors;
+mod expression;
 mod metrics;
 mod points;
 mod put;
@@ -25,6 +27,7 @@ pub fn service() -> Service {
     Service::new(&api::MODEL)
         .op(api::PutMetricData, put::put)
         .op(api::GetMetricStatistics, statistics::get)
+        .op(api::GetMetricData, data::get)
         .op(api::ListMetrics, metrics::list)
         .controller("points", On::default(), open_at_start)
 }

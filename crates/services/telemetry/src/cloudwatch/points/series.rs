@@ -73,8 +73,8 @@ impl Series {
     /// Moves up what has grown too old for its tier, and drops what has for the last. Every tier keeps `1/shrink` of
     /// what it should.
     pub fn age(&mut self, now: i64, shrink: i64) {
-        for tier in 0..TIERS.len() {
-            let oldest = stored(now - TIERS[tier].kept / shrink);
+        for (tier, Tier { kept, .. }) in TIERS.iter().enumerate() {
+            let oldest = stored(now - kept / shrink);
             while let Some((start, _)) = self.tiers[tier].front()
                 && *start < oldest
             {

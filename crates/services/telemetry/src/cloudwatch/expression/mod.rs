@@ -1,0 +1,60 @@
+//! Metric math: arithmetic over the series of other queries. Pure.
+//!
+//! Owns the language (`parse`) and what it computes (`eval`). A function that CloudWatch has and that is not here is
+//! refused by its name.
+
+mod eval;
+mod functions;
+mod parse;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use self::eval::{Results, Value, eval};
+pub use self::parse::{Expr, parse};
+
+/// Values by time, in seconds.
+pub type Points = BTreeMap<i64, f64>;
+
+/// What is wrong with an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MathError(String);
+
+impl MathError {
+    fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl fmt::Display for MathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Expr {
+    /// Calls `each` with every id that the expression names.
+    pub fn ids<'a>(&'a self, each: &mut dyn FnMut(&'a str)) {
+        match self {
+            Expr::Number(_) | Expr::Text(_) => {}
+            Expr::Id(id) => each(id),
+            Expr::Array(items) | Expr::Call(_, items) => items.iter().for_each(|item| item.ids(each)),
+            Expr::Negate(inner) => inner.ids(each),
+            Expr::Binary(_, a, b) => {
+                a.ids(each);
+                b.ids(each);
+            }
+        }
+    }
+
+    /// Whether it asks for all metrics of the request.
+    pub fn uses_metrics(&self) -> bool {
+        match self {
+            Expr::Number(_) | Expr::Text(_) | Expr::Id(_) => false,
+            Expr::Call(name, items) => name == "METRICS" || items.iter().any(Expr::uses_metrics),
+            Expr::Array(items) => items.iter().any(Expr::uses_metrics),
+            Expr::Negate(inner) => inner.uses_metrics(),
+            Expr::Binary(_, a, b) => a.uses_metrics() || b.uses_metrics(),
+        }
+    }
+}
