@@ -9,10 +9,12 @@
 //! type is stands in [`types`]. [`template`] is the pure engine of the template language.
 
 mod act;
+mod change_sets;
 mod controller;
 mod describe;
 mod errors;
 mod events;
+mod exports;
 mod forecast;
 mod model;
 mod plan;
@@ -20,6 +22,7 @@ mod prepare;
 mod resolve;
 mod stacks;
 pub mod template;
+mod templates;
 mod turn;
 mod types;
 
@@ -41,5 +44,15 @@ pub fn service() -> Service {
         .op(api::DescribeStackResource, describe::resource)
         .op(api::DescribeStackResources, describe::resources)
         .op(api::ListStackResources, describe::list_resources)
+        .op(api::ValidateTemplate, templates::validate)
+        .op(api::GetTemplateSummary, templates::summary)
+        .op(api::GetTemplate, templates::get)
+        .op(api::ListExports, exports::list)
+        .op(api::ListImports, exports::importers)
+        .op(api::CreateChangeSet, change_sets::create)
+        .op(api::DescribeChangeSet, change_sets::describe)
+        .op(api::ExecuteChangeSet, change_sets::execute)
+        .op(api::DeleteChangeSet, change_sets::delete)
+        .op(api::ListChangeSets, change_sets::list)
         .controller("stacks", On::tables(&["cloudformation.stacks"]), controller::run)
 }

@@ -1,4 +1,4 @@
-//! Auto Scaling groups, launch configurations, hooks, policies and scheduled actions.
+//! Auto Scaling groups, launch configurations and lifecycle hooks.
 
 use serde_json::{Map, Value, json};
 use standfast_api::autoscaling as api;
@@ -91,41 +91,6 @@ pub static TYPES: &[ResourceType] = &[
         create: |job| Box::pin(put_hook(job)),
         update: |job| Box::pin(async { put_hook(job).await.map(drop) }),
         delete: |job| Box::pin(delete_hook(job)),
-        ..BASE
-    },
-    ResourceType {
-        name: "AWS::AutoScaling::ScalingPolicy",
-        required: &["AutoScalingGroupName"],
-        replaced: &["AutoScalingGroupName"],
-        updated: &[
-            "AdjustmentType",
-            "Cooldown",
-            "EstimatedInstanceWarmup",
-            "MetricAggregationType",
-            "MinAdjustmentMagnitude",
-            "PolicyType",
-            "PredictiveScalingConfiguration",
-            "ScalingAdjustment",
-            "StepAdjustments",
-            "TargetTrackingConfiguration",
-        ],
-        attributes: &["Arn", "PolicyName"],
-        create: |job| Box::pin(put_policy(job)),
-        read: |job| Box::pin(async { Ok(ready(json!({"Arn": job.id(), "PolicyName": policy_name(job)}))) }),
-        update: |job| Box::pin(async { put_policy(job).await.map(drop) }),
-        delete: |job| Box::pin(delete_policy(job)),
-        ..BASE
-    },
-    ResourceType {
-        name: "AWS::AutoScaling::ScheduledAction",
-        required: &["AutoScalingGroupName"],
-        replaced: &["AutoScalingGroupName"],
-        updated: &["DesiredCapacity", "EndTime", "MaxSize", "MinSize", "Recurrence", "StartTime", "TimeZone"],
-        attributes: &["ScheduledActionName"],
-        create: |job| Box::pin(put_scheduled_action(job)),
-        read: |job| Box::pin(async { Ok(ready(json!({"ScheduledActionName": job.id()}))) }),
-        update: |job| Box::pin(async { put_scheduled_action(job).await.map(drop) }),
-        delete: |job| Box::pin(delete_scheduled_action(job)),
         ..BASE
     },
 ];
@@ -325,33 +290,4 @@ async fn put_hook(job: &Job) -> Result<String> {
 async fn delete_hook(job: &Job) -> Result<bool> {
     let input = json!({"LifecycleHookName": job.id(), "AutoScalingGroupName": job.need("AutoScalingGroupName")?});
     job.forget(api::DeleteLifecycleHook, input).await.map(|_| true)
-}
-
-/// A policy's physical id is its ARN; the name is generated always.
-fn policy_name(job: &Job) -> String {
-    job.name("PolicyName", NAME_CHARS_MAX)
-}
-
-async fn put_policy(job: &Job) -> Result<String> {
-    let mut input = job.properties().clone();
-    input.insert("PolicyName".into(), policy_name(job).into());
-    super::job::said(&job.ask(api::PutScalingPolicy, input.into()).await?, "/PolicyARN")
-}
-
-async fn delete_policy(job: &Job) -> Result<bool> {
-    let input = json!({"PolicyName": job.id(), "AutoScalingGroupName": job.need("AutoScalingGroupName")?});
-    job.forget(api::DeletePolicy, input).await.map(|_| true)
-}
-
-async fn put_scheduled_action(job: &Job) -> Result<String> {
-    let name = job.name("ScheduledActionName", NAME_CHARS_MAX);
-    let mut input = job.properties().clone();
-    input.insert("ScheduledActionName".into(), name.clone().into());
-    job.ask(api::PutScheduledUpdateGroupAction, input.into()).await?;
-    Ok(name)
-}
-
-async fn delete_scheduled_action(job: &Job) -> Result<bool> {
-    let input = json!({"ScheduledActionName": job.id(), "AutoScalingGroupName": job.need("AutoScalingGroupName")?});
-    job.forget(api::DeleteScheduledAction, input).await.map(|_| true)
 }

@@ -93,31 +93,6 @@ pub static TYPES: &[ResourceType] = &[
         delete: |job| Box::pin(gone(job, ec2::DisassociateRouteTable, "AssociationId")),
         ..BASE
     },
-    ResourceType {
-        name: "AWS::EC2::EIP",
-        replaced: &["Domain", "NetworkBorderGroup"],
-        updated: &["InstanceId", "Tags"],
-        attributes: &["AllocationId", "PublicIp"],
-        create: |job| Box::pin(create_address(job)),
-        find: |job| Box::pin(job.tagged(ec2::DescribeAddresses, "Addresses", "PublicIp")),
-        read: |job| Box::pin(read_address(job)),
-        update: |job| Box::pin(update_address(job)),
-        delete: |job| Box::pin(release_address(job)),
-        ..BASE
-    },
-    ResourceType {
-        name: "AWS::EC2::NatGateway",
-        required: &["SubnetId"],
-        replaced: &["AllocationId", "ConnectivityType", "PrivateIpAddress", "SubnetId"],
-        updated: &["Tags"],
-        attributes: &["NatGatewayId"],
-        create: |job| Box::pin(create_nat_gateway(job)),
-        find: |job| Box::pin(job.tagged(ec2::DescribeNatGateways, "NatGateways", "NatGatewayId")),
-        read: |job| Box::pin(read_nat_gateway(job)),
-        update: |job| Box::pin(retag(job)),
-        delete: |job| Box::pin(delete_nat_gateway(job)),
-        ..BASE
-    },
 ];
 
 const ROUTE_TARGETS: &[&str] = &[
@@ -340,83 +315,4 @@ async fn association(job: &Job) -> Result<Option<String>> {
     let mut all = table["Associations"].as_array().into_iter().flatten();
     let found = all.find(|association| association["SubnetId"] == subnet.as_str());
     Ok(found.and_then(|association| association["RouteTableAssociationId"].as_str()).map(str::to_owned))
-}
-
-async fn create_address(job: &Job) -> Result<String> {
-    let ip = match &job.physical_id {
-        Some(ip) => ip.clone(),
-        None => {
-            let tags = tag_specifications(job, "elastic-ip");
-            said(
-                &job.ask(ec2::AllocateAddress, json!({"Domain": "vpc", "TagSpecifications": tags})).await?,
-                "/PublicIp",
-            )?
-        }
-    };
-    if let Some(instance) = job.text("InstanceId") {
-        job.ask(ec2::AssociateAddress, json!({"PublicIp": ip, "InstanceId": instance})).await?;
-    }
-    Ok(ip)
-}
-
-async fn address(job: &Job) -> Result<Option<Value>> {
-    job.look(ec2::DescribeAddresses, json!({"PublicIps": [job.id()]}), "Addresses").await
-}
-
-async fn read_address(job: &Job) -> Result<State> {
-    let found = address(job).await?;
-    Ok(found.map_or_else(|| vanished(job), |found| State::Ready(attributes(&found, &["AllocationId", "PublicIp"]))))
-}
-
-async fn update_address(job: &Job) -> Result<()> {
-    let Some(found) = address(job).await? else { return Ok(()) };
-    if job.changes("InstanceId") {
-        if let Some(association) = found["AssociationId"].as_str() {
-            job.forget(ec2::DisassociateAddress, json!({"AssociationId": association})).await?;
-        }
-        if let Some(instance) = job.text("InstanceId") {
-            job.ask(ec2::AssociateAddress, json!({"PublicIp": job.id(), "InstanceId": instance})).await?;
-        }
-    }
-    retag_id(job, found["AllocationId"].as_str().unwrap_or_default()).await
-}
-
-async fn release_address(job: &Job) -> Result<bool> {
-    let Some(found) = address(job).await? else { return Ok(true) };
-    if let Some(association) = found["AssociationId"].as_str() {
-        job.forget(ec2::DisassociateAddress, json!({"AssociationId": association})).await?;
-    }
-    job.forget(ec2::ReleaseAddress, json!({"AllocationId": found["AllocationId"]})).await.map(|_| true)
-}
-
-async fn create_nat_gateway(job: &Job) -> Result<String> {
-    let mut input = job.without(&["Tags"]);
-    input.insert("ClientToken".into(), job.spec.suffix.clone().into());
-    input.insert("TagSpecifications".into(), tag_specifications(job, "natgateway"));
-    said(&job.ask(ec2::CreateNatGateway, input.into()).await?, "/NatGateway/NatGatewayId")
-}
-
-async fn nat_gateway(job: &Job) -> Result<Option<Value>> {
-    job.look(ec2::DescribeNatGateways, json!({"NatGatewayIds": [job.id()]}), "NatGateways").await
-}
-
-async fn read_nat_gateway(job: &Job) -> Result<State> {
-    let found = nat_gateway(job).await?.unwrap_or_default();
-    Ok(match found["State"].as_str() {
-        Some("available") => identified(job, "NatGatewayId"),
-        Some("pending") => State::Pending,
-        Some("failed") => {
-            State::Failed(found["FailureMessage"].as_str().unwrap_or("the NAT gateway failed").to_owned())
-        }
-        _ => vanished(job),
-    })
-}
-
-async fn delete_nat_gateway(job: &Job) -> Result<bool> {
-    let found = nat_gateway(job).await?.unwrap_or_default();
-    match found["State"].as_str() {
-        None | Some("deleted") => Ok(true),
-        Some("deleting") => Ok(false),
-        Some(_) => job.forget(ec2::DeleteNatGateway, json!({"NatGatewayId": job.id()})).await.map(|was| !was),
-    }
 }
