@@ -1,6 +1,8 @@
 //! Behaviour of whole clouds on virtual time.
 
 mod autoscaling;
+mod cloudformation;
+mod cloudwatch;
 mod ec2;
 mod elbv2;
 mod faults;
