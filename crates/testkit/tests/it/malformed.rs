@@ -33,7 +33,7 @@ async fn walk(cloud: &TestCloud, service: &'static ServiceSchema, op: &'static O
             if member.location == standfast_wire::Location::Uri {
                 continue; // A path without its label is another path.
             }
-            expect(cloud, service, op, protocol, &input, member.name, "is missing").await;
+            expect(cloud, service, op, protocol, &input, said(member, protocol), "is missing").await;
         }
         // ec2's models carry no bounds that its service checks, but its enums are checked.
         let checked =
@@ -43,7 +43,7 @@ async fn walk(cloud: &TestCloud, service: &'static ServiceSchema, op: &'static O
         {
             let mut input = valid.clone();
             input.slots[slot] = bad;
-            expect(cloud, service, op, protocol, &input, member.name, "is out of range").await;
+            expect(cloud, service, op, protocol, &input, said(member, protocol), "is out of range").await;
         }
     }
     if matches!(protocol, Protocol::Json10 | Protocol::Json11 | Protocol::Cbor)
@@ -54,6 +54,11 @@ async fn walk(cloud: &TestCloud, service: &'static ServiceSchema, op: &'static O
         let (status, body) = cloud.raw(cloud.signed(service, request)).await;
         assert!((400..500).contains(&status), "{}:{} {protocol:?} garbage: {status} {body}", service.name, op.name);
     }
+}
+
+/// What the protocol's clients call the member.
+fn said(member: &standfast_wire::Member, protocol: Protocol) -> &'static str {
+    if protocol == Protocol::Ec2 { member.ec2 } else { member.name }
 }
 
 async fn expect(
