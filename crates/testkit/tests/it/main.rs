@@ -2,6 +2,7 @@
 
 mod autoscaling;
 mod cloudformation;
+mod cloudformation_crash;
 mod cloudwatch;
 mod ec2;
 mod elbv2;
