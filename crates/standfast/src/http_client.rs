@@ -45,6 +45,20 @@ pub fn place(url: &str) -> Result<Place> {
     })
 }
 
+/// The URL as this machine can fetch it: a load balancer's name without a port answers at the API's port.
+pub fn site_url(url: &str, endpoint: &str) -> String {
+    let split = || -> Option<(&str, u16)> {
+        let uri: Uri = url.parse().ok()?;
+        let host = uri.host().filter(|host| host.ends_with(".elb.localhost") && uri.port().is_none())?;
+        let end = url.find(host)? + host.len();
+        Some((&url[..end], place(endpoint).ok()?.address.port()))
+    };
+    match split() {
+        Some((front, port)) => format!("{front}:{port}{}", &url[front.len()..]),
+        None => url.to_owned(),
+    }
+}
+
 /// A connection that is kept for several requests.
 pub struct Connection(SendRequest<Full<Bytes>>);
 
@@ -76,6 +90,16 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_balancer_answers_at_the_apis_port() {
+        let api = "http://127.0.0.1:4566";
+        let name = "http://web-1.eu-west-1.elb.localhost";
+        assert_eq!(site_url(&format!("{name}/a?b"), api), format!("{name}:4566/a?b"));
+        for kept in [&format!("{name}:80/"), "http://localhost/", "not a URL"] {
+            assert_eq!(site_url(kept, api), *kept);
+        }
+    }
 
     #[test]
     fn only_this_machine_is_a_place() {

@@ -117,7 +117,11 @@ async fn answer(cloud: Cloud, request: Request<Incoming>) -> Response<Full<Bytes
         return plain(StatusCode::OK, "ok\n");
     }
     if request.headers().get("host").and_then(|h| h.to_str().ok()).is_some_and(|h| h.contains(".elb.localhost")) {
-        return plain(StatusCode::NOT_FOUND, "No load balancer has this name, or none of its zones has power.\n");
+        // Not a 404, which a prober would take for an answer of the site.
+        return plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "No load balancer has this name, or none of its zones has power.\n",
+        );
     }
     let (head, body) = request.into_parts();
     match Limited::new(body, BODY_BYTES_MAX).collect().await {

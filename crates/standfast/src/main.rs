@@ -9,6 +9,7 @@ mod commands;
 mod http_client;
 mod image;
 mod listen;
+mod output;
 mod server;
 mod signals;
 

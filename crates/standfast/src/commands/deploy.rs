@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value as Json, json};
 use standfast_api::cloudformation::MODEL as CLOUDFORMATION;
-use standfast_core::Clock;
+use standfast_core::{Clock, Timestamp};
 
-use super::{items, text};
+use super::{items, outputs, text};
 use crate::api_client::{ApiClient, api_error};
 use crate::cli;
+use crate::output;
 
 /// How often events are read while a stack changes.
 const POLL: Duration = Duration::from_millis(150);
@@ -64,8 +65,8 @@ pub async fn up(client: &ApiClient, stack: &Stack) -> Result<ExitCode> {
         Err(error) if api_error(&error).is_some_and(|e| e.is("AlreadyExistsException")) => {
             match client.call(&CLOUDFORMATION, "UpdateStack", input).await {
                 Err(error) if api_error(&error).is_some_and(|e| e.message.contains("No updates")) => {
-                    println!("Stack {} is up to date.", stack.name);
-                    outputs(client, &stack.name).await?;
+                    output::line(format_args!("Stack {} is up to date.", stack.name));
+                    outputs::print(client, &stack.name).await?;
                     return Ok(ExitCode::SUCCESS);
                 }
                 updated => (updated.with_context(|| format!("updating the stack {}", stack.name))?, "Updating"),
@@ -73,14 +74,14 @@ pub async fn up(client: &ApiClient, stack: &Stack) -> Result<ExitCode> {
         }
         created => (created.with_context(|| format!("creating the stack {}", stack.name))?, "Creating"),
     };
-    println!("{verb} stack {}", stack.name);
+    output::line(format_args!("{verb} stack {}", stack.name));
     let id = text(&answer, "StackId").to_owned();
     let end = follow(client, &id, &stack.name).await?;
     if !matches!(end.as_str(), "CREATE_COMPLETE" | "UPDATE_COMPLETE") {
         eprintln!("\nThe stack {} ended as {end}; the first FAILED line above says why.", stack.name);
         return Ok(ExitCode::FAILURE);
     }
-    outputs(client, &stack.name).await?;
+    outputs::print(client, &stack.name).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,12 +99,12 @@ pub async fn down(client: &ApiClient, name: Option<&str>) -> Result<ExitCode> {
     let Some(stack) = stack else {
         match name {
             Some(name) => bail!("there is no stack {name} in {}", client.region()),
-            None => println!("There is no stack."),
+            None => output::line("There is no stack."),
         }
         return Ok(ExitCode::SUCCESS);
     };
     let (id, name) = (text(stack, "StackId"), text(stack, "StackName"));
-    println!("Deleting stack {name}");
+    output::line(format_args!("Deleting stack {name}"));
     client.call(&CLOUDFORMATION, "DeleteStack", json!({"StackName": id})).await?;
     let end = follow(client, id, name).await?;
     if end != "DELETE_COMPLETE" {
@@ -119,22 +120,23 @@ async fn follow(client: &ApiClient, id: &str, name: &str) -> Result<String> {
     let start = clock.now();
     let mut seen: HashSet<String> = HashSet::new();
     // Events of an earlier change of this stack are not news.
-    let mut begun = false;
+    let mut begun: Option<Timestamp> = None;
     loop {
         let events =
             client.list(&CLOUDFORMATION, "DescribeStackEvents", json!({"StackName": id}), "StackEvents").await?;
         let current = events.iter().position(|event| is_beginning(event, name)).map_or(0, |i| i + 1);
-        begun |= current > 0;
-        for event in events[..current].iter().rev() {
+        for event in events[..current].iter().rev().filter(|event| is_news(event)) {
+            let at = time(event).unwrap_or(start);
+            let since = at.since(*begun.get_or_insert(at));
             if seen.insert(text(event, "EventId").to_owned()) {
-                println!("{}", line(event, clock.now().since(start)));
+                output::line(line(event, since));
             }
         }
         let stacks = client.call(&CLOUDFORMATION, "DescribeStacks", json!({"StackName": id})).await?;
         let status = items(&stacks, "Stacks").first().map(|stack| text(stack, "StackStatus").to_owned());
         let status = status.unwrap_or_else(|| "DELETE_COMPLETE".into());
         let newest = events.first().map(|event| text(event, "ResourceStatus"));
-        if begun && !status.ends_with("_IN_PROGRESS") && newest == Some(status.as_str()) {
+        if begun.is_some() && !status.ends_with("_IN_PROGRESS") && newest == Some(status.as_str()) {
             return Ok(status);
         }
         if clock.now().since(start) > STACK_LIMIT {
@@ -148,6 +150,15 @@ fn is_beginning(event: &Json, name: &str) -> bool {
     text(event, "ResourceType") == "AWS::CloudFormation::Stack"
         && text(event, "LogicalResourceId") == name
         && matches!(text(event, "ResourceStatus"), "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS")
+}
+
+/// The second event of a resource that is being made says only that its name is known now.
+fn is_news(event: &Json) -> bool {
+    text(event, "ResourceStatusReason") != "Resource creation Initiated"
+}
+
+fn time(event: &Json) -> Option<Timestamp> {
+    text(event, "Timestamp").parse().ok()
 }
 
 fn line(event: &Json, at: Duration) -> String {
@@ -168,33 +179,6 @@ fn line(event: &Json, at: Duration) -> String {
     };
     let (logical, kind) = (text(event, "LogicalResourceId"), text(event, "ResourceType"));
     format!("{:>7.2}s  {shown} {logical:<28} {kind}{reason}", at.as_secs_f64())
-}
-
-/// Prints the outputs, the endpoint and what to try next.
-async fn outputs(client: &ApiClient, name: &str) -> Result<()> {
-    let answer = client.call(&CLOUDFORMATION, "DescribeStacks", json!({"StackName": name})).await?;
-    let outputs = items(&answer, "Stacks").first().map_or(&[][..], |stack| items(stack, "Outputs"));
-    println!();
-    for output in outputs {
-        println!("  {:<14} {}", text(output, "OutputKey"), text(output, "OutputValue"));
-    }
-    println!("  {:<14} {}", "API endpoint", client.endpoint());
-    let url = outputs.iter().map(|output| text(output, "OutputValue")).find(|value| value.starts_with("http://"));
-    println!("\nTry next, in a second terminal:");
-    println!("  standfast status");
-    if let Some(url) = url {
-        println!("  curl {url}");
-        println!("  standfast probe {url} --rate 200 --duration 60s");
-    }
-    println!("  standfast break zone {}a      and, while it is dark, status and probe", client.region());
-    println!("  standfast heal zone {}a", client.region());
-    println!(
-        "  AWS_ENDPOINT_URL={} aws autoscaling describe-auto-scaling-groups --region {}",
-        client.endpoint(),
-        client.region()
-    );
-    println!("  standfast down");
-    Ok(())
 }
 
 #[cfg(test)]

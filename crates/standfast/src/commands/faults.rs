@@ -10,6 +10,7 @@ use standfast_core::place::Zone;
 use super::text;
 use crate::api_client::ApiClient;
 use crate::cli::{Breakable, Healable};
+use crate::output;
 
 /// The action that cuts a zone's power until the experiment ends.
 const POWER: &str = "standfast:az:power-interruption";
@@ -23,15 +24,17 @@ pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> 
             let region = region_of(zone)?;
             let client = ApiClient::new(client.endpoint(), &region)?;
             if running(&client, zone).await?.is_some() {
-                println!("Zone {zone} is dark already; `standfast heal zone {zone}` brings it back.");
+                output::line(format_args!("Zone {zone} is dark already; `standfast heal zone {zone}` brings it back."));
                 return Ok(ExitCode::SUCCESS);
             }
             let actions = json!({"power": {"actionId": POWER, "parameters": {"availabilityZoneIdentifier": zone}}});
             let id = start(&client, &format!("{zone} loses power"), actions, json!({}), json!({"zone": zone})).await?;
-            println!("Zone {zone} is dark: its instances, load balancer nodes and links are gone (experiment {id}).");
-            println!(
+            output::line(format_args!(
+                "Zone {zone} is dark: its instances, load balancer nodes and links are gone (experiment {id})."
+            ));
+            output::line(format_args!(
                 "`standfast status` and `standfast probe` show what users see; `standfast heal zone {zone}` brings it back."
-            );
+            ));
         }
         Breakable::Instance { id } => {
             let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
@@ -41,7 +44,7 @@ pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> 
                 "resourceType": "aws:ec2:instance", "resourceArns": [arn], "selectionMode": "ALL",
             }});
             start(client, &format!("{id} is killed"), actions, targets, json!({})).await?;
-            println!("Instance {id} was killed with SIGKILL.");
+            output::line(format_args!("Instance {id} was killed with SIGKILL."));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -52,11 +55,11 @@ pub async fn heal(client: &ApiClient, what: &Healable) -> Result<ExitCode> {
     let Healable::Zone { zone } = what;
     let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
     let Some(id) = running(&client, zone).await? else {
-        println!("Zone {zone} has power; nothing to heal.");
+        output::line(format_args!("Zone {zone} has power; nothing to heal."));
         return Ok(ExitCode::SUCCESS);
     };
     client.call(&fis::MODEL, "StopExperiment", json!({"id": id})).await?;
-    println!("Zone {zone} has power again.");
+    output::line(format_args!("Zone {zone} has power again."));
     Ok(ExitCode::SUCCESS)
 }
 

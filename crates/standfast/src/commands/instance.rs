@@ -1,6 +1,5 @@
 //! `logs` and `exec`: a look inside an instance.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use standfast_core::Clock;
 
 use super::text;
 use crate::api_client::ApiClient;
+use crate::output;
 
 const POLL: Duration = Duration::from_millis(50);
 /// SSM ends a command after an hour by default; this client waits no longer.
@@ -21,7 +21,7 @@ const EXEC_LIMIT: Duration = Duration::from_secs(3600);
 pub async fn logs(client: &ApiClient, id: &str) -> Result<ExitCode> {
     let answer = client.call(&ec2::MODEL, "GetConsoleOutput", json!({"InstanceId": id, "Latest": true})).await?;
     let output = base64::prelude::BASE64_STANDARD.decode(text(&answer, "Output")).context("the console output")?;
-    std::io::stdout().write_all(&output)?;
+    output::bytes(&output);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -45,7 +45,7 @@ pub async fn exec(client: &ApiClient, id: &str, command: &[String]) -> Result<Ex
         let input = json!({"CommandId": command_id, "InstanceId": id});
         let answer = client.call(&ssm::MODEL, "GetCommandInvocation", input).await?;
         if !matches!(text(&answer, "Status"), "Pending" | "InProgress" | "Delayed") {
-            print!("{}", text(&answer, "StandardOutputContent"));
+            output::text_of(format_args!("{}", text(&answer, "StandardOutputContent")));
             eprint!("{}", text(&answer, "StandardErrorContent"));
             let code = answer.get("ResponseCode").and_then(|code| code.as_i64()).unwrap_or(1);
             return Ok(ExitCode::from(code.clamp(0, 255) as u8));

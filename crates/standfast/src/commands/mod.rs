@@ -3,6 +3,7 @@
 mod deploy;
 mod faults;
 mod instance;
+mod outputs;
 mod probe;
 mod run;
 mod status;
@@ -13,6 +14,7 @@ use anyhow::Result;
 
 use crate::api_client::ApiClient;
 use crate::cli::{Cli, Command};
+use crate::output;
 
 /// Runs the command; the exit code is 0 when it did what it says.
 pub async fn run(cli: Cli) -> Result<ExitCode> {
@@ -22,7 +24,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(options) => run::up(&client, &options).await,
         Command::Down(options) => deploy::down(&client, options.stack_name.as_deref()).await,
         Command::Status(options) => status::run(&client, options.json).await,
-        Command::Probe(options) => probe::run(&options).await,
+        Command::Probe(options) => probe::run(&options, client.endpoint()).await,
         Command::Break(options) => faults::break_it(&client, &options.what).await,
         Command::Heal(options) => faults::heal(&client, &options.what).await,
         Command::Logs(options) => instance::logs(&client, &options.id).await,
@@ -40,7 +42,7 @@ fn coverage() -> Result<ExitCode> {
         let unbound: Vec<_> = known.filter(|name| !bound.contains(name)).collect();
         all.insert(service.model.name.to_owned(), serde_json::json!({"bound": bound, "unbound": unbound}));
     }
-    println!("{}", serde_json::Value::Object(all));
+    output::line(format_args!("{}", serde_json::Value::Object(all)));
     Ok(ExitCode::SUCCESS)
 }
 

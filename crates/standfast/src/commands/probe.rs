@@ -15,7 +15,8 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use crate::cli;
-use crate::http_client::{Connection, Place, place};
+use crate::http_client::{Connection, Place, place, site_url};
+use crate::output;
 
 /// All requests are remembered until the end; this many are enough for a day at 100 a second.
 const REQUESTS_MAX: u64 = 10_000_000;
@@ -41,8 +42,9 @@ type Log = Arc<Mutex<Vec<Outcome>>>;
 type Idle = Arc<Mutex<VecDeque<Connection>>>;
 
 /// Sends the load and prints the report; fails only when it could not be sent.
-pub async fn run(options: &cli::Probe) -> Result<ExitCode> {
-    let target = place(&options.url)?;
+pub async fn run(options: &cli::Probe, endpoint: &str) -> Result<ExitCode> {
+    let url = site_url(&options.url, endpoint);
+    let target = place(&url)?;
     let total = (options.duration.as_secs_f64() * f64::from(options.rate)).round() as u64;
     if total > REQUESTS_MAX {
         bail!("{total} requests are too many for one probe; the limit is {REQUESTS_MAX}");
@@ -58,17 +60,17 @@ pub async fn run(options: &cli::Probe) -> Result<ExitCode> {
         while tasks.try_join_next().is_some() {}
         let second = due.as_secs();
         if !options.json && second > printed {
-            println!("{}", second_line(printed, &log));
+            output::line(format_args!("{}", second_line(printed, &log)));
             printed = second;
         }
     }
     while tasks.join_next().await.is_some() {}
     let outcomes = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
-    let report = report(&options.url, options.rate, outcomes);
+    let report = report(&url, options.rate, outcomes);
     if options.json {
-        println!("{report:#}");
+        output::line(format_args!("{report:#}"));
     } else {
-        print!("{}", people(&report));
+        output::text_of(people(&report));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::deploy;
 use crate::api_client::ApiClient;
 use crate::cli;
+use crate::output;
 use crate::server::Running;
 use crate::signals;
 
@@ -18,8 +19,11 @@ pub async fn server(options: &cli::Server) -> Result<ExitCode> {
         None => cli::DEFAULT_LISTEN.parse().context("the default address")?,
     };
     let running = Running::start(options, listen).await?;
-    println!("Standfast is ready: http://{} ({} driver)", running.address, running.driver);
-    println!("  export AWS_ENDPOINT_URL=http://{} and use any AWS client; Ctrl-C stops the cloud", running.address);
+    output::line(format_args!("Standfast is ready: http://{} ({} driver)", running.address, running.driver));
+    output::line(format_args!(
+        "  export AWS_ENDPOINT_URL=http://{} and use any AWS client; Ctrl-C stops the cloud",
+        running.address
+    ));
     signals::stop_requested().await?;
     stop(running).await;
     Ok(ExitCode::SUCCESS)
@@ -31,7 +35,7 @@ pub async fn up(client: &ApiClient, options: &cli::Up) -> Result<ExitCode> {
         .with_context(|| format!("reading the template {}", options.template.display()))?;
     let stack = deploy::Stack::from_options(options, body)?;
     if client.is_up().await {
-        println!("Deploying into the cloud at {}", client.endpoint());
+        output::line(format_args!("Deploying into the cloud at {}", client.endpoint()));
         return deploy::up(client, &stack).await;
     }
     let listen = match options.server.listen {
@@ -40,14 +44,14 @@ pub async fn up(client: &ApiClient, options: &cli::Up) -> Result<ExitCode> {
     };
     let running = Running::start(&options.server, listen).await?;
     let client = client_of(running.address, client.region())?;
-    println!("Standfast is ready: {} ({} driver)", client.endpoint(), running.driver);
+    output::line(format_args!("Standfast is ready: {} ({} driver)", client.endpoint(), running.driver));
     let deployed = tokio::select! {
         deployed = deploy::up(&client, &stack) => Some(deployed),
         stopped = signals::stop_requested() => { stopped?; None }
     };
     match deployed {
         Some(Ok(code)) if code == ExitCode::SUCCESS => {
-            println!("\nCtrl-C stops the cloud and leaves nothing behind.");
+            output::line("\nCtrl-C stops the cloud and leaves nothing behind.");
             signals::stop_requested().await?;
             stop(running).await;
             Ok(ExitCode::SUCCESS)
@@ -68,7 +72,7 @@ fn client_of(address: SocketAddr, region: &str) -> Result<ApiClient> {
 }
 
 async fn stop(running: Running) {
-    println!("\nStopping the cloud ...");
+    output::line("\nStopping the cloud ...");
     running.stop().await;
-    println!("Stopped; nothing is left behind.");
+    output::line("Stopped; nothing is left behind.");
 }

@@ -9,14 +9,15 @@ use standfast_api::{autoscaling, cloudformation, ec2, elbv2};
 
 use super::{items, text};
 use crate::api_client::ApiClient;
+use crate::output;
 
 /// Reads everything and prints it, for people or as JSON.
 pub async fn run(client: &ApiClient, as_json: bool) -> Result<ExitCode> {
     let status = read(client).await?;
     if as_json {
-        println!("{status:#}");
+        output::line(format_args!("{status:#}"));
     } else {
-        print!("{}", screen(&status));
+        output::text_of(screen(&status));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -29,9 +30,8 @@ async fn read(client: &ApiClient) -> Result<Json> {
         json!({"AllAvailabilityZones": true}),
         "AvailabilityZones",
     );
-    let zones: Vec<Json> = (zones.await?.iter())
-        .map(|zone| json!({"name": text(zone, "ZoneName"), "state": text(zone, "State")}))
-        .collect();
+    let zones: Vec<Json> =
+        (zones.await?.iter()).map(|zone| json!({"name": text(zone, "ZoneName"), "state": zone_state(zone)})).collect();
     let reservations = client.list(&ec2::MODEL, "DescribeInstances", none(), "Reservations").await?;
     let instances: Vec<Json> = (reservations.iter().flat_map(|reservation| items(reservation, "Instances")))
         .filter(|instance| state(instance) != "terminated")
@@ -98,6 +98,11 @@ async fn load_balancers(client: &ApiClient) -> Result<Vec<Json>> {
         }));
     }
     Ok(all)
+}
+
+/// The API keeps calling a zone available, since plans for it stay valid; its messages say that it has no power.
+fn zone_state(zone: &Json) -> &str {
+    if items(zone, "Messages").is_empty() { text(zone, "State") } else { "dark" }
 }
 
 fn state(instance: &Json) -> &str {
