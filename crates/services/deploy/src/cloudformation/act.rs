@@ -213,13 +213,14 @@ impl Scene<'_> {
         if again {
             job.physical_id = (kind.find)(&job).await?;
         }
-        let physical_id = match (kind.create)(&job).await {
-            Ok(id) => id,
-            Err(error) if error.status == Some(503) => return Ok(false),
-            Err(error) => {
-                let made = (kind.find)(&job).await.unwrap_or_default();
-                return self.fail(resource, &self.reason(kind, &error), made).await;
-            }
+        let equipped = match make(kind, &mut job).await {
+            Ok(()) => (kind.equip)(&job).await,
+            Err(error) => Err(error),
+        };
+        let physical_id = match (equipped, job.physical_id) {
+            (Ok(()), id) => id.unwrap_or_default(),
+            (Err(error), _) if error.status == Some(503) => return Ok(false),
+            (Err(error), made) => return self.fail(resource, &self.reason(kind, &error), made).await,
         };
         let status = in_progress(resource);
         let reason = "Resource creation Initiated";
@@ -479,6 +480,14 @@ impl Scene<'_> {
         .await?;
         Ok(true)
     }
+}
+
+/// Makes what was not found.
+async fn make(kind: &ResourceType, job: &mut Job) -> Result<()> {
+    if job.physical_id.is_none() {
+        job.physical_id = Some((kind.create)(job).await?);
+    }
+    Ok(())
 }
 
 /// What happened to a resource, for its record and its event.

@@ -44,6 +44,7 @@ pub static TYPES: &[ResourceType] = &[
         ],
         attributes: &["AutoScalingGroupARN"],
         create: |job| Box::pin(create_group(job)),
+        equip: |job| Box::pin(collect_metrics(job)),
         find: |job| Box::pin(find_group(job)),
         read: |job| Box::pin(read_group(job)),
         update: |job| Box::pin(update_group(job)),
@@ -133,23 +134,19 @@ fn group_input(job: &Job) -> Map<String, Value> {
 
 async fn create_group(job: &Job) -> Result<String> {
     let name = job.name("AutoScalingGroupName", NAME_CHARS_MAX);
-    if job.physical_id.is_some() {
-        return Ok(name);
-    }
     let mut input = group_input(job);
     let more = ["InstanceId", "LifecycleHookSpecificationList", "LoadBalancerNames", "TargetGroupARNs"];
     input.extend(job.only(&more));
     input.insert("Tags".into(), group_tags(job));
     job.ask(api::CreateAutoScalingGroup, input.into()).await?;
-    collect_metrics(job, &name).await?;
     Ok(name)
 }
 
-async fn collect_metrics(job: &Job, name: &str) -> Result<()> {
+async fn collect_metrics(job: &Job) -> Result<()> {
     let wanted = job.get("MetricsCollection").and_then(Value::as_array).into_iter().flatten();
     for collection in wanted.filter(|_| job.changes("MetricsCollection")) {
         let mut input = collection.as_object().cloned().unwrap_or_default();
-        input.insert("AutoScalingGroupName".into(), name.into());
+        input.insert("AutoScalingGroupName".into(), job.id().into());
         job.ask(api::EnableMetricsCollection, input.into()).await?;
     }
     Ok(())
@@ -195,7 +192,7 @@ async fn update_group(job: &Job) -> Result<()> {
     input.insert("AutoScalingGroupName".into(), name.clone().into());
     job.ask(api::UpdateAutoScalingGroup, input.into()).await?;
     retarget(job, &name).await?;
-    collect_metrics(job, &name).await?;
+    collect_metrics(job).await?;
     retag(job, &name).await
 }
 

@@ -92,9 +92,6 @@ fn template_tags(job: &Job) -> Value {
 }
 
 async fn create_launch_template(job: &Job) -> Result<String> {
-    if let Some(id) = &job.physical_id {
-        return Ok(id.clone());
-    }
     let mut input = job.only(&["LaunchTemplateData", "VersionDescription"]);
     let name = job.name("LaunchTemplateName", TEMPLATE_NAME_CHARS_MAX);
     input.insert("LaunchTemplateName".into(), name.into());

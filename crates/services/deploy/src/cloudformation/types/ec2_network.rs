@@ -15,6 +15,7 @@ pub static TYPES: &[ResourceType] = &[
         updated: &["EnableDnsHostnames", "EnableDnsSupport", "InstanceTenancy", "Tags"],
         attributes: &["CidrBlock", "CidrBlockAssociations", "DefaultNetworkAcl", "DefaultSecurityGroup", "VpcId"],
         create: |job| Box::pin(create_vpc(job)),
+        equip: |job| Box::pin(vpc_attributes(job)),
         find: |job| Box::pin(job.tagged(ec2::DescribeVpcs, "Vpcs", "VpcId")),
         read: |job| Box::pin(read_vpc(job)),
         update: |job| Box::pin(update_vpc(job)),
@@ -51,6 +52,7 @@ pub static TYPES: &[ResourceType] = &[
         updated: &["AssignIpv6AddressOnCreation", "Ipv6CidrBlock", "MapPublicIpOnLaunch", "Tags"],
         attributes: &["AvailabilityZone", "AvailabilityZoneId", "CidrBlock", "SubnetId", "VpcId"],
         create: |job| Box::pin(create_subnet(job)),
+        equip: |job| Box::pin(subnet_attributes(job)),
         find: |job| Box::pin(job.tagged(ec2::DescribeSubnets, "Subnets", "SubnetId")),
         read: |job| Box::pin(read_subnet(job)),
         update: |job| Box::pin(update_subnet(job)),
@@ -156,31 +158,24 @@ pub fn vanished(job: &Job) -> State {
 }
 
 async fn create_vpc(job: &Job) -> Result<String> {
-    let id = match &job.physical_id {
-        Some(id) => id.clone(),
-        None => {
-            let mut input = job.only(&["CidrBlock", "InstanceTenancy", "Ipv4IpamPoolId", "Ipv4NetmaskLength"]);
-            input.insert("TagSpecifications".into(), tag_specifications(job, "vpc"));
-            said(&job.ask(ec2::CreateVpc, input.into()).await?, "/Vpc/VpcId")?
-        }
-    };
-    vpc_attributes(job, &id).await?;
-    Ok(id)
+    let mut input = job.only(&["CidrBlock", "InstanceTenancy", "Ipv4IpamPoolId", "Ipv4NetmaskLength"]);
+    input.insert("TagSpecifications".into(), tag_specifications(job, "vpc"));
+    said(&job.ask(ec2::CreateVpc, input.into()).await?, "/Vpc/VpcId")
 }
 
 /// The VPC's switches, each of which has an operation of its own.
-async fn vpc_attributes(job: &Job, id: &str) -> Result<()> {
+async fn vpc_attributes(job: &Job) -> Result<()> {
     for property in ["EnableDnsSupport", "EnableDnsHostnames"] {
         if job.changes(property) {
             let on = values::is_true(job.get(property)).unwrap_or(property == "EnableDnsSupport");
-            job.ask(ec2::ModifyVpcAttribute, json!({"VpcId": id, property: {"Value": on}})).await?;
+            job.ask(ec2::ModifyVpcAttribute, json!({"VpcId": job.id(), property: {"Value": on}})).await?;
         }
     }
     Ok(())
 }
 
 async fn update_vpc(job: &Job) -> Result<()> {
-    vpc_attributes(job, job.id()).await?;
+    vpc_attributes(job).await?;
     retag(job).await
 }
 
@@ -239,30 +234,23 @@ async fn reattach(job: &Job) -> Result<()> {
 }
 
 async fn create_subnet(job: &Job) -> Result<String> {
-    let id = match &job.physical_id {
-        Some(id) => id.clone(),
-        None => {
-            let mut input = job.without(&["AssignIpv6AddressOnCreation", "MapPublicIpOnLaunch", "Tags"]);
-            input.insert("TagSpecifications".into(), tag_specifications(job, "subnet"));
-            said(&job.ask(ec2::CreateSubnet, input.into()).await?, "/Subnet/SubnetId")?
-        }
-    };
-    subnet_attributes(job, &id).await?;
-    Ok(id)
+    let mut input = job.without(&["AssignIpv6AddressOnCreation", "MapPublicIpOnLaunch", "Tags"]);
+    input.insert("TagSpecifications".into(), tag_specifications(job, "subnet"));
+    said(&job.ask(ec2::CreateSubnet, input.into()).await?, "/Subnet/SubnetId")
 }
 
-async fn subnet_attributes(job: &Job, id: &str) -> Result<()> {
+async fn subnet_attributes(job: &Job) -> Result<()> {
     for property in ["AssignIpv6AddressOnCreation", "MapPublicIpOnLaunch"] {
         if job.changes(property) {
             let on = values::is_true(job.get(property)).unwrap_or(false);
-            job.ask(ec2::ModifySubnetAttribute, json!({"SubnetId": id, property: {"Value": on}})).await?;
+            job.ask(ec2::ModifySubnetAttribute, json!({"SubnetId": job.id(), property: {"Value": on}})).await?;
         }
     }
     Ok(())
 }
 
 async fn update_subnet(job: &Job) -> Result<()> {
-    subnet_attributes(job, job.id()).await?;
+    subnet_attributes(job).await?;
     retag(job).await
 }
 

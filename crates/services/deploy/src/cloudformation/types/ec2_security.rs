@@ -16,6 +16,7 @@ pub static TYPES: &[ResourceType] = &[
         updated: &["SecurityGroupEgress", "SecurityGroupIngress", "Tags"],
         attributes: &["GroupId", "Id", "VpcId"],
         create: |job| Box::pin(create_group(job)),
+        equip: |job| Box::pin(first_rules(job)),
         find: |job| Box::pin(job.tagged(ec2::DescribeSecurityGroups, "SecurityGroups", "GroupId")),
         read: |job| Box::pin(read_group(job)),
         update: |job| Box::pin(update_group(job)),
@@ -139,18 +140,15 @@ fn outward(rules: Option<&Value>) -> Vec<Value> {
 }
 
 async fn create_group(job: &Job) -> Result<String> {
-    let id = match &job.physical_id {
-        Some(id) => id.clone(),
-        None => {
-            let mut input = job.only(&["VpcId"]);
-            input.insert("GroupName".into(), job.name("GroupName", GROUP_NAME_CHARS_MAX).into());
-            input.insert("Description".into(), job.need("GroupDescription")?.into());
-            input.insert("TagSpecifications".into(), tag_specifications(job, "security-group"));
-            said(&job.ask(ec2::CreateSecurityGroup, input.into()).await?, "/GroupId")?
-        }
-    };
-    change_rules(job, &id, &Rules::default(), &Rules::wanted(job)).await?;
-    Ok(id)
+    let mut input = job.only(&["VpcId"]);
+    input.insert("GroupName".into(), job.name("GroupName", GROUP_NAME_CHARS_MAX).into());
+    input.insert("Description".into(), job.need("GroupDescription")?.into());
+    input.insert("TagSpecifications".into(), tag_specifications(job, "security-group"));
+    said(&job.ask(ec2::CreateSecurityGroup, input.into()).await?, "/GroupId")
+}
+
+async fn first_rules(job: &Job) -> Result<()> {
+    change_rules(job, &Rules::default(), &Rules::wanted(job)).await
 }
 
 /// The permissions of a group.
@@ -179,10 +177,10 @@ impl Rules {
 }
 
 /// Takes away what is no longer wanted and adds what is; a rule that is there already, or gone already, is fine.
-async fn change_rules(job: &Job, id: &str, from: &Rules, to: &Rules) -> Result<()> {
+async fn change_rules(job: &Job, from: &Rules, to: &Rules) -> Result<()> {
     for (egress, from, to) in [(false, &from.inward, &to.inward), (true, &from.outward, &to.outward)] {
         for rule in from.iter().filter(|rule| !to.contains(rule)) {
-            let input = json!({"GroupId": id, "IpPermissions": [rule]});
+            let input = json!({"GroupId": job.id(), "IpPermissions": [rule]});
             if egress {
                 job.forget(ec2::RevokeSecurityGroupEgress, input).await?;
             } else {
@@ -190,7 +188,7 @@ async fn change_rules(job: &Job, id: &str, from: &Rules, to: &Rules) -> Result<(
             }
         }
         for rule in to.iter().filter(|rule| !from.contains(rule)) {
-            let input = json!({"GroupId": id, "IpPermissions": [rule]});
+            let input = json!({"GroupId": job.id(), "IpPermissions": [rule]});
             let answer = if egress {
                 job.ask(ec2::AuthorizeSecurityGroupEgress, input).await
             } else {
@@ -205,7 +203,7 @@ async fn change_rules(job: &Job, id: &str, from: &Rules, to: &Rules) -> Result<(
 }
 
 async fn update_group(job: &Job) -> Result<()> {
-    change_rules(job, job.id(), &Rules::before(job), &Rules::wanted(job)).await?;
+    change_rules(job, &Rules::before(job), &Rules::wanted(job)).await?;
     retag(job).await
 }
 

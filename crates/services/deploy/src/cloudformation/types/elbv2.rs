@@ -23,6 +23,7 @@ pub static TYPES: &[ResourceType] = &[
             "SecurityGroups",
         ],
         create: |job| Box::pin(create_load_balancer(job)),
+        equip: |job| Box::pin(load_balancer_attributes(job)),
         find: |job| Box::pin(find_load_balancer(job)),
         read: |job| Box::pin(read_load_balancer(job)),
         update: |job| Box::pin(update_load_balancer(job)),
@@ -48,6 +49,7 @@ pub static TYPES: &[ResourceType] = &[
         ],
         attributes: &["LoadBalancerArns", "TargetGroupArn", "TargetGroupFullName", "TargetGroupName"],
         create: |job| Box::pin(create_target_group(job)),
+        equip: |job| Box::pin(target_group_parts(job)),
         find: |job| Box::pin(find_target_group(job)),
         read: |job| Box::pin(read_target_group(job)),
         update: |job| Box::pin(update_target_group(job)),
@@ -70,6 +72,7 @@ pub static TYPES: &[ResourceType] = &[
         ],
         attributes: &["ListenerArn"],
         create: |job| Box::pin(create_listener(job)),
+        equip: |job| Box::pin(listener_attributes(job)),
         find: |job| Box::pin(find_listener(job)),
         read: |job| Box::pin(read_listener(job)),
         update: |job| Box::pin(update_listener(job)),
@@ -111,22 +114,15 @@ async fn retag(job: &Job) -> Result<()> {
 }
 
 async fn create_load_balancer(job: &Job) -> Result<String> {
-    let arn = match &job.physical_id {
-        Some(arn) => arn.clone(),
-        None => {
-            let mut input = job.without(&["LoadBalancerAttributes"]);
-            input.insert("Name".into(), job.name("Name", NAME_CHARS_MAX).into());
-            input.insert("Tags".into(), job.tag_list());
-            said(&job.ask(elbv2::CreateLoadBalancer, input.into()).await?, "/LoadBalancers/0/LoadBalancerArn")?
-        }
-    };
-    load_balancer_attributes(job, &arn).await?;
-    Ok(arn)
+    let mut input = job.without(&["LoadBalancerAttributes"]);
+    input.insert("Name".into(), job.name("Name", NAME_CHARS_MAX).into());
+    input.insert("Tags".into(), job.tag_list());
+    said(&job.ask(elbv2::CreateLoadBalancer, input.into()).await?, "/LoadBalancers/0/LoadBalancerArn")
 }
 
-async fn load_balancer_attributes(job: &Job, arn: &str) -> Result<()> {
+async fn load_balancer_attributes(job: &Job) -> Result<()> {
     if let Some(attributes) = job.get("LoadBalancerAttributes").filter(|_| job.changes("LoadBalancerAttributes")) {
-        let input = json!({"LoadBalancerArn": arn, "Attributes": attributes});
+        let input = json!({"LoadBalancerArn": job.id(), "Attributes": attributes});
         job.ask(elbv2::ModifyLoadBalancerAttributes, input).await?;
     }
     Ok(())
@@ -167,7 +163,7 @@ async fn read_load_balancer(job: &Job) -> Result<State> {
 }
 
 async fn update_load_balancer(job: &Job) -> Result<()> {
-    load_balancer_attributes(job, job.id()).await?;
+    load_balancer_attributes(job).await?;
     let arn = job.id();
     if job.changes("SecurityGroups") {
         let groups = job.get("SecurityGroups").cloned().unwrap_or_else(|| json!([]));
@@ -186,21 +182,15 @@ async fn update_load_balancer(job: &Job) -> Result<()> {
 }
 
 async fn create_target_group(job: &Job) -> Result<String> {
-    let arn = match &job.physical_id {
-        Some(arn) => arn.clone(),
-        None => {
-            let mut input = job.without(&["TargetGroupAttributes", "Targets"]);
-            input.insert("Name".into(), job.name("Name", NAME_CHARS_MAX).into());
-            input.insert("Tags".into(), job.tag_list());
-            said(&job.ask(elbv2::CreateTargetGroup, input.into()).await?, "/TargetGroups/0/TargetGroupArn")?
-        }
-    };
-    target_group_parts(job, &arn).await?;
-    Ok(arn)
+    let mut input = job.without(&["TargetGroupAttributes", "Targets"]);
+    input.insert("Name".into(), job.name("Name", NAME_CHARS_MAX).into());
+    input.insert("Tags".into(), job.tag_list());
+    said(&job.ask(elbv2::CreateTargetGroup, input.into()).await?, "/TargetGroups/0/TargetGroupArn")
 }
 
 /// Attributes and targets, which have operations of their own.
-async fn target_group_parts(job: &Job, arn: &str) -> Result<()> {
+async fn target_group_parts(job: &Job) -> Result<()> {
+    let arn = job.id();
     if let Some(attributes) = job.get("TargetGroupAttributes").filter(|_| job.changes("TargetGroupAttributes")) {
         let input = json!({"TargetGroupArn": arn, "Attributes": attributes});
         job.ask(elbv2::ModifyTargetGroupAttributes, input).await?;
@@ -258,26 +248,19 @@ async fn update_target_group(job: &Job) -> Result<()> {
         input.insert("TargetGroupArn".into(), job.id().into());
         job.ask(elbv2::ModifyTargetGroup, input.into()).await?;
     }
-    target_group_parts(job, job.id()).await?;
+    target_group_parts(job).await?;
     retag(job).await
 }
 
 async fn create_listener(job: &Job) -> Result<String> {
-    let arn = match &job.physical_id {
-        Some(arn) => arn.clone(),
-        None => {
-            let mut input = job.without(&["ListenerAttributes"]);
-            input.insert("Tags".into(), job.tag_list());
-            said(&job.ask(elbv2::CreateListener, input.into()).await?, "/Listeners/0/ListenerArn")?
-        }
-    };
-    listener_attributes(job, &arn).await?;
-    Ok(arn)
+    let mut input = job.without(&["ListenerAttributes"]);
+    input.insert("Tags".into(), job.tag_list());
+    said(&job.ask(elbv2::CreateListener, input.into()).await?, "/Listeners/0/ListenerArn")
 }
 
-async fn listener_attributes(job: &Job, arn: &str) -> Result<()> {
+async fn listener_attributes(job: &Job) -> Result<()> {
     if let Some(attributes) = job.get("ListenerAttributes").filter(|_| job.changes("ListenerAttributes")) {
-        let input = json!({"ListenerArn": arn, "Attributes": attributes});
+        let input = json!({"ListenerArn": job.id(), "Attributes": attributes});
         job.ask(elbv2::ModifyListenerAttributes, input).await?;
     }
     Ok(())
@@ -302,7 +285,7 @@ async fn update_listener(job: &Job) -> Result<()> {
     let mut input = job.without(&["ListenerAttributes", "LoadBalancerArn"]);
     input.insert("ListenerArn".into(), job.id().into());
     job.ask(elbv2::ModifyListener, input.into()).await?;
-    listener_attributes(job, job.id()).await
+    listener_attributes(job).await
 }
 
 async fn create_rule(job: &Job) -> Result<String> {

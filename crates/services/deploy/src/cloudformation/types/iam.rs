@@ -29,6 +29,7 @@ pub static TYPES: &[ResourceType] = &[
         attributes: &["Arn", "RoleId"],
         iam: Iam::Named("RoleName"),
         create: |job| Box::pin(create_role(job)),
+        equip: |job| Box::pin(role_policies(job)),
         find: |job| Box::pin(find_role(job)),
         read: |job| Box::pin(read_role(job)),
         update: |job| Box::pin(update_role(job)),
@@ -43,9 +44,10 @@ pub static TYPES: &[ResourceType] = &[
         attributes: &["Arn"],
         iam: Iam::Named("InstanceProfileName"),
         create: |job| Box::pin(create_profile(job)),
+        equip: |job| Box::pin(profile_roles(job)),
         find: |job| Box::pin(find_profile(job)),
         read: |job| Box::pin(read_profile(job)),
-        update: |job| Box::pin(profile_roles(job, job.id())),
+        update: |job| Box::pin(profile_roles(job)),
         delete: |job| Box::pin(delete_profile(job)),
         ..BASE
     },
@@ -82,19 +84,17 @@ fn inline(properties: Option<&Value>) -> Vec<(String, String)> {
 
 async fn create_role(job: &Job) -> Result<String> {
     let name = job.name("RoleName", NAME_CHARS_MAX);
-    if job.physical_id.is_none() {
-        let mut input = job.only(&["Description", "MaxSessionDuration", "Path", "PermissionsBoundary"]);
-        let trust = job.get("AssumeRolePolicyDocument").map(values::document);
-        input.insert("AssumeRolePolicyDocument".into(), trust.into());
-        input.insert("RoleName".into(), name.clone().into());
-        input.insert("Tags".into(), job.tag_list());
-        job.ask(api::CreateRole, input.into()).await?;
-    }
-    role_policies(job, &name).await?;
+    let mut input = job.only(&["Description", "MaxSessionDuration", "Path", "PermissionsBoundary"]);
+    let trust = job.get("AssumeRolePolicyDocument").map(values::document);
+    input.insert("AssumeRolePolicyDocument".into(), trust.into());
+    input.insert("RoleName".into(), name.clone().into());
+    input.insert("Tags".into(), job.tag_list());
+    job.ask(api::CreateRole, input.into()).await?;
     Ok(name)
 }
 
-async fn role_policies(job: &Job, name: &str) -> Result<()> {
+async fn role_policies(job: &Job) -> Result<()> {
+    let name = job.id();
     let (new, old) = lists(job, "ManagedPolicyArns");
     for arn in old.difference(&new) {
         job.forget(api::DetachRolePolicy, json!({"RoleName": name, "PolicyArn": arn})).await?;
@@ -146,7 +146,7 @@ async fn update_role(job: &Job) -> Result<()> {
         input.insert("RoleName".into(), name.into());
         job.ask(api::UpdateRole, input.into()).await?;
     }
-    role_policies(job, name).await?;
+    role_policies(job).await?;
     let (set, gone) = job.tag_changes();
     if !gone.is_empty() {
         job.ask(api::UntagRole, json!({"RoleName": name, "TagKeys": gone})).await?;
@@ -171,17 +171,15 @@ async fn delete_role(job: &Job) -> Result<bool> {
 
 async fn create_profile(job: &Job) -> Result<String> {
     let name = job.name("InstanceProfileName", PROFILE_NAME_CHARS_MAX);
-    if job.physical_id.is_none() {
-        let mut input = job.only(&["Path"]);
-        input.insert("InstanceProfileName".into(), name.clone().into());
-        input.insert("Tags".into(), job.tag_list());
-        job.ask(api::CreateInstanceProfile, input.into()).await?;
-    }
-    profile_roles(job, &name).await?;
+    let mut input = job.only(&["Path"]);
+    input.insert("InstanceProfileName".into(), name.clone().into());
+    input.insert("Tags".into(), job.tag_list());
+    job.ask(api::CreateInstanceProfile, input.into()).await?;
     Ok(name)
 }
 
-async fn profile_roles(job: &Job, name: &str) -> Result<()> {
+async fn profile_roles(job: &Job) -> Result<()> {
+    let name = job.id();
     let found = profile(job, name).await?.unwrap_or_default();
     let roles = found["Roles"].as_array().into_iter().flatten();
     let has: BTreeSet<String> = roles.filter_map(|role| text(&role["RoleName"])).collect();

@@ -54,8 +54,10 @@ pub struct ResourceType {
     /// The attributes that a change in place may change.
     pub volatile: &'static [&'static str],
     pub iam: Iam,
-    /// Makes it and gives its physical id.
+    /// Makes it and gives its physical id. What can be done afterwards is left to `equip`.
     pub create: Act<String>,
+    /// Gives what was made, and has its physical id now, what its creation could not. May run more than once.
+    pub equip: Act<()>,
     /// The physical id of what an earlier attempt to create it made.
     pub find: Act<Option<String>>,
     pub read: Act<State>,
@@ -76,6 +78,7 @@ pub const BASE: ResourceType = ResourceType {
     create: |job| {
         Box::pin(async { Err(standfast_core::Error::internal(format!("{} cannot be made", job.logical_id))) })
     },
+    equip: |_| Box::pin(async { Ok(()) }),
     find: |_| Box::pin(async { Ok(None) }),
     read: |_| Box::pin(async { Ok(State::Ready(Map::new())) }),
     update: |_| Box::pin(async { Ok(()) }),

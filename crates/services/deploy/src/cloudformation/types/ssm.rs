@@ -29,9 +29,6 @@ const NAME_CHARS_MAX: usize = 1011;
 
 async fn create(job: &Job) -> Result<String> {
     let name = job.name("Name", NAME_CHARS_MAX);
-    if job.physical_id.is_some() {
-        return Ok(name);
-    }
     if job.text("Type").as_deref() == Some("SecureString") {
         return Err(errors::property("Parameters of type SecureString cannot be created from CloudFormation."));
     }
