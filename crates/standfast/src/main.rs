@@ -17,6 +17,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// glibc's allocator returns memory to the kernel after each large answer and faults it in again for the next.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     standfast_host::process::run_instance_init_if_asked();
     if let Some(code) = image::run_program_if_asked() {

@@ -1,10 +1,12 @@
 //! `break` and `heal`: experiments of the fis API.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::{Value as Json, json};
 use standfast_api::{fis, sts};
+use standfast_core::Clock;
 use standfast_core::place::Zone;
 
 use super::text;
@@ -16,6 +18,9 @@ use crate::output;
 const POWER: &str = "standfast:az:power-interruption";
 /// The action that kills instances as failing hardware would.
 const KILL: &str = "standfast:ec2:kill-instances";
+/// Experiments begin and end at once; one that does not is stuck.
+const EXPERIMENT_LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
 
 /// Starts an experiment that breaks something.
 pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> {
@@ -59,6 +64,7 @@ pub async fn heal(client: &ApiClient, what: &Healable) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     client.call(&fis::MODEL, "StopExperiment", json!({"id": id})).await?;
+    until(&client, &id, "has not ended", is_over).await?;
     output::line(format_args!("Zone {zone} has power again."));
     Ok(ExitCode::SUCCESS)
 }
@@ -73,9 +79,8 @@ fn region_of(zone: &str) -> Result<String> {
 /// The running experiment that keeps the zone dark.
 async fn running(client: &ApiClient, zone: &str) -> Result<Option<String>> {
     for experiment in client.list(&fis::MODEL, "ListExperiments", json!({}), "experiments").await? {
-        let state = experiment.get("state").map(|state| text(state, "status")).unwrap_or_default();
         let of_zone = experiment.get("tags").map(|tags| text(tags, "zone")) == Some(zone);
-        if of_zone && matches!(state, "pending" | "initiating" | "running") {
+        if of_zone && matches!(status(&experiment), "pending" | "initiating" | "running") {
             return Ok(Some(text(&experiment, "id").to_owned()));
         }
     }
@@ -108,10 +113,41 @@ async fn start(client: &ApiClient, description: &str, actions: Json, targets: Js
     // The experiment keeps its own copy; one-off templates would only pile up.
     client.call(&fis::MODEL, "DeleteExperimentTemplate", json!({"id": template})).await?;
     let started = started?;
-    let experiment = started.get("experiment").cloned().unwrap_or_default();
-    let state = experiment.get("state").cloned().unwrap_or_default();
-    if text(&state, "status") == "failed" {
-        bail!("{}", text(&state, "reason"));
+    let id = started.get("experiment").map(|experiment| text(experiment, "id")).unwrap_or_default().to_owned();
+    until(client, &id, "has not begun", has_begun).await?;
+    Ok(id)
+}
+
+/// Waits for an experiment to be in a state; its reason is the error when it fails.
+async fn until(client: &ApiClient, id: &str, otherwise: &str, reached: fn(&Json) -> bool) -> Result<()> {
+    let clock = Clock::system(1.0);
+    let deadline = clock.now() + EXPERIMENT_LIMIT;
+    loop {
+        let answer = client.call(&fis::MODEL, "GetExperiment", json!({"id": id})).await?;
+        let experiment = &answer["experiment"];
+        if status(experiment) == "failed" {
+            bail!("{}", text(&experiment["state"], "reason"));
+        }
+        if reached(experiment) {
+            return Ok(());
+        }
+        if clock.now() > deadline {
+            bail!("the experiment {id} {otherwise} after {} s", EXPERIMENT_LIMIT.as_secs());
+        }
+        clock.sleep(POLL).await;
     }
-    Ok(text(&experiment, "id").to_owned())
+}
+
+fn status(thing: &Json) -> &str {
+    text(&thing["state"], "status")
+}
+
+/// Whether all its actions have done something.
+fn has_begun(experiment: &Json) -> bool {
+    let actions = experiment["actions"].as_object();
+    actions.is_some_and(|actions| actions.values().all(|a| !matches!(status(a), "" | "pending" | "initiating")))
+}
+
+fn is_over(experiment: &Json) -> bool {
+    matches!(status(experiment), "stopped" | "completed")
 }

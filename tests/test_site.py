@@ -1,0 +1,165 @@
+"""W5 to W7 and H1 with the binary itself: the site stands up, loses instances and a zone, and keeps serving.
+
+Bounds are counts of requests and lengths of outages, never latencies: the machine may be busy with other things.
+"""
+
+import os
+import signal
+
+import pytest
+
+import example_site as example
+from waiting import eventually
+
+ZONES = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
+# What a killed instance can take with it: the requests that it was just answering. Each takes a millisecond or two, so
+# at 200 a second there is one at most; a busy machine may have kept a few waiting.
+IN_FLIGHT_MAX = 5
+# "Loses requests for under one second."
+OUTAGE_MS_MAX = 1000
+
+
+@pytest.fixture
+def site(new_cloud):
+    """The example in a cloud of the test's own."""
+    site = example.up(new_cloud)
+    site.settled()
+    return site
+
+
+def test_up_deploys_the_site_and_says_what_to_try(site):
+    said = site.cloud.said()
+    for resource in ("Vpc", "SubnetC", "LoadBalancer", "TargetGroup", "Listener", "LaunchTemplate", "Group"):
+        assert f" {resource} " in said, resource
+    assert "The site answers." in said
+    assert f"standfast probe {site.url}" in said
+    assert "Traceback" not in said and "panicked" not in said
+    assert sorted(site.spread().values()) == [1, 2, 2]
+
+
+def test_the_site_answers_by_name_and_on_addresses_of_its_own(site):
+    seen = {site.get()[1].split(" in ")[1].strip() for _ in range(20)}
+    assert seen == set(ZONES), "round robin reaches every zone"
+    assert site.get("/health")[0] == 200
+    nodes = site.nodes()
+    assert len(nodes) == len(ZONES), "a node for each zone"
+    if os.getuid() == 0:
+        assert {port for _, port in nodes} == {80}, "root may bind the listener's port"
+    for node in nodes:
+        status, text = site.get(at=node)
+        assert status == 200 and "eu-west-1" in text
+
+
+def test_a_killed_instance_is_replaced_and_takes_only_its_requests_with_it(site):
+    victim = site.members()[0]["id"]
+    probe = site.probe(duration_s=12)
+    assert victim in site.cloud.run("break", "instance", victim)
+    eventually(
+        lambda: victim not in [member["id"] for member in site.members()],
+        limit_s=example.SETTLED_S, what="the victim to leave its group",
+    )  # fmt: skip
+    site.settled()
+    assert probe.is_running(), "it was replaced, and the new one is healthy, within two health checks"
+    report = probe.report()
+    assert report["requests"] == 12 * example.PROBE_RATE
+    assert report["failed"] <= IN_FLIGHT_MAX, report
+
+
+def test_a_lost_zone_costs_less_than_a_second_and_balances_when_it_is_back(site):
+    dark = max(site.spread(), key=site.spread().get)
+    probe = site.probe(duration_s=10)
+    site.cloud.run("break", "zone", dark)
+    assert {zone["name"]: zone["state"] for zone in site.status()["zones"]}[dark] == "dark"
+    assert sorted(site.settled(without=dark).values()) == [2, 3]
+    assert probe.is_running(), "capacity is back in the two others within two health checks"
+    report = probe.report()
+    assert report["longest_outage_ms"] < OUTAGE_MS_MAX, report
+    assert report["failed"] < example.PROBE_RATE, report
+    assert len(site.nodes()) == 2, "the zone's node is gone too"
+
+    probe = site.probe(duration_s=20)
+    site.cloud.run("heal", "zone", dark)
+    assert sorted(site.settled().values()) == [1, 2, 2]
+    assert len(site.nodes()) == 3
+    report = probe.report()
+    assert report["failed"] == 0, report
+    assert sorted(site.settled().values()) == [1, 2, 2], "nothing moved any more"
+
+
+def test_commands_look_inside(site):
+    one = site.members()[0]["id"]
+    assert "listening on http://127." in site.cloud.run("logs", one)
+    assert site.cloud.run("exec", one, "--", "sh", "-c", "echo it is $INSTANCE_ID; exit 3", expect=3) == f"it is {one}\n"
+    screen = site.cloud.run("status")
+    for word in (example.STACK, "CREATE_COMPLETE", "5 of 5 targets healthy", one, *ZONES):
+        assert word in screen, screen
+    lines = site.cloud.run("probe", site.url, "--rate", "50", "--duration", "2s")
+    assert "succeeded       100 (100.0000%), failed 0" in lines
+
+
+def test_mistakes_of_the_command_line_are_said_in_one_line(site):
+    assert "eu-west-9z" in site.cloud.run("break", "zone", "eu-west-9z", expect=1)
+    missing = "i-0123456789abcdef0"
+    for command in (["break", "instance", missing], ["logs", missing], ["exec", missing, "--", "true"]):
+        said = site.cloud.run(*command, expect=1)
+        assert missing in said and len(said.splitlines()) == 1, said
+    assert "not on this machine" in site.cloud.run("probe", "http://example.com/", expect=1)
+    assert "no stack" in site.cloud.run("down", "another", expect=1)
+
+
+def test_down_deletes_the_stack_and_up_brings_it_back(site):
+    cloud = site.cloud
+    assert "DELETE_COMPLETE" in cloud.run("down")
+    status = site.status()
+    assert (status["stacks"], status["groups"], status["load_balancers"], status["instances"]) == ([], [], [], [])
+    eventually(lambda: not cloud.processes(), limit_s=example.SETTLED_S, what="the instances' processes to end")
+    assert site.nodes() == []
+    assert "There is no stack." in cloud.run("down")
+    again = cloud.run("up", str(example.TEMPLATE))
+    assert f"Deploying into the cloud at {cloud.endpoint}" in again and "The site answers." in again
+    assert "is up to date" in cloud.run("up", str(example.TEMPLATE))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda how: how.name)
+def test_a_cloud_that_is_told_to_stop_leaves_nothing(site, how):
+    assert len(site.cloud.processes()) >= example.INSTANCES
+    # `stop` looks for processes and files; sockets go with their process.
+    assert site.cloud.stop(how) == 0
+    assert "nothing is left behind" in site.cloud.said()
+
+
+def test_a_killed_cloud_leaves_no_process_and_the_next_start_sweeps(site):
+    cloud = site.cloud
+    cloud.kill()
+    left = list(cloud.tmp.iterdir())
+    assert len(left) == 1, "nobody could remove its directory"
+    cloud.start()
+    assert not left[0].exists(), "the next cloud of this user has"
+    example.Site(cloud)
+    assert cloud.stop() == 0
+
+
+def test_what_loses_its_init_and_its_cloud_at_once_is_swept_by_the_next(site):
+    cloud = site.cloud
+    inits = [pid for pid in cloud.processes() if parent(pid) == cloud.process.pid]
+    assert len(inits) == example.INSTANCES
+    # A cloud that is stopped cannot see the inits die; then nobody is left who could end what they ran.
+    os.kill(cloud.process.pid, signal.SIGSTOP)
+    for init in inits:
+        os.kill(init, signal.SIGKILL)
+    cloud.process.kill()
+    cloud.process.wait()
+    orphans = cloud.processes()
+    assert orphans, "the programs go on"
+    cloud.start()
+    assert not set(orphans) & set(cloud.processes())
+    example.Site(cloud)
+
+
+def parent(pid: int) -> int:
+    """The parent's process id, or 0 when the process has ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return int(stat.read().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
