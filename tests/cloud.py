@@ -6,7 +6,6 @@ Each cloud gets a temporary directory of its own as TMPDIR, so what it leaves th
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -166,9 +165,3 @@ def instance_mark(pid: int) -> str:
         return ""
     found = re.search(rb"(?:^|\0)STANDFAST_INSTANCE=([^\0]*)", environment)
     return found.group(1).decode() if found else ""
-
-
-def readable_binary(folder: pathlib.Path) -> pathlib.Path:
-    """A copy of the binary where every user can run it."""
-    folder.chmod(0o755)
-    return pathlib.Path(shutil.copy(BINARY, folder / "standfast"))

@@ -27,8 +27,8 @@ def new_cloud(tmp_path):
     """Makes clouds for one test, and stops them after it."""
     with contextlib.ExitStack() as stack:
 
-        def make(*command: str, **options) -> Cloud:
-            cloud = Cloud(tmp_path, *command, **options)
+        def make(*command: str, folder: pathlib.Path = tmp_path, **options) -> Cloud:
+            cloud = Cloud(folder, *command, **options)
             stack.callback(cloud.close)
             return cloud
 

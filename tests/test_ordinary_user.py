@@ -1,12 +1,14 @@
 """The site as a user without any rights, on a machine where only root has been before."""
 
 import os
+import pathlib
 import shutil
+import tempfile
 
 import pytest
 
 import example_site as example
-from cloud import readable_binary
+from cloud import BINARY
 
 NOBODY = 65534
 
@@ -15,13 +17,22 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_the_site_runs_serves_and_goes_without_rights(new_cloud, tmp_path):
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+@pytest.fixture
+def folder():
+    """A folder that everyone can read, with the binary and the template."""
+    with tempfile.TemporaryDirectory(prefix="test-standfast-") as path:
+        folder = pathlib.Path(path)
         folder.chmod(0o755)
-    template = shutil.copy(example.TEMPLATE, tmp_path / "template.yaml")
+        shutil.copy(BINARY, folder / "standfast")
+        shutil.copy(example.TEMPLATE, folder / "template.yaml")
+        yield folder
+
+
+def test_the_site_runs_serves_and_goes_without_rights(new_cloud, folder):
     site = example.up(
-        new_cloud, "--stack-name", "site", template=template, binary=readable_binary(tmp_path), uid=NOBODY
-    )
+        new_cloud, "--stack-name", "site", template=folder / "template.yaml",
+        folder=folder, binary=folder / "standfast", uid=NOBODY,
+    )  # fmt: skip
     cloud = site.cloud
     assert {os.stat(f"/proc/{pid}").st_uid for pid in cloud.processes()} == {NOBODY}
     assert sorted(site.settled().values()) == [1, 2, 2]

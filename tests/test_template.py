@@ -47,7 +47,7 @@ def test_a_parameter_of_the_command_line_reaches_the_stack(cloud, up):
 def test_a_resource_that_fails_rolls_the_stack_back_and_says_why(cloud, up):
     said = up(MENDED, "-p", "NetworkCidr=10.0.0.0/8", expect=1)
     assert "CREATE_FAILED" in said and "ROLLBACK_COMPLETE" in said
-    assert "InvalidVpc.Range" in said
+    assert "The CIDR '10.0.0.0/8' is invalid" in said
 
 
 def test_a_template_that_is_not_there_is_said(cloud):

@@ -1,0 +1,104 @@
+"""fis through boto3: what can be broken, experiments that break it, and that it is whole again after them."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from waiting import eventually
+
+ZONE_POWER = "standfast:az:power-interruption"
+WAIT_S = 30
+# No other test has instances in this region: a dark zone is dark for all accounts.
+REGION = "ap-southeast-2"
+ZONE = f"{REGION}a"
+
+
+@pytest.fixture(scope="module")
+def fis(client):
+    return client("fis", region=REGION)
+
+
+@pytest.fixture
+def template(fis, account):
+    """Makes templates of one action, and deletes them after the test."""
+    made = []
+
+    def make(action, targets=None):
+        answer = fis.create_experiment_template(
+            clientToken=f"token-{len(made)}", description="a test", stopConditions=[{"source": "none"}],
+            roleArn=f"arn:aws:iam::{account}:role/fis", actions={"act": action}, targets=targets or {},
+        )  # fmt: skip
+        made.append(answer["experimentTemplate"]["id"])
+        return made[-1]
+
+    yield make
+    for one in made:
+        fis.delete_experiment_template(id=one)
+
+
+def state(fis, experiment):
+    return fis.get_experiment(id=experiment)["experiment"]["state"]["status"]
+
+
+def until(fis, experiment, wanted):
+    eventually(lambda: state(fis, experiment) == wanted, limit_s=WAIT_S, what=f"{experiment} to be {wanted}")
+
+
+def one_instance(ec2):
+    """What RunInstances wants for one small instance."""
+    named = [{"Name": "name", "Values": ["al2023-ami-*-x86_64"]}]
+    image = ec2.describe_images(Owners=["amazon"], Filters=named)["Images"][0]["ImageId"]
+    return {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+
+
+def test_actions_say_what_they_do_and_need(fis, refused):
+    actions = {one["id"] for one in fis.list_actions()["actions"]}
+    assert {"aws:ec2:terminate-instances", "aws:fis:wait", ZONE_POWER} <= actions
+    action = fis.get_action(id=ZONE_POWER)["action"]
+    assert action["parameters"]["availabilityZoneIdentifier"]["required"] is True
+    kinds = [one["resourceType"] for one in fis.list_target_resource_types()["targetResourceTypes"]]
+    assert kinds == ["aws:ec2:instance"]
+    kind = fis.get_target_resource_type(resourceType="aws:ec2:instance")["targetResourceType"]
+    assert kind["resourceType"] == "aws:ec2:instance"
+    with refused("ResourceNotFoundException", naming="aws:no:action"):
+        fis.get_action(id="aws:no:action")
+
+
+def test_an_experiment_darkens_a_zone_until_it_is_stopped(fis, client, template):
+    ec2 = client("ec2", region=REGION)
+    mine = template({"actionId": ZONE_POWER, "parameters": {"availabilityZoneIdentifier": ZONE}})
+    assert fis.get_experiment_template(id=mine)["experimentTemplate"]["description"] == "a test"
+    assert mine in [one["id"] for one in fis.list_experiment_templates()["experimentTemplates"]]
+    started = fis.start_experiment(clientToken="run", experimentTemplateId=mine, tags={"why": "test"})
+    experiment = started["experiment"]["id"]
+    until(fis, experiment, "running")
+    there = one_instance(ec2) | {"Placement": {"AvailabilityZone": ZONE}}
+    # AWS's own fault, so a 500: clients may try again.
+    with pytest.raises(ClientError, match="InsufficientInstanceCapacity"):
+        ec2.run_instances(**there)
+    (shown,) = [one for one in fis.list_experiments()["experiments"] if one["id"] == experiment]
+    assert shown["tags"] == {"why": "test"}
+    fis.stop_experiment(id=experiment)
+    until(fis, experiment, "stopped")
+    instance = ec2.run_instances(**there)["Instances"][0]["InstanceId"]
+    ec2.terminate_instances(InstanceIds=[instance])
+
+
+def test_an_experiment_with_targets_acts_on_them(fis, client, template, account):
+    ec2 = client("ec2", region=REGION)
+    instance = ec2.run_instances(**one_instance(ec2))["Instances"][0]["InstanceId"]
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 1})
+    arn = f"arn:aws:ec2:{REGION}:{account}:instance/{instance}"
+    targets = {"it": {"resourceType": "aws:ec2:instance", "resourceArns": [arn], "selectionMode": "ALL"}}
+    mine = template({"actionId": "aws:ec2:terminate-instances", "targets": {"Instances": "it"}}, targets)
+    experiment = fis.start_experiment(clientToken="kill", experimentTemplateId=mine)["experiment"]["id"]
+    until(fis, experiment, "completed")
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance], WaiterConfig={"Delay": 1})
+
+
+def test_mistakes_are_named(fis, template, refused):
+    with refused("ValidationException"):
+        template({"actionId": "aws:no:action"})
+    with refused("ResourceNotFoundException"):
+        fis.start_experiment(clientToken="x", experimentTemplateId="EXT0123456789abcdef0")
+    with refused("ResourceNotFoundException"):
+        fis.get_experiment(id="EXP0123456789abcdef0")
