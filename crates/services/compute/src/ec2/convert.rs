@@ -7,7 +7,7 @@ use std::sync::Arc;
 use standfast_api::ec2 as api;
 use standfast_core::Scope;
 use standfast_core::id::{self, Id};
-use standfast_core::place::Zone;
+use standfast_core::place::Region;
 use standfast_store::View;
 
 use super::defaults::domain;
@@ -29,7 +29,7 @@ pub fn reservation(view: &View, scope: &Scope, instances: &[(Id<id::Instance>, A
 }
 
 /// Instances by reservation, in the order in which the reservations first appear.
-pub fn reservations(scope: &Scope, instances: Vec<(Id<id::Reservation>, api::Instance)>) -> Vec<api::Reservation> {
+pub fn reservations(scope: &Scope, instances: Vec<(Id<id::Reservation>, Box<api::Instance>)>) -> Vec<api::Reservation> {
     let mut places: BTreeMap<Id<id::Reservation>, usize> = BTreeMap::new();
     let mut out: Vec<api::Reservation> = Vec::new();
     for (id, instance) in instances {
@@ -43,7 +43,7 @@ pub fn reservations(scope: &Scope, instances: Vec<(Id<id::Reservation>, api::Ins
             });
             out.len() - 1
         });
-        out[at].instances.get_or_insert_default().push(instance);
+        out[at].instances.get_or_insert_default().push(*instance);
     }
     out
 }
@@ -58,6 +58,13 @@ pub fn reason(reason: &StateReason) -> api::StateReason {
 
 fn text(value: &str) -> Option<String> {
     Some(value.to_owned())
+}
+
+/// The id of a zone, without building its region's list of zones.
+fn zone_id(zone: &str) -> Option<String> {
+    let (at, letter) = zone.char_indices().last()?;
+    let region = Region::named(&zone[..at])?;
+    Some(format!("{}-az{}", region.short, region.letters.find(letter)? + 1))
 }
 
 /// The private host name of an address.
@@ -84,6 +91,9 @@ pub fn instance(view: &View, scope: &Scope, id: &Id<id::Instance>, record: &Inst
     let known = InstanceType::named(&record.instance_type);
     let (cores, threads) = known.map_or((1, 1), |known| known.cores());
     let public_name = record.public_ip.filter(|_| hostnames).map(|address| public_dns(region, address));
+    let shown: Vec<api::InstanceNetworkInterface> =
+        (interfaces.iter()).map(|(id, one)| interface(view, scope, record, id, one, public_name.as_deref())).collect();
+    let security_groups = shown.first().and_then(|primary| primary.groups.clone()).unwrap_or_default();
     api::Instance {
         architecture: known.map(|known| known.architecture.to_owned()),
         block_device_mappings: Some(record.devices.iter().map(device).collect()),
@@ -94,15 +104,10 @@ pub fn instance(view: &View, scope: &Scope, id: &Id<id::Instance>, record: &Inst
         iam_instance_profile: (record.iam_profile.as_ref())
             .map(|profile| api::IamInstanceProfile { arn: text(&profile.arn), id: text(&profile.id) }),
         instance_lifecycle: record.options.lifecycle.clone(),
-        network_interfaces: Some(
-            interfaces
-                .iter()
-                .map(|(id, one)| interface(view, scope, record, id, one, public_name.as_deref()))
-                .collect(),
-        ),
+        network_interfaces: Some(shown),
         root_device_name: text(&record.root_device),
         root_device_type: text("ebs"),
-        security_groups: Some(primary.map_or_else(Vec::new, |interface| groups(view, scope, &interface.groups))),
+        security_groups: Some(security_groups),
         source_dest_check: primary.map(|interface| interface.source_dest_check),
         state_reason: record.reason.as_ref().map(reason),
         tags: tags::of(view, scope, id),
@@ -144,7 +149,7 @@ pub fn instance(view: &View, scope: &Scope, id: &Id<id::Instance>, record: &Inst
         launch_time: Some(record.launched),
         placement: Some(api::Placement {
             availability_zone: text(&record.zone),
-            availability_zone_id: Zone::named(&record.zone).map(|zone| zone.id),
+            availability_zone_id: zone_id(&record.zone),
             group_name: Some(record.options.placement_group.clone().unwrap_or_default()),
             tenancy: text(&record.options.tenancy),
             ..Default::default()

@@ -33,16 +33,17 @@ fn no_pages_of_named(ids: Option<&Vec<String>>, max: Option<i32>) -> Result<()> 
     Ok(())
 }
 
-/// An instance and its reservation: what DescribeInstances filters and pages by.
-struct Row(Id<id::Reservation>, api::Instance);
+/// An instance and its reservation: what DescribeInstances filters and pages by. The shape is large and moves often.
+struct Row(Id<id::Reservation>, Box<api::Instance>);
 
 pub async fn describe(cx: Cx, input: api::DescribeInstancesInput) -> Result<api::DescribeInstancesOutput> {
     no_pages_of_named(input.instance_ids.as_ref(), input.max_results)?;
     cx.view(|view| {
         let scope = cx.scope();
         let instances = select(view, &cx, input.instance_ids.as_ref())?;
-        let rows =
-            instances.iter().map(|(id, one)| Row(one.reservation.clone(), convert::instance(view, scope, id, one)));
+        let rows = instances
+            .iter()
+            .map(|(id, one)| Row(one.reservation.clone(), Box::new(convert::instance(view, scope, id, one))));
         let paging = Paging { max: input.max_results, token: input.next_token.as_deref(), bounds: USUAL_BOUNDS };
         let (rows, next_token) = filters::answer(rows, input.filters.as_ref(), paging)?;
         let reservations = convert::reservations(scope, rows.into_iter().map(|row| (row.0, row.1)).collect());
