@@ -120,7 +120,7 @@ plain! {
     String, "a string", Value::String(s) => s, s => Value::String(s);
     Blob, "a blob", Value::Blob(b) => Blob(b), b => Value::Blob(b.0);
     Timestamp, "a timestamp", Value::Time(t) => t, t => Value::Time(t);
-    serde_json::Value, "a document", Value::Document(d) => d, d => Value::Document(d);
+    serde_json::Value, "a document", Value::Document(d) => *d, d => Value::Document(Box::new(d));
 }
 
 impl<T: FromValue> FromValue for Option<T> {

@@ -21,7 +21,8 @@ pub enum Value {
     /// In the order in which it was written.
     Map(Vec<(String, Value)>),
     Struct(Struct),
-    Document(serde_json::Value),
+    /// In a box, because it is the largest and the rarest: the size of a value is the cost of large answers.
+    Document(Box<serde_json::Value>),
 }
 
 /// A structure: its schema and one slot for each member, in the schema's order.
@@ -103,7 +104,7 @@ impl Value {
                     .map(|(member, value)| (member.name.to_owned(), value.to_json()))
                     .collect(),
             ),
-            Value::Document(json) => json.clone(),
+            Value::Document(json) => (**json).clone(),
         }
     }
 
@@ -158,7 +159,7 @@ impl Value {
                 _ => return wrong("an object"),
             },
             Type::Struct(schema) => Value::Struct(Struct::from_json(json, schema)?),
-            Type::Document => Value::Document(json.clone()),
+            Type::Document => Value::Document(Box::new(json.clone())),
         })
     }
 }

@@ -114,7 +114,7 @@ fn valid(ty: &Type, depth: usize) -> Value {
         Type::List(_) => Value::List(vec![]),
         Type::Map(_) => Value::Map(vec![]),
         Type::Struct(schema) => Value::Struct(minimal(schema, depth + 1)),
-        Type::Document => Value::Document(serde_json::json!({})),
+        Type::Document => Value::Document(Box::new(serde_json::json!({}))),
     }
 }
 

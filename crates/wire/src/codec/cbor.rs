@@ -376,7 +376,7 @@ impl<'b> Reader<'b> {
             (Type::Bool, Item::Bool(b)) => Value::Bool(b),
             (Type::String(_), Item::Text(text)) => Value::String(text.into_owned()),
             (Type::Blob(_), Item::Bytes(bytes)) => Value::Blob(bytes.into_owned()),
-            (Type::Document, item) => Value::Document(self.document(item, depth)?),
+            (Type::Document, item) => Value::Document(Box::new(self.document(item, depth)?)),
             (Type::List(list), Item::Array(mut left)) => {
                 let depth = depth.deeper()?;
                 let mut items = Vec::new();

@@ -76,7 +76,7 @@ fn read_struct(
 /// Reads a value that is not null.
 pub(super) fn read_value(names: Names, ty: &Type, json: Json, depth: Depth<'_>) -> Result<Value, Bad> {
     Ok(match (ty, json) {
-        (Type::Document, json) => Value::Document(json),
+        (Type::Document, json) => Value::Document(Box::new(json)),
         (Type::String(_), Json::String(text)) => Value::String(text),
         (Type::Bool, Json::Bool(b)) => Value::Bool(b),
         (Type::Int(_), Json::Number(n)) => match n.as_i64().and_then(|i| i32::try_from(i).ok()) {

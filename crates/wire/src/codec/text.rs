@@ -42,7 +42,7 @@ pub(super) fn read(text: &str, ty: &Type, default_time: TimeFormat) -> Result<Va
         },
         Type::Timestamp(format) => Value::Time(read_time(text.trim(), format.unwrap_or(default_time))?),
         Type::Document => match serde_json::from_str(text) {
-            Ok(json) => Value::Document(json),
+            Ok(json) => Value::Document(Box::new(json)),
             Err(_) => return Err(Bad::kind(text, "JSON")),
         },
         Type::List(_) => return Err(Bad::kind(text, "a list")),

@@ -169,11 +169,21 @@ fn escape_attribute(out: &mut String, text: &str) {
     });
 }
 
+/// All that is replaced is in ASCII or begins with 0xEF, so most text is passed over by bytes.
+static MAY_NEED_ESCAPE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = byte < b' ' as usize || matches!(byte as u8, b'<' | b'>' | b'&' | b'"' | 0xEF);
+        byte += 1;
+    }
+    table
+};
+
 fn escape_where(out: &mut String, text: &str, replacement: impl Fn(char) -> Option<&'static str>) {
     let mut from = 0;
-    // All that is replaced is in ASCII or begins with 0xEF, so most text is passed over by bytes.
     for (at, byte) in text.bytes().enumerate() {
-        if !(byte < b' ' || matches!(byte, b'<' | b'>' | b'&' | b'"' | 0xEF)) {
+        if !MAY_NEED_ESCAPE[usize::from(byte)] {
             continue;
         }
         let c = text[at..].chars().next().expect("a character begins at this byte");

@@ -64,7 +64,7 @@ fn read(json: &Json, ty: &Type, path: &str) -> Result<Value> {
             let members = json.as_object().ok_or_else(|| wrong("an object"))?;
             Value::Struct(read_struct(members, schema, path)?)
         }
-        Type::Document => Value::Document(json.clone()),
+        Type::Document => Value::Document(Box::new(json.clone())),
     })
 }
 
