@@ -21,41 +21,40 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const LAUNCHES_MAX: u64 = 60_000;
 const DATA_PER_REQUEST: usize = 20;
 
-pub fn rows(bench: &mut Bench) -> Result<Vec<Row>> {
+pub fn metrics(bench: &mut Bench) -> Result<Vec<Row>> {
     let moto = bench.moto();
-    let mut rows = vec![describe_instances(bench, moto.as_deref())?, run_instances(bench, moto.as_deref())?];
-    for (data, durable) in [(1, false), (DATA_PER_REQUEST, false), (1, true)] {
-        rows.push(put_metric_data(bench, moto.as_deref(), data, durable)?);
-    }
-    Ok(rows)
+    let kinds = [(1, false), (DATA_PER_REQUEST, false), (1, true)];
+    kinds.into_iter().map(|(data, durable)| put_metric_data(bench, moto.as_deref(), data, durable)).collect()
 }
 
-fn describe_instances(bench: &Bench, moto: Option<&Path>) -> Result<Row> {
-    let servers = Servers::start(bench, moto, &["--driver", "sim"])?;
+pub fn describe(bench: &mut Bench) -> Result<Vec<Row>> {
+    let moto = bench.moto();
+    let servers = Servers::start(bench, moto.as_deref(), &["--driver", "sim"])?;
     let figures = servers.rates(bench, |address| {
-        ask(address, &ec2("RunInstances", &launch(address, DESCRIBED)?))?;
+        ask(address, &ec2("RunInstances", &one_kind(address, DESCRIBED)?))?;
         Ok(vec![ec2("DescribeInstances", "")])
     })?;
     let what = format!("DescribeInstances of {DESCRIBED}, {CONNECTIONS} connections");
-    Ok(table::row(what, "requests/s", Target::AtLeast(500.0), figures))
+    Ok(vec![table::row(what, "requests/s", Target::AtLeast(500.0), figures)])
 }
 
 /// The parameters of a launch.
-fn launch(address: SocketAddrV4, count: usize) -> Result<String> {
+fn one_kind(address: SocketAddrV4, count: usize) -> Result<String> {
     let owner = "&Owner.1=amazon&Filter.1.Name=architecture&Filter.1.Value.1=x86_64";
     let image = element(&ask(address, &ec2("DescribeImages", owner))?, "imageId")?;
     Ok(format!("&ImageId={image}&InstanceType=t3.micro&MinCount={count}&MaxCount={count}"))
 }
 
 /// Every round starts with an empty cloud, because each launch makes the next one's world larger.
-fn run_instances(bench: &Bench, moto: Option<&Path>) -> Result<Row> {
+pub fn launch(bench: &mut Bench) -> Result<Vec<Row>> {
+    let moto = bench.moto();
+    let bench = &*bench;
     let data = bench.scratch.join("run-instances");
     let data_text = data.to_string_lossy().into_owned();
     let measure = |server: Server, requests_max: u64| -> Result<f64> {
-        let parameters = format!("{}&SubnetId={}", launch(server.address, 1)?, wide_subnet(server.address)?);
+        let parameters = format!("{}&SubnetId={}", one_kind(server.address, 1)?, wide_subnet(server.address)?);
         let mut load = Load::new(server.address, CONNECTIONS, vec![ec2("RunInstances", &parameters)])?;
-        let answered = machine::pinned(bench.cores.client, || load.run(bench.window, requests_max))?;
-        Ok(answered.per_second())
+        rate(bench, &server, &mut load, requests_max)
     };
     let durable = ["--driver", "sim", "--data", &data_text];
     let mut subjects = vec![Subject {
@@ -66,7 +65,7 @@ fn run_instances(bench: &Bench, moto: Option<&Path>) -> Result<Row> {
             Ok(rate)
         }),
     }];
-    if let Some(program) = moto {
+    if let Some(program) = &moto {
         let measure = &measure;
         subjects.push(Subject {
             name: "moto (in memory)",
@@ -77,7 +76,7 @@ fn run_instances(bench: &Bench, moto: Option<&Path>) -> Result<Row> {
     }
     let figures = table::medians(bench.rounds, subjects)?;
     let what = format!("RunInstances, sim driver, durable, {CONNECTIONS} connections");
-    Ok(table::row(what, "requests/s", Target::AtLeast(2000.0), figures))
+    Ok(vec![table::row(what, "requests/s", Target::AtLeast(2000.0), figures)])
 }
 
 /// A subnet with room for all launches of a round.
@@ -110,6 +109,15 @@ fn metric_request(connection: usize, data: usize) -> Vec<u8> {
     call("monitoring", "2010-08-01", "PutMetricData", &format!("&Namespace=Bench{all}"))
 }
 
+/// Requests a second. What they cost the server is told on the way: unlike the rate, it says something on a busy machine.
+fn rate(bench: &Bench, server: &Server, load: &mut Load, requests_max: u64) -> Result<f64> {
+    let before = server.process.cpu_time()?;
+    let answered = machine::pinned(bench.cores.client, || load.run(bench.window, requests_max))?;
+    let cpu_us = (server.process.cpu_time()? - before).as_secs_f64() * 1e6 / answered.requests as f64;
+    eprintln!("  {:.0} requests/s, {cpu_us:.0} us of processor time each", answered.per_second());
+    Ok(answered.per_second())
+}
+
 /// Standfast and moto, on the same core, of which only one at a time has anything to do.
 struct Servers(Vec<(&'static str, Server)>);
 
@@ -133,11 +141,11 @@ impl Servers {
         for (name, server) in &self.0 {
             let requests_max = if *name == "moto" { SLOW_REQUESTS_MAX } else { u64::MAX };
             let mut load = Load::new(server.address, CONNECTIONS, prepare(server.address)?)?;
-            let mut run = move |window| machine::pinned(bench.cores.client, || load.run(window, requests_max));
             if *name == "standfast" {
-                run(WARM_UP)?;
+                machine::pinned(bench.cores.client, || load.run(WARM_UP, requests_max))?;
             }
-            subjects.push(Subject { name, measure: Box::new(move || Ok(run(bench.window)?.per_second())) });
+            let measure = Box::new(move || rate(bench, server, &mut load, requests_max));
+            subjects.push(Subject { name, measure });
         }
         table::medians(bench.rounds, subjects)
     }

@@ -30,7 +30,8 @@ Usage: cargo xtask bench [--rounds N] [--seconds S] [--no-build] [NAME...]
 
   start    exec to the first answered API call
   memory   resident memory when idle
-  api      requests a second: DescribeInstances, RunInstances, PutMetricData
+  describe, launch, metrics
+           requests a second: DescribeInstances, RunInstances, PutMetricData
   lb       the load balancer beside nginx and haproxy
   store    durable puts a second of the store
 ";
@@ -41,8 +42,15 @@ const WINDOW: Duration = Duration::from_secs(2);
 const LOAD_MAX: f64 = 0.7;
 
 type Section = fn(&mut Bench) -> Result<Vec<Row>>;
-const SECTIONS: &[(&str, Section)] =
-    &[("start", start::start), ("memory", start::memory), ("api", api::rows), ("lb", lb::rows), ("store", store::rows)];
+const SECTIONS: &[(&str, Section)] = &[
+    ("start", start::start),
+    ("memory", start::memory),
+    ("describe", api::describe),
+    ("launch", api::launch),
+    ("metrics", api::metrics),
+    ("lb", lb::rows),
+    ("store", store::rows),
+];
 
 /// A run: what it measures, with what, and what it left out.
 pub struct Bench {
