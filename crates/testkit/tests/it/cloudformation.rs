@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use standfast_api::{cloudformation as api, ec2, ssm};
 use standfast_testkit::TestCloud;
 
-use crate::site::{STACK, deploy, list, rest, text};
+use crate::site::{STACK, Site, TEMPLATE, deploy, list, rest, text};
 
 /// A small network with a parameter of the parameter store that others can be made of.
 const NETWORK: &str = "
@@ -374,5 +374,29 @@ fn a_failed_stack_stays_when_its_user_wants_to_look_at_it() {
             refused(&cloud, "DeleteStack", json!({"StackName": STACK})).await,
             format!("Stack [{STACK}] cannot be deleted while TerminationProtection is enabled")
         );
+    });
+}
+
+#[test]
+fn a_rolling_update_replaces_every_instance_and_no_request_fails() {
+    let rolling = TEMPLATE.replace(
+        "    Type: AWS::AutoScaling::AutoScalingGroup\n",
+        "    Type: AWS::AutoScaling::AutoScalingGroup\n    UpdatePolicy:\n      AutoScalingRollingUpdate: \
+         {MinInstancesInService: 3, MaxBatchSize: 2}\n",
+    );
+    standfast_testkit::run(41, |cloud| async move {
+        let site = Site::up(&cloud).await;
+        let before: Vec<String> = site.members(&cloud).await.into_iter().map(|(id, ..)| id).collect();
+        let input = json!({"StackName": STACK, "TemplateBody": rolling,
+                           "Parameters": parameters(&[("InstanceType", "t3.small")])});
+        call(&cloud, "UpdateStack", input).await;
+        let (failed, (status, events)) = tokio::join!(site.load(&cloud, 100, Duration::from_secs(180)), rest(&cloud));
+        assert_eq!(status, "UPDATE_COMPLETE", "{events:#?}");
+        assert_eq!(failed, []);
+        site.settled(&cloud, 5).await;
+        let after = site.members(&cloud).await;
+        assert!(after.iter().all(|(id, ..)| !before.contains(id)), "{before:?} {after:?}");
+        let group = of(&events, "Group");
+        assert_eq!(group[group.len() - 2..], ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]);
     });
 }

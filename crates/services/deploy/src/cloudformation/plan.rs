@@ -171,3 +171,177 @@ fn delete(stack: &Stack, resources: &Resources, everything: bool) -> Vec<Step> {
     }
     going
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Map;
+
+    use super::super::model::{Deployed, Doomed, ResourceStatus, Spec, Target};
+    use super::super::stacks::new_stack;
+    use super::super::template::eval::EvaluatedResource;
+    use super::super::template::model::DeletionPolicy;
+    use super::*;
+
+    fn name(n: usize) -> String {
+        format!("R{n:02}")
+    }
+
+    /// A stack whose resources need some of those with smaller numbers.
+    fn stack(status: Status, edges: &[Vec<usize>]) -> Stack {
+        let needs = edges.iter().enumerate().map(|(n, needed)| {
+            let needed = needed.iter().filter(|other| **other < n).map(|other| name(*other));
+            (name(n), needed.collect())
+        });
+        let target = Target { needs: needs.collect(), ..Target::default() };
+        new_stack("web", "arn".into(), status, target, Timestamp(0))
+    }
+
+    fn resource(name: &str) -> Resource {
+        Resource::new("uuid", name, "AWS::EC2::VPC", Timestamp(0))
+    }
+
+    fn spec() -> Spec {
+        let evaluated = EvaluatedResource {
+            kind: "AWS::EC2::VPC".into(),
+            properties: Map::new(),
+            metadata: None,
+            creation_policy: None,
+            update_policy: None,
+            deletion_policy: DeletionPolicy::Delete,
+            update_replace_policy: DeletionPolicy::Delete,
+        };
+        Spec { evaluated, stack_tags: BTreeMap::new(), suffix: String::new() }
+    }
+
+    fn deployed(id: &str) -> Deployed {
+        Deployed { spec: spec(), physical_id: id.to_owned(), attributes: Map::new() }
+    }
+
+    fn doomed(id: &str, since: Option<Timestamp>) -> Doomed {
+        Doomed { deployed: deployed(id), keep: false, since }
+    }
+
+    fn settling(name: &str) -> Resource {
+        let work = Work::Settle { wanted: spec(), physical_id: name.to_owned(), since: Timestamp(0) };
+        Resource { work, ..resource(name) }
+    }
+
+    fn arrived(name: &str) -> Resource {
+        Resource { now: Some(deployed(name)), settled: 1, status: ResourceStatus::CreateComplete, ..resource(name) }
+    }
+
+    fn edges() -> impl Strategy<Value = Vec<Vec<usize>>> {
+        prop::collection::vec(prop::collection::vec(0..30usize, 0..4), 1..30)
+    }
+
+    proptest! {
+        #[test]
+        fn everything_is_made_once_after_what_it_needs(edges in edges(), order in prop::collection::vec(any::<u8>(), 64)) {
+            let stack = stack(Status::CreateInProgress, &edges);
+            let mut resources = Resources::new();
+            for round in 0.. {
+                prop_assert!(round < 4 * edges.len() + 4, "it does not end");
+                let steps = plan(&stack, &resources, Timestamp(0));
+                prop_assert!(steps.len() <= AT_ONCE_MAX);
+                if steps == [Step::Arrive] {
+                    break;
+                }
+                for (n, step) in steps.into_iter().enumerate() {
+                    match step {
+                        Step::Start(name) => {
+                            let here = |other: &String| resources.get(other).is_some_and(|r| r.now.is_some());
+                            prop_assert!(stack.target.needs[&name].iter().all(here));
+                            prop_assert!(!resources.contains_key(&name));
+                            resources.insert(name.clone(), settling(&name));
+                        }
+                        // Some take longer than others; the first never waits, so that it ends.
+                        Step::Settle(name) if n == 0 || order[(n + round) % order.len()] % 2 == 0 => {
+                            resources.insert(name.clone(), arrived(&name));
+                        }
+                        Step::Settle(_) => (),
+                        other => prop_assert!(false, "{other:?}"),
+                    }
+                }
+            }
+            prop_assert_eq!(resources.len(), edges.len());
+        }
+
+        #[test]
+        fn nothing_goes_before_what_was_built_upon_it(edges in edges(), order in prop::collection::vec(any::<u8>(), 64)) {
+            let stack = stack(Status::DeleteInProgress, &edges);
+            let names = (0..edges.len()).map(name);
+            let mut resources: Resources = names.map(|name| (name.clone(), arrived(&name))).collect();
+            // What arrived in this operation has not failed in it.
+            for round in 0.. {
+                prop_assert!(round < 4 * edges.len() + 4, "it does not end");
+                let steps = plan(&stack, &resources, Timestamp(0));
+                prop_assert!(steps.len() <= AT_ONCE_MAX);
+                if steps == [Step::Cleaned(vec![])] {
+                    break;
+                }
+                for (n, step) in steps.into_iter().enumerate() {
+                    match step {
+                        Step::Condemn(name) => {
+                            let needs = |(other, needed): (&String, &BTreeSet<String>)| {
+                                needed.contains(&name) && resources[other].exists()
+                            };
+                            prop_assert!(!stack.target.needs.iter().any(needs));
+                            let going = vec![doomed(&name, Some(Timestamp(0)))];
+                            resources.insert(name.clone(), Resource { doomed: going, ..resource(&name) });
+                        }
+                        Step::Erase(name) if n == 0 || order[(n + round) % order.len()] % 2 == 0 => {
+                            resources.insert(name.clone(), resource(&name));
+                        }
+                        Step::Erase(_) => (),
+                        other => prop_assert!(false, "{other:?}"),
+                    }
+                }
+            }
+            prop_assert!(resources.values().all(|resource| !resource.exists()));
+        }
+    }
+
+    #[test]
+    fn a_failure_turns_the_stack_back_whatever_is_under_way() {
+        let stack = stack(Status::CreateInProgress, &[vec![], vec![], vec![0]]);
+        let failed = Resource { failed: true, settled: 1, ..resource(&name(0)) };
+        let resources = Resources::from([(name(0), failed), (name(1), settling(&name(1)))]);
+        assert_eq!(plan(&stack, &resources, Timestamp(0)), [Step::Fail(Failure::Resources)]);
+    }
+
+    #[test]
+    fn a_create_that_takes_too_long_fails_and_an_update_may_be_cancelled() {
+        let mut stack = stack(Status::CreateInProgress, &[vec![]]);
+        stack.timeout_minutes = Some(1);
+        let resources = Resources::from([(name(0), settling(&name(0)))]);
+        assert_eq!(plan(&stack, &resources, Timestamp(59_999)), [Step::Settle(name(0))]);
+        assert_eq!(plan(&stack, &resources, Timestamp(60_000)), [Step::Fail(Failure::Timeout)]);
+        (stack.status, stack.cancelled) = (Status::UpdateInProgress, true);
+        assert_eq!(plan(&stack, &resources, Timestamp(0)), [Step::Fail(Failure::Cancelled)]);
+    }
+
+    #[test]
+    fn a_cleanup_deletes_what_is_doomed_and_nothing_else() {
+        let stack = stack(Status::UpdateCleanup, &[vec![], vec![0]]);
+        let replaced = |n: usize| Resource { doomed: vec![doomed("old", None)], ..arrived(&name(n)) };
+        let resources = Resources::from([(name(0), replaced(0)), (name(1), replaced(1))]);
+        assert_eq!(plan(&stack, &resources, Timestamp(0)), [Step::Condemn(name(1))]);
+        let resources = Resources::from([(name(0), replaced(0)), (name(1), arrived(&name(1)))]);
+        assert_eq!(plan(&stack, &resources, Timestamp(0)), [Step::Condemn(name(0))]);
+        let resources = Resources::from([(name(0), arrived(&name(0))), (name(1), arrived(&name(1)))]);
+        assert_eq!(plan(&stack, &resources, Timestamp(0)), [Step::Cleaned(vec![])]);
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_holds_what_it_needs_and_is_named() {
+        let stack = stack(Status::DeleteInProgress, &[vec![], vec![0], vec![]]);
+        let going = vec![doomed("r", Some(Timestamp(0)))];
+        let stuck = Resource { failed: true, settled: 1, doomed: going, ..resource(&name(1)) };
+        let mut resources =
+            Resources::from([(name(0), arrived(&name(0))), (name(1), stuck), (name(2), arrived(&name(2)))]);
+        assert_eq!(plan(&stack, &resources, Timestamp(0)), [Step::Condemn(name(2))]);
+        resources.insert(name(2), resource(&name(2)));
+        assert_eq!(plan(&stack, &resources, Timestamp(0)), [Step::Cleaned(vec![name(1)])]);
+    }
+}

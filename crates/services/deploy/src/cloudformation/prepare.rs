@@ -174,6 +174,13 @@ fn check_policies(template: &Template) -> Result<()> {
         let creation = resource.creation_policy.as_ref().is_some_and(|policy| policy.get("ResourceSignal").is_some());
         let rolling = resource.update_policy.as_ref().and_then(|policy| policy.pointer("/AutoScalingRollingUpdate"));
         let waits = rolling.and_then(|rolling| types::values::is_true(rolling.get("WaitOnResourceSignals")));
+        let replacing =
+            resource.update_policy.as_ref().and_then(|policy| policy.pointer("/AutoScalingReplacingUpdate"));
+        if replacing.and_then(|replacing| types::values::is_true(replacing.get("WillReplace"))) == Some(true) {
+            return Err(invalid(format!(
+                "Resource {name}: Standfast does not support AutoScalingReplacingUpdate; AutoScalingRollingUpdate it does."
+            )));
+        }
         if creation || waits == Some(true) {
             // AWS-DIFF: there are no signals.
             return Err(invalid(format!(

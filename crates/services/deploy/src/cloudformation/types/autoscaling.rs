@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value, json};
 use standfast_api::autoscaling as api;
+use standfast_api::elbv2;
 use standfast_core::Result;
 
 use super::ec2_network::{ready, vanished};
 use super::job::Job;
+use super::rolling::{self, Roll};
 use super::{BASE, ResourceType, State};
 use crate::cloudformation::template::text;
 
@@ -179,7 +181,49 @@ async fn read_group(job: &Job) -> Result<State> {
             return Ok(State::Pending);
         }
     }
+    if let Some(state) = roll(job, &found).await? {
+        return Ok(state);
+    }
     Ok(ready(json!({"AutoScalingGroupARN": found["AutoScalingGroupARN"]})))
+}
+
+/// Moves a rolling update on, when the update policy asks for one; `None` when there is nothing left to do.
+async fn roll(job: &Job, group: &Value) -> Result<Option<State>> {
+    let policy = job.spec.evaluated.update_policy.as_ref().and_then(|policy| policy.get("AutoScalingRollingUpdate"));
+    let launches = ["LaunchConfigurationName", "LaunchTemplate"];
+    let Some(policy) = policy.filter(|_| job.old.is_some() && launches.iter().any(|property| job.changes(property)))
+    else {
+        return Ok(None);
+    };
+    let configuration = job.text("LaunchConfigurationName");
+    match rolling::next(group, policy, job.get("LaunchTemplate"), configuration.as_deref()) {
+        Roll::Wait => Ok(Some(State::Pending)),
+        Roll::Done | Roll::Terminate(_) if !answers(job, group).await? => Ok(Some(State::Pending)),
+        Roll::Done => Ok(None),
+        Roll::Stuck(reason) => Ok(Some(State::Failed(reason))),
+        Roll::Terminate(ids) => {
+            for id in ids {
+                let input = json!({"InstanceId": id, "ShouldDecrementDesiredCapacity": false});
+                job.forget(api::TerminateInstanceInAutoScalingGroup, input).await?;
+            }
+            Ok(Some(State::Pending))
+        }
+    }
+}
+
+/// Whether every instance that should get requests gets them.
+// AWS-DIFF: CloudFormation waits for signals or not at all; here the load balancers' health checks take their place, so
+// that a rolling update of a site costs no request and one to a version that does not answer is undone.
+async fn answers(job: &Job, group: &Value) -> Result<bool> {
+    for arn in group["TargetGroupARNs"].as_array().into_iter().flatten() {
+        let health = job.ask(elbv2::DescribeTargetHealth, json!({"TargetGroupArn": arn})).await?;
+        let targets = health["TargetHealthDescriptions"].as_array().into_iter().flatten();
+        let mut states = targets.filter_map(|target| target["TargetHealth"]["State"].as_str());
+        if states.any(|state| matches!(state, "initial" | "unhealthy")) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn update_group(job: &Job) -> Result<()> {

@@ -11,6 +11,7 @@ mod ec2_security;
 mod elbv2;
 mod iam;
 pub mod job;
+mod rolling;
 mod ssm;
 pub mod values;
 
