@@ -81,17 +81,9 @@ async fn gather(cx: &Cx) -> Result<(World, Option<Error>)> {
 }
 
 async fn powers(cx: &Cx, ids: &[String]) -> Result<Vec<(String, Power)>> {
-    // By id is much cheaper than by filter, which looks at every instance there is; but an id that is no longer known
-    // fails it.
-    let by_id = ec2::DescribeInstancesInput { instance_ids: Some(ids.to_vec()), ..Default::default() };
-    let answer = match cx.call(ec2::DescribeInstances, by_id).await {
-        Err(error) if error.is("InvalidInstanceID.NotFound") => {
-            let filter = ec2::Filter { name: Some("instance-id".into()), values: Some(ids.to_vec()) };
-            let input = ec2::DescribeInstancesInput { filters: Some(vec![filter]), ..Default::default() };
-            cx.call(ec2::DescribeInstances, input).await?
-        }
-        other => other?,
-    };
+    let filter = ec2::Filter { name: Some("instance-id".into()), values: Some(ids.to_vec()) };
+    let input = ec2::DescribeInstancesInput { filters: Some(vec![filter]), ..Default::default() };
+    let answer = cx.call(ec2::DescribeInstances, input).await?;
     let all = answer.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
     let power = |instance: ec2::Instance| {
         let power = match instance.state?.name?.as_str() {

@@ -119,6 +119,14 @@ fn any(patterns: &[String], values: &[String]) -> bool {
     values.iter().any(|value| one_of(patterns, Some(value)))
 }
 
+/// The values that a filter allows for a field, when it names them without wildcards; `None` when it does not.
+pub fn exactly<'a>(filters: Option<&'a Vec<api::Filter>>, name: &str) -> Option<Vec<&'a str>> {
+    let filter = filters?.iter().find(|filter| filter.name.as_deref() == Some(name))?;
+    let values = filter.values.as_ref().filter(|values| !values.is_empty())?;
+    let plain = values.iter().all(|value| !value.contains(['*', '?', '\\']));
+    plain.then(|| values.iter().map(String::as_str).collect())
+}
+
 fn one_of(patterns: &[String], value: Option<&str>) -> bool {
     value.is_some_and(|value| patterns.iter().any(|pattern| like(pattern, value)))
 }

@@ -14,15 +14,28 @@ use super::filters::{self, Described, Field, Filters, Paging, USUAL_BOUNDS};
 use super::model::{Instance, State};
 use super::{convert, power};
 
-/// The instances of these ids, or all.
-fn select(view: &View, cx: &Cx, ids: Option<&Vec<String>>) -> Result<Vec<(Id<id::Instance>, Arc<Instance>)>> {
-    match ids.filter(|ids| !ids.is_empty()) {
-        Some(ids) => power::named(view, cx.scope(), ids),
+/// The instances of these ids, or all; without ids, a filter that names some spares a walk through the others.
+fn select(
+    view: &View,
+    cx: &Cx,
+    ids: Option<&Vec<String>>,
+    filters: Option<&Vec<api::Filter>>,
+) -> Result<Vec<(Id<id::Instance>, Arc<Instance>)>> {
+    if let Some(ids) = ids.filter(|ids| !ids.is_empty()) {
+        return power::named(view, cx.scope(), ids);
+    }
+    let found = match filters::exactly(filters, "instance-id") {
+        Some(ids) => {
+            let unique: std::collections::BTreeSet<&str> = ids.into_iter().collect();
+            let get = |id: &str| Some((Id::from_text(id), view.get::<Instance>(cx.scope(), id)?));
+            unique.into_iter().filter_map(get).collect()
+        }
         None => {
             let all = view.list::<Instance>(cx.scope());
-            Ok(all.into_iter().map(|(id, instance)| (Id::from_text(&id), instance)).collect())
+            all.into_iter().map(|(id, instance)| (Id::from_text(&id), instance)).collect()
         }
-    }
+    };
+    Ok(found)
 }
 
 fn no_pages_of_named(ids: Option<&Vec<String>>, max: Option<i32>) -> Result<()> {
@@ -40,7 +53,7 @@ pub async fn describe(cx: Cx, input: api::DescribeInstancesInput) -> Result<api:
     no_pages_of_named(input.instance_ids.as_ref(), input.max_results)?;
     cx.view(|view| {
         let scope = cx.scope();
-        let instances = select(view, &cx, input.instance_ids.as_ref())?;
+        let instances = select(view, &cx, input.instance_ids.as_ref(), input.filters.as_ref())?;
         let rows = instances
             .iter()
             .map(|(id, one)| Row(one.reservation.clone(), Box::new(convert::instance(view, scope, id, one))));
@@ -178,7 +191,7 @@ pub async fn describe_status(
     Filters::<api::InstanceStatus>::parse(input.filters.as_ref())?;
     let all = input.include_all_instances == Some(true);
     cx.view(|view| {
-        let instances = select(view, &cx, input.instance_ids.as_ref())?;
+        let instances = select(view, &cx, input.instance_ids.as_ref(), input.filters.as_ref())?;
         let rows = instances
             .iter()
             .filter(|(_, instance)| all || instance.state == State::Running)
