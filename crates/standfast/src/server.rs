@@ -39,6 +39,8 @@ impl Running {
             Some(data) => Store::open(&data.join("store")).map_err(anyhow::Error::new)?,
             None => Store::memory(),
         };
+        // Damaged metric points stop the start, not the first request.
+        standfast_telemetry::cloudwatch::open(&store).map_err(anyhow::Error::new)?;
         let (planes, adopt) = planes(options, &clock, &rng)?;
         let driver = planes.host.name();
         let config = Config { clock, rng, store, planes, api_port: address.port() };

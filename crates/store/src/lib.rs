@@ -8,8 +8,8 @@
 //! entries included; a store that is not ours, is newer or is damaged is refused and left as it was; after a failed
 //! write nothing more is acknowledged.
 //!
-//! It is not: a place for bulk data (queue messages, objects, metric points), which has stores of its own; a query
-//! engine; a cache. All records fit into memory.
+//! It is not: a query engine; a cache; a place for bulk data (queue messages, metric points) in records, which all fit
+//! into memory. Such data has collections and logs of its own beside the records ([`bulk`]).
 
 pub mod bulk;
 pub mod engine;
