@@ -18,7 +18,8 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("service", &["core", "wire", "api", "store", "kernel"]),
     ("dataplane", &["core"]),
     ("host", &["core"]),
-    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host"]),
+    // The binary carries the examples' programs for its instances' image.
+    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "example"]),
     ("testkit", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "standfast"]),
     ("xtask", &["core", "wire", "api"]),
     ("example", &[]),

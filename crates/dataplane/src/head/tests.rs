@@ -1,3 +1,5 @@
+//! Heads of requests and answers, as clients and targets see them.
+
 use std::net::Ipv4Addr;
 
 use super::*;

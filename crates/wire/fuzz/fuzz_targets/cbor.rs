@@ -1,5 +1,6 @@
+//! Any bytes as a request in cbor are read or refused.
 #![no_main]
 
-mod common;
+mod reading;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| common::read(standfast_wire::Protocol::Cbor, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| reading::read(standfast_wire::Protocol::Cbor, data));

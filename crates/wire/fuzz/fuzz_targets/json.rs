@@ -1,5 +1,6 @@
+//! Any bytes as a request in json are read or refused.
 #![no_main]
 
-mod common;
+mod reading;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| common::read(standfast_wire::Protocol::Json11, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| reading::read(standfast_wire::Protocol::Json11, data));

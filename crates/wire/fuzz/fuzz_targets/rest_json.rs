@@ -1,5 +1,6 @@
+//! Any bytes as a request in rest-json are read or refused.
 #![no_main]
 
-mod common;
+mod reading;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| common::read(standfast_wire::Protocol::RestJson, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| reading::read(standfast_wire::Protocol::RestJson, data));

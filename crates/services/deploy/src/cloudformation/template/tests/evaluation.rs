@@ -1,3 +1,5 @@
+//! What functions and references come to.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! What a parameter takes, and what it says of what it does not take.
+
 use std::collections::BTreeMap;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! YAML and JSON, and what is not well-formed.
+
 use serde_json::{Value, json};
 
 use super::super::parse::{BODY_BYTES_MAX, DEPTH_MAX, Origin, URL_BODY_BYTES_MAX, parse};

@@ -1,3 +1,5 @@
+//! Orders of creation, and differences between two versions of a template.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;

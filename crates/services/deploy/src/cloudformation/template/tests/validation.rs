@@ -1,3 +1,5 @@
+//! What is refused before anything is created.
+
 use super::{load, load_error, loaded};
 
 /// A template with one VPC and more lines behind the Resources section.
