@@ -5,6 +5,8 @@
 //! what an init can reach through process groups is ended; that is the degraded behaviour there.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -14,6 +16,12 @@ pub(super) const MARK: &str = "STANDFAST_INSTANCE";
 
 /// How often a hunt looks again for processes that were forked while it killed their parents.
 const HUNT_ROUNDS_MAX: usize = 2_000;
+
+/// More than the kernel lets an environment be on most machines; marks stand far below.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What files are read into: most fit at once, so that each takes two calls of the kernel.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +38,18 @@ pub(super) struct Process {
 /// All processes that can be seen.
 pub(super) fn all() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid: i32| parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?))
-        .collect()
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+    pids.filter_map(|pid| parse(&String::from_utf8_lossy(read(pid, "stat", &mut buffer)?))).collect()
+}
+
+/// A file of a process. Their lengths are not known beforehand, and a start reads hundreds of them: the usual way to read
+/// one, which begins with small steps, takes ten calls of the kernel.
+fn read<'a>(pid: i32, name: &str, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    buffer.clear();
+    let file = File::open(format!("/proc/{pid}/{name}")).ok()?;
+    file.take(FILE_BYTES_MAX).read_to_end(buffer).ok()?;
+    Some(buffer)
 }
 
 /// The fields after the name, which may itself hold spaces and parentheses.
@@ -95,8 +110,10 @@ impl Prey {
     fn find(&self) -> Vec<Process> {
         let processes = all();
         let own = rustix::process::getpid();
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         let meant = |p: &&Process| {
-            self.session.is_some_and(|s| s.as_raw_nonzero().get() == p.session) || has_mark(p.pid, &self.mark)
+            self.session.is_some_and(|s| s.as_raw_nonzero().get() == p.session)
+                || has_mark(p.pid, &self.mark, &mut buffer)
         };
         let mut found: Vec<Process> = processes.iter().filter(|p| p.pid != own).filter(meant).copied().collect();
         for i in 0..found.len() {
@@ -129,8 +146,8 @@ impl Prey {
 }
 
 /// Whether the process was started with this mark. Processes of other users cannot be read and have none.
-fn has_mark(pid: Pid, mark: &str) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())) else { return false };
+fn has_mark(pid: Pid, mark: &str, buffer: &mut Vec<u8>) -> bool {
+    let Some(environment) = read(pid.as_raw_nonzero().get(), "environ", buffer) else { return false };
     environment.split(|b| *b == 0).any(|variable| {
         variable
             .strip_prefix(MARK.as_bytes())

@@ -47,14 +47,16 @@ impl StateDir {
             io::Error::new(io::ErrorKind::ResourceBusy, text)
         })?;
         let cloud = match fs::read_to_string(path.join(CLOUD_ID)) {
-            Ok(id) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) => id,
+            Ok(id) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                sweep(&id)?;
+                id
+            }
             _ => {
                 let id = Rng::from_entropy().hex(16);
                 fs::write(path.join(CLOUD_ID), &id)?;
                 id
             }
         };
-        sweep(&cloud)?;
         write_guards(&path.join(GUARDS))?;
         Ok(Self { path, cloud, made, lock })
     }

@@ -105,7 +105,9 @@ impl Dir {
     /// Marks the directory as ours. Only then may a journal get its final name.
     pub(super) fn write_format(&self) -> Result<(), StoreError> {
         let (path, draft) = (self.path.join(FORMAT), self.path.join(format!("{FORMAT}{UNFINISHED}")));
-        let written = write_note(&draft, &format_text()).and_then(|()| fs::rename(&draft, &path));
+        let written = write_note(&draft, &format_text())
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&draft, &path));
         written.and_then(|()| self.sync()).map_err(|e| failed("write", &path, e))
     }
 
@@ -126,11 +128,12 @@ impl Dir {
         Ok(())
     }
 
-    /// Says who holds the directory, for those who find it locked.
+    /// Says who holds the directory, for those who find it locked: while this process lives, so it need not be durable.
     pub(super) fn write_pid(&mut self) -> Result<(), StoreError> {
         let path = self.path.join(PID);
         self.noted = true;
-        write_note(&path, &format!("{}\n", std::process::id())).map_err(|e| failed("write", &path, e))
+        let written = write_note(&path, &format!("{}\n", std::process::id()));
+        written.map(drop).map_err(|e| failed("write", &path, e))
     }
 
     pub(super) fn damaged(&self, what: String) -> StoreError {
@@ -210,8 +213,8 @@ fn note(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn write_note(path: &Path, text: &str) -> io::Result<()> {
+fn write_note(path: &Path, text: &str) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    Ok(file)
 }
