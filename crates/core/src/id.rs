@@ -57,6 +57,11 @@ impl<K> Id<K> {
         Self { text: text.into(), kind: PhantomData }
     }
 
+    /// The same, without a copy of the text.
+    pub fn from_shared(text: Arc<str>) -> Self {
+        Self { text, kind: PhantomData }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.text
     }

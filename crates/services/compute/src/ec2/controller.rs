@@ -19,8 +19,8 @@ use super::{launch, tags};
 
 /// A run walks all instances. With many of them, changes are left to gather for this long each before a run, so that
 /// launches by the thousand are not slowed by a walk for each.
-const GATHER_PER_INSTANCE: Duration = Duration::from_micros(5);
-const GATHER_MAX: Duration = Duration::from_millis(50);
+const GATHER_PER_INSTANCE: Duration = Duration::from_micros(10);
+const GATHER_MAX: Duration = Duration::from_millis(200);
 /// Below this many instances a run is cheap enough to answer every change at once.
 const GATHER_FROM: usize = 500;
 
@@ -84,7 +84,7 @@ fn same(old: &[Row], new: &[Row]) -> bool {
 fn snapshot(rows: &[Row], dark: &BTreeSet<String>) -> HostSnapshot {
     let there = rows.iter().filter(|(_, _, instance)| !instance.state.is_ending());
     let instances: BTreeMap<Id<id::Instance>, InstanceSpec> =
-        there.map(|(scope, id, instance)| (Id::from_text(id), spec(scope, instance))).collect();
+        there.map(|(scope, id, instance)| (Id::from_shared(id.clone()), spec(scope, instance))).collect();
     HostSnapshot { instances, dark_zones: dark.clone() }
 }
 
