@@ -14,6 +14,11 @@ from cloud import DEFAULT_ACCOUNT, Cloud, client_environment
 AWS = pathlib.Path(sys.executable).parent / "aws"
 
 
+def pytest_collection_modifyitems(items):
+    """What looks back at the calls of all tests comes after them."""
+    items.sort(key=lambda item: item.module.__name__ == "test_clients")
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory):
     """The cloud that API tests share. Each module has an account of its own in it."""

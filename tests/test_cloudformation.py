@@ -37,6 +37,30 @@ Resources:
     Properties: {GroupDescription: guest, VpcId: !ImportValue host-network}
 """
 
+ROLLING = """
+Parameters:
+  Image:
+    Type: AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>
+    Default: /aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64
+  Kind: {Type: String, Default: t3.micro}
+Resources:
+  Door:
+    Type: AWS::EC2::SecurityGroup
+    Properties: {GroupDescription: door, Tags: [{Key: kind, Value: !Ref Kind}]}
+  Template:
+    Type: AWS::EC2::LaunchTemplate
+    Properties: {LaunchTemplateData: {ImageId: !Ref Image, InstanceType: !Ref Kind}}
+  Group:
+    Type: AWS::AutoScaling::AutoScalingGroup
+    DependsOn: Door
+    UpdatePolicy: {AutoScalingRollingUpdate: {MinInstancesInService: 0}}
+    Properties:
+      LaunchTemplate: {LaunchTemplateId: !Ref Template, Version: !GetAtt Template.LatestVersionNumber}
+      AvailabilityZones: !GetAZs ''
+      MinSize: 1
+      MaxSize: 1
+"""
+
 
 @pytest.fixture(scope="module")
 def cloudformation(client):
@@ -214,3 +238,29 @@ def test_a_protected_stack_stays(cloudformation, stack, refused):
     with refused("ValidationError", naming="TerminationProtection"):
         cloudformation.delete_stack(StackName="kept")
     cloudformation.update_termination_protection(StackName="kept", EnableTerminationProtection=False)
+
+
+def test_an_update_is_cancelled_and_a_rollback_that_fails_is_continued(cloudformation, client, stack):
+    stack("rolling", ROLLING)
+    autoscaling, ec2 = client("autoscaling"), client("ec2")
+    resources = cloudformation.describe_stack_resources(StackName="rolling")["StackResources"]
+    physical = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in resources}
+    hook = {"AutoScalingGroupName": physical["Group"], "LifecycleHookName": "hold"}
+    autoscaling.put_lifecycle_hook(**hook, LifecycleTransition="autoscaling:EC2_INSTANCE_LAUNCHING")
+    cloudformation.update_stack(
+        StackName="rolling", UsePreviousTemplate=True, Parameters=as_list({"Kind": "t3.small"})
+    )
+
+    def held():
+        groups = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[physical["Group"]])
+        members = groups["AutoScalingGroups"][0]["Instances"]
+        return [one for one in members if one["LifecycleState"] == "Pending:Wait"]
+
+    eventually(held, limit_s=WAIT_S, what="the hook to hold the new instance, and so the update")
+    # What the rollback has to change back is not there any more.
+    ec2.delete_security_group(GroupId=physical["Door"])
+    cloudformation.cancel_update_stack(StackName="rolling")
+    autoscaling.delete_lifecycle_hook(**hook)
+    rested(cloudformation, "rolling", "UPDATE_ROLLBACK_FAILED")
+    cloudformation.continue_update_rollback(StackName="rolling", ResourcesToSkip=["Door"])
+    rested(cloudformation, "rolling", "UPDATE_ROLLBACK_COMPLETE")

@@ -68,7 +68,9 @@ def test_an_instance_runs_its_user_data_and_ends(ec2, run):
     status = ec2.describe_instance_status(InstanceIds=[instance])["InstanceStatuses"][0]
     assert status["InstanceState"]["Name"] == "running"
     volumes = [{"Name": "attachment.instance-id", "Values": [instance]}]
-    assert len(ec2.describe_volumes(Filters=volumes)["Volumes"]) == 1
+    (volume,) = ec2.describe_volumes(Filters=volumes)["Volumes"]
+    (health,) = ec2.describe_volume_status(VolumeIds=[volume["VolumeId"]])["VolumeStatuses"]
+    assert health["VolumeStatus"]["Status"] == "ok"
     (change,) = ec2.terminate_instances(InstanceIds=[instance])["TerminatingInstances"]
     assert change["CurrentState"]["Name"] == "shutting-down"
     ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance], WaiterConfig=WAIT)
@@ -108,6 +110,19 @@ def test_settings_of_an_instance_can_be_read_and_changed(ec2, run, refused):
     with refused("OperationNotPermitted", naming=instance):
         ec2.terminate_instances(InstanceIds=[instance])
     ec2.modify_instance_attribute(InstanceId=instance, DisableApiTermination={"Value": False})
+
+
+def test_an_instance_takes_an_instance_profile(ec2, client, run):
+    iam = client("iam")
+    profile = {"InstanceProfileName": "shown"}
+    iam.create_instance_profile(**profile)
+    instance = run()
+    made = ec2.associate_iam_instance_profile(IamInstanceProfile={"Name": "shown"}, InstanceId=instance)
+    association = made["IamInstanceProfileAssociation"]["AssociationId"]
+    assert read(ec2, instance)["IamInstanceProfile"]["Arn"].endswith(":instance-profile/shown")
+    ec2.disassociate_iam_instance_profile(AssociationId=association)
+    assert "IamInstanceProfile" not in read(ec2, instance)
+    iam.delete_instance_profile(**profile)
 
 
 def test_instances_are_filtered_and_paged(ec2, run):

@@ -41,6 +41,9 @@ def test_an_account_begins_with_a_default_vpc_and_gets_it_back(client):
     assert len(subnets) == 3 and all(subnet["DefaultForAz"] for subnet in subnets)
     for one in subnets:
         ec2.delete_subnet(SubnetId=one["SubnetId"])
+    back = ec2.create_default_subnet(AvailabilityZone="eu-north-1a")["Subnet"]
+    assert back["DefaultForAz"] and back["VpcId"] == default["VpcId"]
+    ec2.delete_subnet(SubnetId=back["SubnetId"])
     attached = [{"Name": "attachment.vpc-id", "Values": [default["VpcId"]]}]
     (gateway,) = ec2.describe_internet_gateways(Filters=attached)["InternetGateways"]
     ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=default["VpcId"])

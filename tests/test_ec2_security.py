@@ -37,6 +37,8 @@ def test_a_group_is_unique_in_its_vpc_and_lets_everything_out(ec2, vpc, group, r
         ec2.create_security_group(GroupName="web", Description="again", VpcId=vpc)
     (read,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
     assert read["IpPermissions"] == []
+    usable = ec2.get_security_groups_for_vpc(VpcId=vpc)["SecurityGroupForVpcs"]
+    assert sorted(one["GroupName"] for one in usable) == ["default", "web"]
     assert [one["IpProtocol"] for one in read["IpPermissionsEgress"]] == ["-1"]
     with refused("InvalidGroup.NotFound", naming=MISSING_GROUP):
         ec2.describe_security_groups(GroupIds=[MISSING_GROUP])
@@ -94,6 +96,8 @@ def test_an_interface_moves_between_instances(ec2, subnet, group, refused):
     )
     (read,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
     assert (read["Description"], read["PrivateIpAddress"]) == ("floats", "10.0.0.10")
+    description = ec2.describe_network_interface_attribute(NetworkInterfaceId=interface, Attribute="description")
+    assert description["Description"] == {"Value": "floats"}
     assert read["Attachment"]["InstanceId"] == instance["InstanceId"]
     ec2.detach_network_interface(AttachmentId=attached["AttachmentId"])
     ec2.delete_network_interface(NetworkInterfaceId=interface)

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 import example_site as example
+from cloud import Cloud
 from waiting import eventually
 
 ZONES = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
@@ -21,32 +22,52 @@ OUTAGE_MS_MAX = 1000
 
 @pytest.fixture
 def site(new_cloud):
-    """The example in a cloud of the test's own."""
+    """The example in a cloud of the test's own, with all targets healthy."""
     site = example.up(new_cloud)
     site.settled()
     return site
 
 
-def test_up_deploys_the_site_and_says_what_to_try(site):
-    said = site.cloud.said()
+@pytest.fixture
+def young_site(new_cloud):
+    """The example in a cloud of the test's own, with all instances running."""
+    site = example.up(new_cloud)
+    eventually(
+        lambda: len(inits(site.cloud)) == example.INSTANCES, limit_s=example.SETTLED_S, what="all instances to run"
+    )
+    return site
+
+
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory):
+    """The example, for tests that leave it as it is."""
+    cloud = Cloud(tmp_path_factory.mktemp("site"), "up", str(example.TEMPLATE)).start()
+    site = example.Site(cloud)
+    site.settled()
+    yield site
+    cloud.close()
+
+
+def test_up_deploys_the_site_and_says_what_to_try(shared_site):
+    said = shared_site.cloud.said()
     for resource in ("Vpc", "SubnetC", "LoadBalancer", "TargetGroup", "Listener", "LaunchTemplate", "Group"):
         assert f" {resource} " in said, resource
     assert "The site answers." in said
-    assert f"standfast probe {site.url}" in said
+    assert f"standfast probe {shared_site.url}" in said
     assert "Traceback" not in said and "panicked" not in said
-    assert sorted(site.spread().values()) == [1, 2, 2]
+    assert sorted(shared_site.spread().values()) == [1, 2, 2]
 
 
-def test_the_site_answers_by_name_and_on_addresses_of_its_own(site):
-    seen = {site.get()[1].split(" in ")[1].strip() for _ in range(20)}
+def test_the_site_answers_by_name_and_on_addresses_of_its_own(shared_site):
+    seen = {shared_site.get()[1].split(" in ")[1].strip() for _ in range(20)}
     assert seen == set(ZONES), "round robin reaches every zone"
-    assert site.get("/health")[0] == 200
-    nodes = site.nodes()
+    assert shared_site.get("/health")[0] == 200
+    nodes = shared_site.nodes()
     assert len(nodes) == len(ZONES), "a node for each zone"
     if os.getuid() == 0:
         assert {port for _, port in nodes} == {80}, "root may bind the listener's port"
     for node in nodes:
-        status, text = site.get(at=node)
+        status, text = shared_site.get(at=node)
         assert status == 200 and "eu-west-1" in text
 
 
@@ -86,25 +107,25 @@ def test_a_lost_zone_costs_less_than_a_second_and_balances_when_it_is_back(site)
     assert sorted(site.settled().values()) == [1, 2, 2], "nothing moved any more"
 
 
-def test_commands_look_inside(site):
-    one = site.members()[0]["id"]
-    assert "listening on http://127." in site.cloud.run("logs", one)
-    assert site.cloud.run("exec", one, "--", "sh", "-c", "echo it is $INSTANCE_ID; exit 3", expect=3) == f"it is {one}\n"
-    screen = site.cloud.run("status")
+def test_commands_look_inside(shared_site):
+    one = shared_site.members()[0]["id"]
+    assert "listening on http://127." in shared_site.cloud.run("logs", one)
+    assert shared_site.cloud.run("exec", one, "--", "sh", "-c", "echo it is $INSTANCE_ID; exit 3", expect=3) == f"it is {one}\n"
+    screen = shared_site.cloud.run("status")
     for word in (example.STACK, "CREATE_COMPLETE", "5 of 5 targets healthy", one, *ZONES):
         assert word in screen, screen
-    lines = site.cloud.run("probe", site.url, "--rate", "50", "--duration", "2s")
+    lines = shared_site.cloud.run("probe", shared_site.url, "--rate", "50", "--duration", "2s")
     assert "succeeded       100 (100.0000%), failed 0" in lines
 
 
-def test_mistakes_of_the_command_line_are_said_in_one_line(site):
-    assert "eu-west-9z" in site.cloud.run("break", "zone", "eu-west-9z", expect=1)
+def test_mistakes_of_the_command_line_are_said_in_one_line(shared_site):
+    assert "eu-west-9z" in shared_site.cloud.run("break", "zone", "eu-west-9z", expect=1)
     missing = "i-0123456789abcdef0"
     for command in (["break", "instance", missing], ["logs", missing], ["exec", missing, "--", "true"]):
-        said = site.cloud.run(*command, expect=1)
+        said = shared_site.cloud.run(*command, expect=1)
         assert missing in said and len(said.splitlines()) == 1, said
-    assert "not on this machine" in site.cloud.run("probe", "http://example.com/", expect=1)
-    assert "no stack" in site.cloud.run("down", "another", expect=1)
+    assert "not on this machine" in shared_site.cloud.run("probe", "http://example.com/", expect=1)
+    assert "no stack" in shared_site.cloud.run("down", "another", expect=1)
 
 
 def test_down_deletes_the_stack_and_up_brings_it_back(site):
@@ -121,15 +142,14 @@ def test_down_deletes_the_stack_and_up_brings_it_back(site):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda how: how.name)
-def test_a_cloud_that_is_told_to_stop_leaves_nothing(site, how):
-    assert len(site.cloud.processes()) >= example.INSTANCES
+def test_a_cloud_that_is_told_to_stop_leaves_nothing(young_site, how):
     # `stop` looks for processes and files; sockets go with their process.
-    assert site.cloud.stop(how) == 0
-    assert "nothing is left behind" in site.cloud.said()
+    assert young_site.cloud.stop(how) == 0
+    assert "nothing is left behind" in young_site.cloud.said()
 
 
-def test_a_killed_cloud_leaves_no_process_and_the_next_start_sweeps(site):
-    cloud = site.cloud
+def test_a_killed_cloud_leaves_no_process_and_the_next_start_sweeps(young_site):
+    cloud = young_site.cloud
     cloud.kill()
     left = list(cloud.tmp.iterdir())
     assert len(left) == 1, "nobody could remove its directory"
@@ -139,13 +159,11 @@ def test_a_killed_cloud_leaves_no_process_and_the_next_start_sweeps(site):
     assert cloud.stop() == 0
 
 
-def test_what_loses_its_init_and_its_cloud_at_once_is_swept_by_the_next(site):
-    cloud = site.cloud
-    inits = [pid for pid in cloud.processes() if parent(pid) == cloud.process.pid]
-    assert len(inits) == example.INSTANCES
+def test_what_loses_its_init_and_its_cloud_at_once_is_swept_by_the_next(young_site):
+    cloud = young_site.cloud
     # A cloud that is stopped cannot see the inits die; then nobody is left who could end what they ran.
     os.kill(cloud.process.pid, signal.SIGSTOP)
-    for init in inits:
+    for init in inits(cloud):
         os.kill(init, signal.SIGKILL)
     cloud.process.kill()
     cloud.process.wait()
@@ -154,6 +172,11 @@ def test_what_loses_its_init_and_its_cloud_at_once_is_swept_by_the_next(site):
     cloud.start()
     assert not set(orphans) & set(cloud.processes())
     example.Site(cloud)
+
+
+def inits(cloud: Cloud) -> list[int]:
+    """The first process of each instance."""
+    return [pid for pid in cloud.processes() if parent(pid) == cloud.process.pid]
 
 
 def parent(pid: int) -> int:
