@@ -71,7 +71,7 @@ def aws(cloud):
 @contextlib.contextmanager
 def _refused(code: str, naming: str = ""):
     with pytest.raises(ClientError) as caught:
-        yield
+        yield caught
     error = caught.value.response["Error"]
     status = caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
     assert error["Code"] == code, error

@@ -12,6 +12,8 @@ pub const SLOTS_MAX: usize = 1_000_000;
 pub const KEY_BYTES_MAX: usize = 1_024;
 /// Broken constraints named in one error.
 pub const VIOLATIONS_MAX: usize = 20;
+/// Values of an enum that a message cites: ec2 has over a thousand instance types.
+pub const ENUM_SHOWN_MAX: usize = 40;
 /// Characters of a refused value that an error repeats.
 pub const ECHO_CHARS_MAX: usize = 256;
 /// Seconds since 1970 of the first and last time that can be written: the years 0 to 9999.

@@ -7,7 +7,7 @@ use standfast_core::Error;
 
 use super::bad::Step;
 use super::faults::{self, Violation};
-use super::limits::VIOLATIONS_MAX;
+use super::limits::{ENUM_SHOWN_MAX, VIOLATIONS_MAX};
 use crate::schema::{Limits, ListSchema, MapSchema, Member, OperationSchema, Protocol, ServiceSchema, Type};
 use crate::value::{Struct, Value};
 
@@ -198,7 +198,11 @@ fn measured(measure: Measure) -> &'static str {
 }
 
 fn enum_rule(limits: &Limits) -> String {
-    format!("Member must satisfy enum value set: [{}]", limits.values.join(", "))
+    let shown = limits.values.get(..ENUM_SHOWN_MAX).unwrap_or(limits.values).join(", ");
+    match limits.values.len().saturating_sub(ENUM_SHOWN_MAX) {
+        0 => format!("Member must satisfy enum value set: [{shown}]"),
+        more => format!("Member must satisfy enum value set: [{shown}, and {more} more]"),
+    }
 }
 
 /// `[rule, rule]`, as lists and maps cite the rules of what is in them.
