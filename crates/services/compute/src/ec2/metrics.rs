@@ -74,10 +74,15 @@ pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
 
 /// The instances that run, as records and host agree.
 fn read(cx: &Cx, now: Timestamp) -> Vec<Reading> {
+    let running = |(_, _, instance): &(Scope, Arc<str>, Arc<Instance>)| instance.state == State::Running;
+    let running: Vec<_> = cx.view(|view| view.all::<Instance>().into_iter().filter(running).collect());
+    if running.is_empty() {
+        return Vec::new();
+    }
     let observed = cx.host().observe();
     cx.view(|view| {
-        let running = view.all::<Instance>().into_iter().filter(|(_, _, instance)| instance.state == State::Running);
         running
+            .into_iter()
             .filter_map(|(scope, id, instance)| {
                 let seen = observed.instances.get(&*id).filter(|seen| seen.phase == Phase::Running)?;
                 let tagged = view.get::<Tagged>(&scope, &id);
