@@ -8,5 +8,6 @@ mod ec2;
 mod elbv2;
 mod faults;
 mod malformed;
+mod request_path;
 mod site;
 mod time_site;
