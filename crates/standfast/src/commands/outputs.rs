@@ -63,21 +63,32 @@ async fn look(site: &str) -> Result<u16> {
     Ok(Connection::open(place.address).await?.send(request).await?.status().as_u16())
 }
 
+/// How the reader can call this program: by its name where the shell finds it, else by its path.
+fn called() -> String {
+    let own = std::env::current_exe().unwrap_or_default();
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("standfast") == own));
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = own.strip_prefix(&here).unwrap_or(&own);
+    if found || path.as_os_str().is_empty() { "standfast".into() } else { path.display().to_string() }
+}
+
 fn next(client: &ApiClient, site: Option<&str>) {
     let (endpoint, region) = (client.endpoint(), client.region());
+    let standfast = called();
     output::line("\nTry next, in a second terminal:");
     if endpoint != format!("http://{DEFAULT_LISTEN}") {
         output::line(format_args!("  export AWS_ENDPOINT_URL={endpoint}"));
     }
-    output::line("  standfast status");
+    output::line(format_args!("  {standfast} status"));
     if let Some(site) = site {
         output::line(format_args!("  curl {site}"));
-        output::line(format_args!("  standfast probe {site} --rate 200 --duration 60s"));
+        output::line(format_args!("  {standfast} probe {site} --rate 200 --duration 60s"));
     }
-    output::line(format_args!("  standfast break zone {region}a      and, while it is dark, status and probe"));
-    output::line(format_args!("  standfast heal zone {region}a"));
+    output::line(format_args!("  {standfast} break zone {region}a      and, while it is dark, status and probe"));
+    output::line(format_args!("  {standfast} heal zone {region}a"));
     output::line(format_args!(
         "  AWS_ENDPOINT_URL={endpoint} aws autoscaling describe-auto-scaling-groups --region {region}"
     ));
-    output::line("  standfast down");
+    output::line(format_args!("  {standfast} down"));
 }
