@@ -14,8 +14,6 @@ use super::{Bench, machine};
 
 const CONNECTIONS: usize = 16;
 const DESCRIBED: usize = 100;
-/// moto slows down with every instance and takes seconds for the answers: it gets no more requests than this.
-const SLOW_REQUESTS_MAX: u64 = 200;
 const WARM_UP: Duration = Duration::from_millis(300);
 /// The addresses of a subnet of 16 bits.
 const LAUNCHES_MAX: u64 = 60_000;
@@ -51,16 +49,16 @@ pub fn launch(bench: &mut Bench) -> Result<Vec<Row>> {
     let bench = &*bench;
     let data = bench.scratch.join("run-instances");
     let data_text = data.to_string_lossy().into_owned();
-    let measure = |server: Server, requests_max: u64| -> Result<f64> {
+    let measure = |server: Server| -> Result<f64> {
         let parameters = format!("{}&SubnetId={}", one_kind(server.address, 1)?, wide_subnet(server.address)?);
         let mut load = Load::new(server.address, CONNECTIONS, vec![ec2("RunInstances", &parameters)])?;
-        rate(bench, &server, &mut load, requests_max)
+        rate(bench, &server, &mut load, LAUNCHES_MAX)
     };
     let durable = ["--driver", "sim", "--data", &data_text];
     let mut subjects = vec![Subject {
         name: "standfast",
         measure: Box::new(|| {
-            let rate = measure(bench.standfast(&durable, Some(bench.cores.server))?, LAUNCHES_MAX)?;
+            let rate = measure(bench.standfast(&durable, Some(bench.cores.server))?)?;
             std::fs::remove_dir_all(&data).context("removing the state")?;
             Ok(rate)
         }),
@@ -69,9 +67,7 @@ pub fn launch(bench: &mut Bench) -> Result<Vec<Row>> {
         let measure = &measure;
         subjects.push(Subject {
             name: "moto (in memory)",
-            measure: Box::new(move || {
-                measure(bench.moto_server(program, Some(bench.cores.server))?, SLOW_REQUESTS_MAX)
-            }),
+            measure: Box::new(move || measure(bench.moto_server(program, Some(bench.cores.server))?)),
         });
     }
     let figures = table::medians(bench.rounds, subjects)?;
@@ -126,7 +122,7 @@ impl Servers {
         let core = Some(bench.cores.server);
         let mut servers = vec![("standfast", bench.standfast(arguments, core)?)];
         if let Some(program) = moto {
-            servers.push(("moto", bench.moto_server(program, core)?));
+            servers.push(("moto (in memory)", bench.moto_server(program, core)?));
         }
         Ok(Self(servers))
     }
@@ -139,12 +135,11 @@ impl Servers {
     ) -> Result<Vec<(&'static str, f64)>> {
         let mut subjects = Vec::new();
         for (name, server) in &self.0 {
-            let requests_max = if *name == "moto" { SLOW_REQUESTS_MAX } else { u64::MAX };
             let mut load = Load::new(server.address, CONNECTIONS, prepare(server.address)?)?;
             if *name == "standfast" {
-                machine::pinned(bench.cores.client, || load.run(WARM_UP, requests_max))?;
+                machine::pinned(bench.cores.client, || load.run(WARM_UP, u64::MAX))?;
             }
-            let measure = Box::new(move || rate(bench, server, &mut load, requests_max));
+            let measure = Box::new(move || rate(bench, server, &mut load, u64::MAX));
             subjects.push(Subject { name, measure });
         }
         table::medians(bench.rounds, subjects)
