@@ -53,7 +53,7 @@ def test_up_deploys_the_site_and_says_what_to_try(shared_site):
     for resource in ("Vpc", "SubnetC", "LoadBalancer", "TargetGroup", "Listener", "LaunchTemplate", "Group"):
         assert f" {resource} " in said, resource
     assert "The site answers." in said
-    assert f"standfast probe {shared_site.url}" in said
+    assert f" probe {shared_site.url}" in said
     assert "Traceback" not in said and "panicked" not in said
     assert sorted(shared_site.spread().values()) == [1, 2, 2]
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::cli;
 use crate::http_client::{Connection, Place, place, site_url};
 use crate::output;
+use crate::signals;
 
 /// All requests are remembered until the end; this many are enough for a day at 100 a second.
 const REQUESTS_MAX: u64 = 10_000_000;
@@ -52,19 +53,28 @@ pub async fn run(options: &cli::Probe, endpoint: &str) -> Result<ExitCode> {
     let start = Instant::now();
     let (log, idle): (Log, Idle) = Default::default();
     let mut tasks = tokio::task::JoinSet::new();
-    let mut printed = 0;
+    let (mut printed, mut last) = (0, 0);
+    let mut interrupted = std::pin::pin!(signals::stop_requested());
     for n in 0..total {
         let due = Duration::from_secs_f64(n as f64 / f64::from(options.rate));
-        tokio::time::sleep_until(start + due).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(start + due) => (),
+            // Whoever has seen enough still wants the report.
+            _ = &mut interrupted => break,
+        }
         tasks.spawn(one(target.clone(), idle.clone(), options.timeout, start, due, log.clone()));
         while tasks.try_join_next().is_some() {}
-        let second = due.as_secs();
-        if !options.json && second > printed {
-            output::line(format_args!("{}", second_line(printed, &log)));
-            printed = second;
+        // A second's line comes a second later, when its requests have been answered.
+        last = due.as_secs();
+        if !options.json && last > printed + 1 {
+            output::line(second_line(printed, &log));
+            printed += 1;
         }
     }
     while tasks.join_next().await.is_some() {}
+    if !options.json {
+        (printed..=last).for_each(|second| output::line(second_line(second, &log)));
+    }
     let outcomes = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
     let report = report(&url, options.rate, outcomes);
     if options.json {
