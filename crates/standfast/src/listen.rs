@@ -24,15 +24,21 @@ const PEEK_PAUSE: Duration = Duration::from_millis(5);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a connection for a load balancer is handed to; gives it back when no load balancer has that name.
-pub type Adopt = Arc<dyn Fn(&str, std::net::TcpStream) -> Result<(), std::net::TcpStream> + Send + Sync>;
+/// What becomes of requests whose Host is a load balancer's name.
+#[derive(Clone)]
+pub enum Sites {
+    /// The connection is handed over; it comes back when no load balancer has that name.
+    Real(Arc<dyn Fn(&str, std::net::TcpStream) -> Result<(), std::net::TcpStream> + Send + Sync>),
+    /// Host and path to the status that the simulation gives; 0 when no node of that name is up.
+    Simulated(Arc<dyn Fn(&str, &str) -> u16 + Send + Sync>),
+}
 
 /// Serves until the task is dropped.
-pub async fn serve(listener: TcpListener, cloud: Cloud, adopt: Option<Adopt>) {
+pub async fn serve(listener: TcpListener, cloud: Cloud, sites: Sites) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, cloud.clone(), adopt.clone()));
+                tokio::spawn(connection(stream, cloud.clone(), sites.clone()));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back instead of spinning.
@@ -43,18 +49,12 @@ pub async fn serve(listener: TcpListener, cloud: Cloud, adopt: Option<Adopt>) {
     }
 }
 
-async fn connection(stream: TcpStream, cloud: Cloud, adopt: Option<Adopt>) {
+async fn connection(stream: TcpStream, cloud: Cloud, sites: Sites) {
     let _ = stream.set_nodelay(true);
-    let stream = match adopt {
-        None => stream,
-        Some(adopt) => match hand_over(stream, &cloud, &adopt).await {
-            Some(stream) => stream,
-            None => return,
-        },
-    };
+    let Some(stream) = hand_over(stream, &cloud, &sites).await else { return };
     let service = hyper::service::service_fn(move |request| {
-        let cloud = cloud.clone();
-        async move { Ok::<_, Infallible>(answer(cloud, request).await) }
+        let (cloud, sites) = (cloud.clone(), sites.clone());
+        async move { Ok::<_, Infallible>(answer(cloud, sites, request).await) }
     });
     // A client that hangs up mid-request is no event of ours.
     let _ = hyper::server::conn::http1::Builder::new()
@@ -65,7 +65,8 @@ async fn connection(stream: TcpStream, cloud: Cloud, adopt: Option<Adopt>) {
 }
 
 /// Gives the stream back when it is the API's.
-async fn hand_over(stream: TcpStream, cloud: &Cloud, adopt: &Adopt) -> Option<TcpStream> {
+async fn hand_over(stream: TcpStream, cloud: &Cloud, sites: &Sites) -> Option<TcpStream> {
+    let Sites::Real(adopt) = sites else { return Some(stream) };
     let Some(host) = peek_host(&stream, cloud).await else { return Some(stream) };
     if !host.contains(".elb.") {
         return Some(stream);
@@ -112,21 +113,34 @@ fn host_header(text: &str) -> Option<String> {
     })
 }
 
-async fn answer(cloud: Cloud, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(cloud: Cloud, sites: Sites, request: Request<Incoming>) -> Response<Full<Bytes>> {
     if request.uri().path() == "/_standfast/health" {
         return plain(StatusCode::OK, "ok\n");
     }
-    if request.headers().get("host").and_then(|h| h.to_str().ok()).is_some_and(|h| h.contains(".elb.localhost")) {
-        // Not a 404, which a prober would take for an answer of the site.
-        return plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "No load balancer has this name, or none of its zones has power.\n",
-        );
+    let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if host.contains(".elb.localhost") {
+        return site(&sites, host, request.uri().path());
     }
     let (head, body) = request.into_parts();
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => cloud.handle(Request::from_parts(head, body.to_bytes())).await.map(Full::new),
         Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is over 16 MiB or was cut off.\n"),
+    }
+}
+
+/// The answer for a load balancer's name that no data plane took.
+fn site(sites: &Sites, host: &str, path: &str) -> Response<Full<Bytes>> {
+    let name = host.split(':').next().unwrap_or_default();
+    let status = match sites {
+        Sites::Real(_) => None,
+        Sites::Simulated(simulated) => StatusCode::from_u16(simulated(name, path)).ok(),
+    };
+    match status {
+        Some(status) => plain(status, "Simulated: no instance of this cloud runs any program.\n"),
+        // Not a 404, which a prober would take for an answer of the site.
+        None => {
+            plain(StatusCode::SERVICE_UNAVAILABLE, "No load balancer has this name, or none of its zones has power.\n")
+        }
     }
 }
 

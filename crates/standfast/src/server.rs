@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::cli::{self, Driver};
 use crate::image;
-use crate::listen::{self, Adopt};
+use crate::listen::{self, Sites};
 
 /// A running cloud and where it answers.
 pub struct Running {
@@ -41,11 +41,11 @@ impl Running {
         };
         // Damaged metric points stop the start, not the first request.
         standfast_telemetry::cloudwatch::open(&store).map_err(anyhow::Error::new)?;
-        let (planes, adopt) = planes(options, &clock, &rng)?;
+        let (planes, sites) = planes(options, &clock, &rng)?;
         let driver = planes.host.name();
         let config = Config { clock, rng, store, planes, api_port: address.port() };
         let cloud = Cloud::start(config, standfast::services());
-        tokio::spawn(listen::serve(listener, cloud.clone(), adopt));
+        tokio::spawn(listen::serve(listener, cloud.clone(), sites));
         Ok(Self { cloud, address, driver })
     }
 
@@ -55,7 +55,7 @@ impl Running {
     }
 }
 
-fn planes(options: &cli::Server, clock: &Clock, rng: &Rng) -> Result<(Planes, Option<Adopt>)> {
+fn planes(options: &cli::Server, clock: &Clock, rng: &Rng) -> Result<(Planes, Sites)> {
     if options.driver == Driver::Sim {
         let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
         let answers = host.clone();
@@ -65,7 +65,9 @@ fn planes(options: &cli::Server, clock: &Clock, rng: &Rng) -> Result<(Planes, Op
             SimReply::Timeout => SimAnswer::Timeout,
         });
         let lb = Arc::new(SimLb::new(clock.clone(), backend));
-        return Ok((Planes { host, lb }, None));
+        let simulated = lb.clone();
+        let sites = Sites::Simulated(Arc::new(move |name, path| simulated.request(name, path)));
+        return Ok((Planes { host, lb }, sites));
     }
     let host = ProcessDriver::start(ProcessConfig {
         state_dir: options.data.as_ref().map(|data| data.join("hosts")),
@@ -78,8 +80,8 @@ fn planes(options: &cli::Server, clock: &Clock, rng: &Rng) -> Result<(Planes, Op
     let config = PlaneConfig { workers, speed: options.speed, clock: clock.clone(), rng: rng.clone() };
     let plane = Arc::new(Plane::start(config).context("starting the load balancers")?);
     let adopting = plane.clone();
-    let adopt: Adopt = Arc::new(move |host, stream| adopting.adopt(host, stream));
+    let sites = Sites::Real(Arc::new(move |host, stream| adopting.adopt(host, stream)));
     let host: Arc<dyn HostDriver> = host;
     let lb: Arc<dyn LbDriver> = plane;
-    Ok((Planes { host, lb }, Some(adopt)))
+    Ok((Planes { host, lb }, sites))
 }
