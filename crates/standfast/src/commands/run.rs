@@ -34,14 +34,16 @@ pub async fn up(client: &ApiClient, options: &cli::Up) -> Result<ExitCode> {
     let body = std::fs::read_to_string(&options.template)
         .with_context(|| format!("reading the template {}", options.template.display()))?;
     let stack = deploy::Stack::from_options(options, body)?;
-    if client.is_up().await {
-        output::line(format_args!("Deploying into the cloud at {}", client.endpoint()));
-        return deploy::up(client, &stack).await;
-    }
+    // Where it should listen is also where a cloud that runs already would answer; a port of 0 is always a new one.
     let listen = match options.server.listen {
         Some(listen) => listen,
         None => crate::http_client::place(client.endpoint())?.address,
     };
+    let there = client_of(listen, client.region())?;
+    if listen.port() != 0 && there.is_up().await {
+        output::line(format_args!("Deploying into the cloud at {}", there.endpoint()));
+        return deploy::up(&there, &stack).await;
+    }
     let running = Running::start(&options.server, listen).await?;
     let client = client_of(running.address, client.region())?;
     output::line(format_args!("Standfast is ready: {} ({} driver)", client.endpoint(), running.driver));
@@ -67,7 +69,11 @@ pub async fn up(client: &ApiClient, options: &cli::Up) -> Result<ExitCode> {
     }
 }
 
-fn client_of(address: SocketAddr, region: &str) -> Result<ApiClient> {
+/// A client of a cloud that listens there; one that listens everywhere is called over loopback.
+fn client_of(mut address: SocketAddr, region: &str) -> Result<ApiClient> {
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
     ApiClient::new(&format!("http://{address}"), region)
 }
 
