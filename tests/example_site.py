@@ -1,4 +1,4 @@
-"""The example's site: deployed with `standfast up`, looked at through `standfast status`, loaded with `standfast probe`."""
+"""The example's site: deployed with `standfast up`, looked at with `status`, loaded with `probe`."""
 
 import collections
 import http.client
@@ -24,12 +24,13 @@ class Site:
 
     def __init__(self, cloud: Cloud):
         self.cloud = cloud
-        found = eventually(
-            lambda: re.search(r"^ *URL +(http://\S+)", cloud.said(), re.MULTILINE) and "Ctrl-C" in cloud.said(),
-            limit_s=SETTLED_S, what="`up` to print the site's URL",
-        )  # fmt: skip
-        assert found
-        self.url = re.search(r"^ *URL +(http://\S+)", cloud.said(), re.MULTILINE).group(1)
+        self.url = eventually(self._printed_url, limit_s=SETTLED_S, what="`up` to print the site's URL and be done")
+
+    def _printed_url(self) -> str | None:
+        said = self.cloud.said()
+        match = re.search(r"^ *URL +(http://\S+)", said, re.MULTILINE)
+        # What it says last, when it is done.
+        return match.group(1) if match and "Ctrl-C" in said else None
 
     @property
     def host(self) -> str:

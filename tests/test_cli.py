@@ -25,8 +25,8 @@ def vpc(aws):
 @pytest.fixture
 def subnets(aws, vpc):
     """Those of the default VPC."""
-    ids = text(aws, "ec2", "describe-subnets", "--filters", f"Name=vpc-id,Values={vpc}", "--query", "Subnets[].SubnetId")
-    return ids.split()
+    of_vpc = ("--filters", f"Name=vpc-id,Values={vpc}")
+    return text(aws, "ec2", "describe-subnets", *of_vpc, "--query", "Subnets[].SubnetId").split()
 
 
 def text(aws, *arguments):

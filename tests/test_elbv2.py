@@ -211,7 +211,9 @@ def test_target_groups_keep_their_settings(elbv2, target_group, vpc, refused):
     with refused("InvalidTarget", naming="i-0123456789abcdef0"):
         elbv2.register_targets(TargetGroupArn=target_group, Targets=[{"Id": "i-0123456789abcdef0"}])
     with refused("ValidationError"):
-        elbv2.modify_target_group(TargetGroupArn=target_group, HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=9)
+        elbv2.modify_target_group(
+            TargetGroupArn=target_group, HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=9
+        )
 
 
 def test_a_target_group_in_use_stays(elbv2, listener, vpc, refused):

@@ -110,12 +110,27 @@ def test_a_lost_zone_costs_less_than_a_second_and_balances_when_it_is_back(site)
 def test_commands_look_inside(shared_site):
     one = shared_site.members()[0]["id"]
     assert "listening on http://127." in shared_site.cloud.run("logs", one)
-    assert shared_site.cloud.run("exec", one, "--", "sh", "-c", "echo it is $INSTANCE_ID; exit 3", expect=3) == f"it is {one}\n"
+    script = "echo it is $INSTANCE_ID; exit 3"
+    assert shared_site.cloud.run("exec", one, "--", "sh", "-c", script, expect=3) == f"it is {one}\n"
     screen = shared_site.cloud.run("status")
     for word in (example.STACK, "CREATE_COMPLETE", "5 of 5 targets healthy", one, *ZONES):
         assert word in screen, screen
     lines = shared_site.cloud.run("probe", shared_site.url, "--rate", "50", "--duration", "2s")
     assert "succeeded       100 (100.0000%), failed 0" in lines
+
+
+def test_a_probe_that_is_interrupted_reports_what_it_saw(shared_site):
+    probe = shared_site.cloud.spawn("probe", shared_site.url, "--rate", "50", "--duration", "10m")
+    assert "50 ok" in probe.stdout.readline(), "the first second's line"
+    probe.send_signal(signal.SIGINT)
+    said, _ = probe.communicate(timeout=30)
+    assert probe.returncode == 0 and "longest outage  0 ms" in said, said
+
+
+def test_a_reader_who_has_seen_enough_is_no_failure(shared_site):
+    status = shared_site.cloud.spawn("status")
+    status.stdout.close()
+    assert status.wait(timeout=30) == 0
 
 
 def test_mistakes_of_the_command_line_are_said_in_one_line(shared_site):
