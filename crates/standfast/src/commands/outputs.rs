@@ -70,7 +70,11 @@ fn called() -> String {
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("standfast") == own));
     let here = std::env::current_dir().unwrap_or_default();
     let path = own.strip_prefix(&here).unwrap_or(&own);
-    if found || path.as_os_str().is_empty() { "standfast".into() } else { path.display().to_string() }
+    match path.components().count() {
+        _ if found => "standfast".into(),
+        1 => format!("./{}", path.display()),
+        _ => path.display().to_string(),
+    }
 }
 
 fn next(client: &ApiClient, site: Option<&str>) {
