@@ -10,11 +10,11 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:4566";
 
 const EXAMPLES: &str = "\
 Examples:
-  standfast up examples/what-is-the-time/template.yaml    start a cloud and deploy a stack into it
+  standfast up examples/what-is-the-time/template.yaml    start a cloud and deploy a stack
   standfast status                                        what runs, where, and how healthy it is
-  standfast probe URL --rate 200 --duration 60s           open-loop load; what users would see
-  standfast break zone eu-west-1a                         cut a zone's power (heal zone brings it back)
-  standfast break instance i-0123456789abcdef0            kill one instance, as failing hardware would
+  standfast probe URL --rate 200 --duration 60s           open-loop load: what users would see
+  standfast break zone eu-west-1a                         cut a zone's power; heal brings it back
+  standfast break instance i-0123456789abcdef0            kill one instance, as bad hardware would
   standfast down                                          delete the stack
 
 Any AWS client works too: set AWS_ENDPOINT_URL=http://127.0.0.1:4566 and any access key.";
