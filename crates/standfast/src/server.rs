@@ -29,6 +29,7 @@ pub struct Running {
 impl Running {
     /// Opens the state, starts the planes, the services and the listener.
     pub async fn start(options: &cli::Server, listen: SocketAddr) -> Result<Self> {
+        raise_descriptor_limit();
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("listening on {listen} (is another cloud running? --listen takes another address)")
         })?;
@@ -53,6 +54,14 @@ impl Running {
     pub async fn stop(self) {
         self.cloud.shutdown().await;
     }
+}
+
+/// Every instance and every connection needs a file descriptor; the usual limit of 1,024 is for programs that wait with
+/// `select`, which nothing here does. Where it cannot be raised it stays.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn planes(options: &cli::Server, clock: &Clock, rng: &Rng) -> Result<(Planes, Sites)> {
