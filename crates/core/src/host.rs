@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Id, Instance};
+use crate::id::{self, Id, Instance};
+use crate::network::NetworkSnapshot;
 use crate::{BoxFuture, Error};
 
 /// What a host should run.
@@ -21,6 +23,48 @@ pub struct HostSnapshot {
     pub instances: BTreeMap<Id<Instance>, InstanceSpec>,
     /// Zones without power: what runs there is killed at once (SIGKILL, no grace) and nothing starts.
     pub dark_zones: BTreeSet<String>,
+    pub network: NetworkSnapshot,
+    /// The volumes that exist, root volumes included. One that is missing here is deleted with its data.
+    pub volumes: BTreeMap<Id<id::Volume>, VolumeSpec>,
+    /// The snapshots that exist. One that is missing here is deleted; what was made from it stays.
+    pub snapshots: BTreeMap<Id<id::Snapshot>, SnapshotSpec>,
+}
+
+/// A volume as its host needs to know it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    pub zone: String,
+    pub size_gib: u32,
+    /// Input and output operations per second, and MiB per second, that it may do.
+    pub iops: u32,
+    pub throughput_mib: u32,
+    /// What it began as; empty when `None`.
+    pub from: Option<Id<id::Snapshot>>,
+    /// For the root volume of an instance: a file tree over the base image instead of a block device.
+    pub root: bool,
+    /// The instance that has it and the device's name (`/dev/sdf`).
+    pub attached: Option<(Id<Instance>, String)>,
+    /// I/O hangs while this is set.
+    pub paused: bool,
+}
+
+/// A snapshot as its host needs to know it: what is to be copied, once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SnapshotSpec {
+    /// As the volume is at the first sight of this snapshot: what was written and not synced may be missing.
+    OfVolume(Id<id::Volume>),
+    CopyOf(Id<id::Snapshot>),
+    /// A root file system to import: a tarball or an OCI layout directory on the machine of the cloud.
+    Import(PathBuf),
+}
+
+/// How far a volume or a snapshot is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    Working,
+    Ready,
+    /// It cannot be made; the text says why (the disk is full, no loop device is free).
+    Failed(String),
 }
 
 /// An instance as its host needs to know it.
@@ -33,6 +77,16 @@ pub struct InstanceSpec {
     pub image_id: String,
     /// Its address in its VPC. A driver without networks of its own gives another one (see `Observed::address`).
     pub private_ip: Ipv4Addr,
+    /// How much of the machine it may use at most, and sees inside.
+    pub vcpus: u32,
+    pub memory_mib: u64,
+    /// Fully qualified: `ip-10-0-1-5.eu-west-1.compute.internal`.
+    pub hostname: String,
+    /// Public keys that may log in, in OpenSSH's format.
+    pub ssh_keys: Vec<String>,
+    /// The volume that holds what it writes to its file system; `VolumeSpec::from` names what lies over the base image.
+    pub root_volume: Option<Id<id::Volume>>,
+    pub metadata: Metadata,
     /// The decoded user data. Text that begins with `#!` is run by its interpreter at the first boot only.
     pub user_data: Vec<u8>,
     /// Whether it should be running; false stops it and keeps its directory.
@@ -42,25 +96,57 @@ pub struct InstanceSpec {
     pub boot: u64,
 }
 
+/// What the metadata service tells an instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    pub enabled: bool,
+    /// Whether requests without a token (version 1) are refused.
+    pub tokens_required: bool,
+    /// The time to live of the packets that carry a token, 1 to 64.
+    pub hop_limit: u8,
+    /// Every leaf of the tree by its path, without a leading slash and with the version left out: `meta-data/ami-id`,
+    /// `user-data`, `dynamic/instance-identity/document`. Directories are what their leaves imply.
+    pub tree: BTreeMap<String, String>,
+}
+
 /// What a host sees.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostObservation {
     pub instances: BTreeMap<Id<Instance>, Observed>,
+    pub volumes: BTreeMap<Id<id::Volume>, Progress>,
+    pub snapshots: BTreeMap<Id<id::Snapshot>, Progress>,
+    /// Where the network namespaces of `Owner::Service` interfaces can be opened: `/proc/PID/fd/N`.
+    pub namespaces: BTreeMap<Id<id::NetworkInterface>, PathBuf>,
+}
+
+/// What a driver can really do. What it cannot is refused by those who would promise it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abilities {
+    /// Instances have networks of their own and `HostSnapshot::network` is made true: addresses, routes, groups, ACLs.
+    pub networks: bool,
+    /// Volumes and snapshots are made, and instances have file systems of their own.
+    pub volumes: bool,
+    /// The metadata service answers at 169.254.169.254.
+    pub metadata: bool,
+    /// Packets can be lost, and can be delayed, between zones.
+    pub loss: bool,
+    pub delay: bool,
 }
 
 /// An instance as its host sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     pub phase: Phase,
     /// The boot that the phase speaks of.
     pub boot: u64,
-    /// Where it can be reached from the data plane: a loopback address in the process driver.
+    /// Where it can be reached from the data plane: a loopback address in the process driver, its private address (from
+    /// within its VPC) where instances have networks.
     pub address: Option<Ipv4Addr>,
     /// CPU time used since the boot.
     pub cpu_time: Duration,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     Booting,
     Running,
@@ -74,7 +160,7 @@ pub enum Phase {
 }
 
 /// The answer of a command run inside an instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecOutput {
     /// The exit code; 128 + N for signal N, 124 when the time ran out.
     pub code: i32,
@@ -86,6 +172,10 @@ pub struct ExecOutput {
 pub trait HostDriver: Send + Sync + 'static {
     /// The name for people: `process`, `sim`, `linux`.
     fn name(&self) -> &'static str;
+
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
 
     /// Takes the state that should be and returns at once; the work goes on in the driver's own tasks.
     fn obey(&self, snapshot: Arc<HostSnapshot>);

@@ -28,7 +28,8 @@ kinds! {
     SecurityGroup "sg", SecurityGroupRule "sgr", KeyPair "key", LaunchTemplate "lt", Image "ami", Reservation "r",
     NetworkInterface "eni", NetworkInterfaceAttachment "eni-attach", NetworkAcl "acl",
     NetworkAclAssociation "aclassoc", DhcpOptions "dopt", Volume "vol", Snapshot "snap", Allocation "eipalloc",
-    Association "eipassoc", NatGateway "nat", VpcEndpoint "vpce",
+    Association "eipassoc", NatGateway "nat", VpcEndpoint "vpce", VpcPeering "pcx",
+    PrefixList "pl", PlacementGroup "pg", SpotInstanceRequest "sir",
 }
 
 /// The id of a resource of kind `K`. Cheap to clone.

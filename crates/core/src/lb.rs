@@ -39,8 +39,19 @@ pub struct LoadBalancer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub zone: String,
+    /// Its place in the VPC, where instances have networks: probes and requests to targets leave from there.
+    pub place: Option<NodePlace>,
     /// False while its zone has no power: its listeners are closed and its connections reset.
     pub up: bool,
+}
+
+/// A load balancer node's network interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePlace {
+    /// Its private address; the source of what it sends, and an address that its listeners listen on.
+    pub address: Ipv4Addr,
+    /// Where its network namespace can be opened (see `HostObservation::namespaces`).
+    pub namespace: std::path::PathBuf,
 }
 
 /// What happens to the X-Forwarded-For header of a request.

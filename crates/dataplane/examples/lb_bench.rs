@@ -75,7 +75,7 @@ fn snapshot(targets: &[SocketAddrV4]) -> LbSnapshot {
             arn: LB.into(),
             dimension: "app/bench/0".into(),
             dns_name: "bench.elb.localhost".into(),
-            nodes: vec![Node { zone: ZONE.into(), up: true }],
+            nodes: vec![Node { place: None, zone: ZONE.into(), up: true }],
             listeners: vec![Listener { arn: "listener".into(), port: 0, rules }],
             idle_timeout_s: 60,
             xff_mode: XffMode::Append,

@@ -17,7 +17,8 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("kernel", &["core", "wire", "api", "store"]),
     ("service", &["core", "wire", "api", "store", "kernel"]),
     ("dataplane", &["core"]),
-    ("host", &["core"]),
+    ("host", &["core", "network"]),
+    ("network", &["core"]),
     // The binary carries the examples' programs for its instances' image.
     ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "example"]),
     ("testkit", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "standfast"]),

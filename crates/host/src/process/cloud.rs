@@ -164,7 +164,10 @@ impl Cloud {
             address: Some(slot.address),
             cpu_time: slot.cpu_time.mul_f64(speed),
         };
-        HostObservation { instances: table.slots.iter().map(|(id, slot)| (id.clone(), seen(slot))).collect() }
+        HostObservation {
+            instances: table.slots.iter().map(|(id, slot)| (id.clone(), seen(slot))).collect(),
+            ..HostObservation::default()
+        }
     }
 
     fn with<T>(&self, id: &Id<Instance>, f: impl FnOnce(&mut Slot) -> T) -> Option<T> {

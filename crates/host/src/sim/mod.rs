@@ -332,7 +332,10 @@ impl HostDriver for SimHost {
     fn observe(&self) -> HostObservation {
         let now = self.config.clock.now();
         let table = self.table();
-        HostObservation { instances: table.machines.iter().map(|(id, m)| (id.clone(), m.observed(now))).collect() }
+        HostObservation {
+            instances: table.machines.iter().map(|(id, m)| (id.clone(), m.observed(now))).collect(),
+            ..HostObservation::default()
+        }
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use standfast_core::host::{HostDriver, HostObservation, HostSnapshot, InstanceSpec, Observed, Phase};
+use standfast_core::host::{HostDriver, HostObservation, HostSnapshot, InstanceSpec, Metadata, Observed, Phase};
 use standfast_core::{Clock, Id, id::Instance};
 use standfast_host::process::INIT_ARGUMENT;
 use standfast_host::{ProcessConfig, ProcessDriver};
@@ -30,6 +30,12 @@ pub fn spec() -> InstanceSpec {
         user_data: Vec::new(),
         power: true,
         boot: 1,
+        vcpus: 2,
+        memory_mib: 1024,
+        hostname: "ip-10-0-0-4.eu-west-1.compute.internal".into(),
+        ssh_keys: Vec::new(),
+        root_volume: None,
+        metadata: Metadata::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use standfast_core::host::{HostSnapshot, InstanceSpec};
+use standfast_core::host::{HostSnapshot, InstanceSpec, Metadata};
 use standfast_core::id::{self, Id};
 use standfast_core::{Result, Scope};
 use standfast_kernel::{Cx, Wake, zones};
@@ -85,7 +85,7 @@ fn snapshot(rows: &[Row], dark: &BTreeSet<String>) -> HostSnapshot {
     let there = rows.iter().filter(|(_, _, instance)| !instance.state.is_ending());
     let instances: BTreeMap<Id<id::Instance>, InstanceSpec> =
         there.map(|(scope, id, instance)| (Id::from_shared(id.clone()), spec(scope, instance))).collect();
-    HostSnapshot { instances, dark_zones: dark.clone() }
+    HostSnapshot { instances, dark_zones: dark.clone(), ..HostSnapshot::default() }
 }
 
 fn spec(scope: &Scope, instance: &Instance) -> InstanceSpec {
@@ -99,6 +99,12 @@ fn spec(scope: &Scope, instance: &Instance) -> InstanceSpec {
         user_data: instance.user_data.0.to_vec(),
         power: instance.state.has_power(),
         boot: instance.boot,
+        vcpus: 2,
+        memory_mib: 1024,
+        hostname: String::new(),
+        ssh_keys: Vec::new(),
+        root_volume: None,
+        metadata: Metadata::default(),
     }
 }
 

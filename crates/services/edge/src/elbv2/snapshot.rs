@@ -106,7 +106,7 @@ fn load_balancers(records: &Records, dark: &BTreeSet<String>) -> Vec<lb::LoadBal
         });
     }
     let balancer = |(scope, id, balancer): &(Scope, Arc<str>, Arc<LoadBalancer>)| {
-        let node = |zone: &String| Node { zone: zone.clone(), up: !dark.contains(zone) };
+        let node = |zone: &String| Node { zone: zone.clone(), place: None, up: !dark.contains(zone) };
         lb::LoadBalancer {
             arn: errors::arn::<LoadBalancer>(scope, id),
             dimension: id.to_string(),
