@@ -93,7 +93,7 @@ async fn errors_are_the_services() {
     let mut state = snapshot(group(vec![]));
     sim.lb.obey(Arc::new(state.clone()));
     assert_eq!(sim.load(1), [503]);
-    state.load_balancers[0].nodes = vec![Node { zone: ZONES[0].into(), up: false }];
+    state.load_balancers[0].nodes = vec![Node { place: None, zone: ZONES[0].into(), up: false }];
     sim.lb.obey(Arc::new(state));
     assert_eq!((sim.load(1), sim.lb.request("other.elb.localhost", "/")), (vec![NO_NODE], NO_NODE));
     let data = sim.lb.take_metrics();

@@ -290,7 +290,7 @@ pub fn snapshot(group: TargetGroup) -> LbSnapshot {
             arn: LB.into(),
             dimension: "app/web/0123456789abcdef".into(),
             dns_name: NAME.into(),
-            nodes: ZONES.iter().map(|zone| Node { zone: (*zone).into(), up: true }).collect(),
+            nodes: ZONES.iter().map(|zone| Node { place: None, zone: (*zone).into(), up: true }).collect(),
             listeners: vec![Listener { arn: "listener".into(), port: 0, rules: vec![forward()] }],
             idle_timeout_s: 60,
             xff_mode: XffMode::Append,
