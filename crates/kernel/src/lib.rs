@@ -15,4 +15,4 @@ pub mod zones;
 pub use cloud::{Cloud, Config, Planes};
 pub use controller::{On, Wake};
 pub use cx::{Cx, Principal};
-pub use service::{KnownKey, Service};
+pub use service::{Authorizer, KnownKey, Service};

@@ -45,6 +45,10 @@ impl Cloud {
                 return codec::encode_error(protocol, service, Some(operation), &error, &id);
             }
         };
+        if let Err(error) = self.authorize(service, operation.name, &scope, &principal) {
+            let id = self.rng().uuid();
+            return codec::encode_error(protocol, service, Some(operation), &error, &id);
+        }
         let cx = Cx::new(self.clone(), scope, principal, service.name);
         let id = cx.request_id().to_owned();
         match self.answer(cx, &route, request).await {
@@ -66,6 +70,12 @@ impl Cloud {
         let request = chunked::plain_body(request)?;
         let input = codec::decode_request(route.protocol, route.service, route.operation, &request)?;
         handler(cx, input).await
+    }
+
+    /// Whether the caller's policies allow the operation.
+    fn authorize(&self, service: &ServiceSchema, operation: &str, scope: &Scope, caller: &Principal) -> Result<()> {
+        let Some(authorizer) = self.registry().authorizer else { return Ok(()) };
+        authorizer(self, scope, caller, &format!("{}:{operation}", action_prefix(service)))
     }
 
     /// The caller's account, the request's region, and who the caller is.
@@ -101,5 +111,13 @@ impl Cloud {
         }
         let principal = Principal::Known { arn: known.arn.into(), user_id: known.user_id.into() };
         Ok((Scope::new(&known.account, region), principal))
+    }
+}
+
+/// The service's name in policies.
+fn action_prefix(service: &ServiceSchema) -> &'static str {
+    match service.signing_name {
+        "monitoring" => "cloudwatch",
+        name => name,
     }
 }

@@ -4,12 +4,12 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use standfast_core::{BoxFuture, Result};
+use standfast_core::{BoxFuture, Result, Scope};
 use standfast_wire::{Operation, OperationSchema, ServiceSchema, Struct, convert};
 
 use crate::cloud::Cloud;
 use crate::controller::{Controller, On, Wake};
-use crate::cx::Cx;
+use crate::cx::{Cx, Principal};
 
 /// What a service offers.
 pub struct Service {
@@ -17,6 +17,7 @@ pub struct Service {
     pub(crate) bound: Vec<Bound>,
     pub(crate) controllers: Vec<Controller>,
     pub(crate) credentials: Option<CredentialSource>,
+    pub(crate) authorizer: Option<Authorizer>,
 }
 
 /// An access key that the identity service knows.
@@ -35,6 +36,9 @@ pub struct KnownKey {
 /// Finds an access key. An error refuses the request (an expired or inactive key).
 pub type CredentialSource = fn(&Cloud, &str) -> Result<Option<KnownKey>>;
 
+/// Refuses a caller's action (`ec2:RunInstances`) that its policies do not allow.
+pub type Authorizer = fn(&Cloud, &Scope, &Principal, &str) -> Result<()>;
+
 pub(crate) struct Bound {
     pub schema: &'static OperationSchema,
     pub marker: TypeId,
@@ -49,7 +53,7 @@ pub(crate) type TypedHandler<O> =
 
 impl Service {
     pub fn new(model: &'static ServiceSchema) -> Self {
-        Self { model, bound: Vec::new(), controllers: Vec::new(), credentials: None }
+        Self { model, bound: Vec::new(), controllers: Vec::new(), credentials: None, authorizer: None }
     }
 
     /// Binds an operation to its handler.
@@ -101,6 +105,12 @@ impl Service {
         self.credentials = Some(source);
         self
     }
+
+    /// Names the function that evaluates policies (the identity service).
+    pub fn authorizer(mut self, authorizer: Authorizer) -> Self {
+        self.authorizer = Some(authorizer);
+        self
+    }
 }
 
 /// All services of a cloud, indexed.
@@ -109,13 +119,19 @@ pub(crate) struct Registry {
     pub typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub dynamic: HashMap<(&'static str, &'static str), DynamicHandler>,
     pub credentials: Option<CredentialSource>,
+    pub authorizer: Option<Authorizer>,
 }
 
 impl Registry {
     /// Indexes the services; gives back their controllers.
     pub fn new(services: Vec<Service>) -> (Self, Vec<Controller>) {
-        let mut registry =
-            Self { models: Vec::new(), typed: HashMap::new(), dynamic: HashMap::new(), credentials: None };
+        let mut registry = Self {
+            models: Vec::new(),
+            typed: HashMap::new(),
+            dynamic: HashMap::new(),
+            credentials: None,
+            authorizer: None,
+        };
         let mut controllers = Vec::new();
         for service in services {
             registry.models.push(service.model);
@@ -124,6 +140,7 @@ impl Registry {
                 registry.dynamic.insert((service.model.name, bound.schema.name), bound.dynamic);
             }
             registry.credentials = registry.credentials.or(service.credentials);
+            registry.authorizer = registry.authorizer.or(service.authorizer);
             controllers.extend(service.controllers);
         }
         (registry, controllers)

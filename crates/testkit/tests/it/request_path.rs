@@ -80,6 +80,17 @@ fn a_session_is_its_role_until_it_ends() {
         let (id, secret, token) = (given("AccessKeyId"), given("SecretAccessKey"), given("SessionToken"));
         let caller = identity(&cloud, &keys(&id, &secret, Some(&token))).await.expect("a live session");
         assert_eq!(text(&caller, "Arn"), "arn:aws:sts::000000000000:assumed-role/deploy/ci");
+        let mine = keys(&id, &secret, Some(&token));
+        let refused = call(&cloud, &mine, &ec2::MODEL, "DescribeVpcs", json!({})).await.expect_err("it has no policy");
+        assert_eq!((&*refused.code, refused.status), ("UnauthorizedOperation", Some(403)));
+        assert!(refused.message.contains("ec2:DescribeVpcs"), "{refused}");
+        let arn = "arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess";
+        let attach = json!({"RoleName": "deploy", "PolicyArn": arn});
+        cloud.send(&iam::MODEL, "AttachRolePolicy", attach).await.expect("both exist");
+        call(&cloud, &mine, &ec2::MODEL, "DescribeVpcs", json!({})).await.expect("its policy allows it");
+        let launch = json!({"CidrBlock": "10.1.0.0/16"});
+        let refused = call(&cloud, &mine, &ec2::MODEL, "CreateVpc", launch).await.expect_err("it may only read");
+        assert!(refused.is("UnauthorizedOperation"), "{refused}");
         let refused = identity(&cloud, &keys(&id, &secret, Some("another"))).await.expect_err("not its token");
         assert!(refused.is("InvalidClientTokenId"), "{refused}");
         cloud.pass(std::time::Duration::from_secs(901)).await;
@@ -99,10 +110,12 @@ async fn form(cloud: &TestCloud, service: &ServiceSchema, body: &'static str) ->
 #[test]
 fn what_is_not_there_is_said_in_the_protocol_s_own_words() {
     standfast_testkit::run(34, |cloud| async move {
-        let (status, body) = form(&cloud, &ec2::MODEL, "Action=AllocateAddress&Version=2016-11-15").await;
+        let (status, body) =
+            form(&cloud, &ec2::MODEL, "Action=CreateFlowLogs&ResourceType=VPC&ResourceId.1=vpc-1&Version=2016-11-15")
+                .await;
         assert_eq!(status, 400);
         assert!(body.contains("<Response><Errors><Error><Code>NotImplemented</Code>"), "{body}");
-        assert!(body.contains("AllocateAddress"), "{body}");
+        assert!(body.contains("CreateFlowLogs"), "{body}");
         let (status, body) = form(&cloud, &iam::MODEL, "Action=NoSuchThing&Version=2010-05-08").await;
         assert_eq!(status, 400);
         assert!(body.contains("<ErrorResponse") && body.contains("<Code>InvalidAction</Code>"), "{body}");

@@ -1,10 +1,11 @@
 //! Users with access keys, roles, policies and instance profiles.
 //!
 //! Owns the `iam.*` tables, in the account's global scope. Invariant: policies are kept and answered exactly as given.
-//! It does not evaluate them yet: every signed caller may do everything in its account.
+//! Those of roles are evaluated for every call with a role's credentials (`evaluate`).
 
 mod access_keys;
 mod attachments;
+mod evaluate;
 mod instance_profiles;
 pub(crate) mod model;
 mod policies;
@@ -18,6 +19,7 @@ use standfast_kernel::Service;
 /// The service's table.
 pub fn service() -> Service {
     let service = Service::new(&api::MODEL)
+        .authorizer(evaluate::authorize)
         .op(api::CreateUser, users::create)
         .op(api::GetUser, users::get)
         .op(api::ListUsers, users::list)

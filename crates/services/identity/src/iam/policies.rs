@@ -14,25 +14,36 @@ use super::model::{self, Policy, Role};
 use super::{check_document, check_path, conflict, encoded, exists, page};
 use crate::keys;
 
-/// The managed policies that stacks of this project's scenarios attach: path and name. They allow everything here,
-/// because policies are not evaluated yet.
-const AWS_MANAGED: &[(&str, &str)] = &[
-    ("/", "AdministratorAccess"),
-    ("/", "AmazonEC2FullAccess"),
-    ("/", "AmazonEC2ReadOnlyAccess"),
-    ("/", "AmazonS3FullAccess"),
-    ("/", "AmazonS3ReadOnlyAccess"),
-    ("/", "AmazonSSMManagedInstanceCore"),
-    ("/", "AutoScalingFullAccess"),
-    ("/", "CloudWatchAgentServerPolicy"),
-    ("/", "ElasticLoadBalancingFullAccess"),
-    ("/", "IAMFullAccess"),
-    ("/", "PowerUserAccess"),
-    ("/", "ReadOnlyAccess"),
-    ("/service-role/", "AWSLambdaBasicExecutionRole"),
-    ("/service-role/", "AmazonEC2RoleforSSM"),
+/// A managed policy of AWS: path, name, and the actions that it allows (`-` before one: all but it).
+type Managed = (&'static str, &'static str, &'static [&'static str]);
+
+/// The managed policies that stacks of this project's scenarios attach.
+///
+/// AWS-DIFF: their actions are those that matter here, without resources and conditions.
+const AWS_MANAGED: &[Managed] = &[
+    ("/", "AdministratorAccess", &["*"]),
+    ("/", "AmazonEC2FullAccess", &["ec2:*", "elasticloadbalancing:*", "cloudwatch:*", "autoscaling:*"]),
+    (
+        "/",
+        "AmazonEC2ReadOnlyAccess",
+        &["ec2:Describe*", "ec2:Get*", "elasticloadbalancing:Describe*", "cloudwatch:Get*", "autoscaling:Describe*"],
+    ),
+    ("/", "AmazonS3FullAccess", &["s3:*", "s3-object-lambda:*"]),
+    ("/", "AmazonS3ReadOnlyAccess", &["s3:Get*", "s3:List*", "s3:Describe*"]),
+    ("/", "AmazonSSMManagedInstanceCore", &["ssm:*", "ssmmessages:*", "ec2messages:*"]),
+    ("/", "AutoScalingFullAccess", &["autoscaling:*", "cloudwatch:PutMetricAlarm", "ec2:*", "elasticloadbalancing:*"]),
+    (
+        "/",
+        "CloudWatchAgentServerPolicy",
+        &["cloudwatch:PutMetricData", "ec2:DescribeVolumes", "ec2:DescribeTags", "logs:*", "ssm:GetParameter"],
+    ),
+    ("/", "ElasticLoadBalancingFullAccess", &["elasticloadbalancing:*", "ec2:Describe*"]),
+    ("/", "IAMFullAccess", &["iam:*"]),
+    ("/", "PowerUserAccess", &["-iam:*", "-organizations:*", "-account:*"]),
+    ("/", "ReadOnlyAccess", &["*:Describe*", "*:Get*", "*:List*"]),
+    ("/service-role/", "AWSLambdaBasicExecutionRole", &["logs:*"]),
+    ("/service-role/", "AmazonEC2RoleforSSM", &["ssm:*", "ec2messages:*", "cloudwatch:PutMetricData", "logs:*"]),
 ];
-const ALLOW_ALL: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
 const VERSION: &str = "v1";
 
 /// A policy that an ARN names.
@@ -56,7 +67,10 @@ pub fn find(cx: &Cx, arn: &str) -> Result<Found> {
     let (path, name) = parsed.resource.strip_prefix("policy").and_then(|r| r.rsplit_once('/')).ok_or_else(unknown)?;
     let path = format!("{path}/");
     let policy = if parsed.account == "aws" {
-        AWS_MANAGED.iter().find(|known| **known == (path.as_str(), name)).map(|known| Arc::new(aws_managed(known)))
+        AWS_MANAGED
+            .iter()
+            .find(|known| (known.0, known.1) == (path.as_str(), name))
+            .map(|known| Arc::new(aws_managed(known)))
     } else {
         let stored = cx.view(|v| v.get::<Policy>(&cx.scope().global(), name));
         stored.filter(|policy| policy.path == path && parsed.account == cx.account())
@@ -64,13 +78,30 @@ pub fn find(cx: &Cx, arn: &str) -> Result<Found> {
     Ok(Found { name: name.to_owned(), account: parsed.account, policy: policy.ok_or_else(unknown)? })
 }
 
-fn aws_managed((path, name): &(&str, &str)) -> Policy {
+/// The document of a managed policy of AWS.
+pub fn aws_managed_document(arn: &str) -> Option<String> {
+    let rest = arn.strip_prefix("arn:aws:iam::aws:policy")?;
+    AWS_MANAGED.iter().find(|(path, name, _)| rest.strip_prefix(path) == Some(*name)).map(document)
+}
+
+fn document((_, _, actions): &Managed) -> String {
+    let but: Vec<_> = actions.iter().filter_map(|action| action.strip_prefix('-')).collect();
+    let mut statement = serde_json::json!({"Effect": "Allow", "Resource": "*"});
+    match &but[..] {
+        [] => statement["Action"] = serde_json::json!(actions),
+        but => statement["NotAction"] = serde_json::json!(but),
+    }
+    serde_json::json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+}
+
+fn aws_managed(managed: &Managed) -> Policy {
+    let (path, name, _) = managed;
     Policy {
         id: format!("ANPA{:0<17}", name.to_ascii_uppercase().chars().take(17).collect::<String>()),
         path: (*path).to_owned(),
         created: Timestamp(1_423_159_200_000),
         description: None,
-        document: ALLOW_ALL.to_owned(),
+        document: document(managed),
         tags: Default::default(),
     }
 }
@@ -133,7 +164,7 @@ pub async fn list(cx: Cx, input: ListPoliciesInput) -> Result<ListPoliciesOutput
         all.extend(stored.into_iter().map(own));
     }
     if scope != "Local" {
-        let managed = |known: &(&str, &str)| Found {
+        let managed = |known: &Managed| Found {
             name: known.1.to_owned(),
             account: "aws".into(),
             policy: Arc::new(aws_managed(known)),
