@@ -8,6 +8,8 @@
 
 mod address;
 mod errors;
+#[cfg(target_os = "linux")]
+pub mod linux;
 pub mod process;
 mod rules;
 pub mod sim;

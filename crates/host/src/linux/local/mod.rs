@@ -1,0 +1,1 @@
+//! What answers inside a VPC on link-local addresses.

@@ -1,0 +1,1 @@
+//! Volumes and snapshots, on disk and in instances.
