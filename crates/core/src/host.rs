@@ -16,6 +16,10 @@ use crate::id::{self, Id, Instance};
 use crate::network::NetworkSnapshot;
 use crate::{BoxFuture, Error};
 
+/// Why an instance crashed that ran when its host ended: the one crash after which it is to be started again, as the host
+/// itself is back.
+pub const HOST_RESTARTED: &str = "the cloud was restarted";
+
 /// What a host should run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostSnapshot {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::metric::Datum;
+use crate::name::{Name, named};
 use crate::{BoxFuture, Cidr};
 
 /// All load balancers of a cloud.
@@ -169,14 +170,14 @@ impl Target {
 }
 
 /// A target within a target group.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TargetKey {
     pub target_group_arn: String,
     pub id: String,
     pub port: u16,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LbObservation {
     /// Health of every target that has an address and whose group is used by a listener.
     pub targets: BTreeMap<TargetKey, Health>,
@@ -185,7 +186,7 @@ pub struct LbObservation {
     pub listeners: BTreeMap<(String, String, u16), SocketAddr>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     /// Registered, not yet decided.
     Initial,
@@ -193,7 +194,8 @@ pub enum Health {
     /// The reason code of DescribeTargetHealth (`Target.ResponseCodeMismatch`, `Target.Timeout`,
     /// `Target.FailedHealthChecks`) and its description.
     Unhealthy {
-        reason: &'static str,
+        #[serde(deserialize_with = "named")]
+        reason: Name,
         description: String,
     },
     /// Deregistered, with this many requests still under way.

@@ -11,6 +11,7 @@ pub mod host;
 pub mod id;
 pub mod lb;
 pub mod metric;
+pub mod name;
 pub mod network;
 pub mod page;
 pub mod place;

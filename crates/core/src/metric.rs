@@ -1,17 +1,31 @@
 //! What a data plane has measured, in CloudWatch's terms.
 
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::name::{Name, named};
+
 /// One measurement or a summary of many over an interval.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Datum {
-    pub namespace: &'static str,
-    pub name: &'static str,
-    pub dimensions: Vec<(&'static str, String)>,
-    pub unit: &'static str,
+    #[serde(deserialize_with = "named")]
+    pub namespace: Name,
+    #[serde(deserialize_with = "named")]
+    pub name: Name,
+    #[serde(deserialize_with = "dimensions")]
+    pub dimensions: Vec<(Name, String)>,
+    #[serde(deserialize_with = "named")]
+    pub unit: Name,
     pub stats: Stats,
 }
 
+fn dimensions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Name, String)>, D::Error> {
+    #[derive(Deserialize)]
+    struct Dimension(#[serde(deserialize_with = "named")] Name, String);
+    Ok(Vec::<Dimension>::deserialize(deserializer)?.into_iter().map(|Dimension(name, value)| (name, value)).collect())
+}
+
 /// A statistic set. A single value has `count` 1 and `sum` = `min` = `max`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     pub count: f64,
     pub sum: f64,

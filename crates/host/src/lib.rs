@@ -7,7 +7,7 @@
 //! learns in simulation holds on processes. This crate knows nothing of AWS's services; it sees snapshots only.
 
 mod address;
-mod errors;
+pub mod errors;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod process;

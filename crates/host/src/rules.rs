@@ -10,8 +10,8 @@ use standfast_core::host::Phase;
 pub(crate) const ZONE_DARK: &str = "zone lost power";
 /// Why an instance is not running after `HostDriver::kill`.
 pub(crate) const KILLED: &str = "killed";
-/// Why an instance that ran under an earlier cloud is not running.
-pub(crate) const RESTARTED: &str = "the cloud was restarted";
+/// Why an instance that ran under an earlier driver is not running.
+pub(crate) use standfast_core::host::HOST_RESTARTED as RESTARTED;
 
 /// What an instance is.
 #[derive(Clone, Debug, PartialEq, Eq)]

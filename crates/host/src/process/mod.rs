@@ -69,6 +69,16 @@ use cloud::Cloud;
 use procs::Prey;
 use state::StateDir;
 
+/// Removes what dead clouds of this user left in the machine's temporary directory, and ends what they left running.
+pub fn sweep_stale() {
+    StateDir::sweep_stale();
+}
+
+/// A name for a temporary state directory that `sweep_stale` of a later cloud finds.
+pub fn temporary_path() -> PathBuf {
+    StateDir::temporary_path()
+}
+
 /// How a process driver is started.
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {

@@ -63,10 +63,9 @@ impl StateDir {
 
     /// Makes a directory for a cloud that keeps nothing, and removes those of such clouds that are dead.
     pub fn temporary() -> io::Result<Self> {
-        let prefix = format!("standfast-{}-", rustix::process::getuid().as_raw());
-        remove_stale(&prefix);
+        Self::sweep_stale();
         for _ in 0..TEMPORARY_TRIES_MAX {
-            let path = std::env::temp_dir().join(format!("{prefix}{}", Rng::from_entropy().hex(8)));
+            let path = Self::temporary_path();
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made?,
@@ -78,6 +77,16 @@ impl StateDir {
             }
         }
         Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name for a temporary state directory"))
+    }
+
+    /// Removes the temporary directories of this user's dead clouds.
+    pub fn sweep_stale() {
+        remove_stale(&prefix());
+    }
+
+    /// A new name for one.
+    pub fn temporary_path() -> PathBuf {
+        std::env::temp_dir().join(format!("{}{}", prefix(), Rng::from_entropy().hex(8)))
     }
 
     pub fn path(&self) -> &Path {
@@ -135,6 +144,11 @@ impl StateDir {
             let _ = fs::remove_dir(&self.path);
         }
     }
+}
+
+/// How the names of this user's temporary directories begin.
+fn prefix() -> String {
+    format!("standfast-{}-", rustix::process::getuid().as_raw())
 }
 
 /// Locks the directory; `None` when another process holds the lock, or removed the directory meanwhile.
