@@ -72,7 +72,7 @@ pub fn private_dns(region: &str, address: Ipv4Addr) -> String {
     format!("ip-{}.{}", address.to_string().replace('.', "-"), domain(region))
 }
 
-fn public_dns(region: &str, address: Ipv4Addr) -> String {
+pub fn public_dns(region: &str, address: Ipv4Addr) -> String {
     let dashed = address.to_string().replace('.', "-");
     match region {
         "us-east-1" => format!("ec2-{dashed}.compute-1.amazonaws.com"),

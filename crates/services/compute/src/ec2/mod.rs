@@ -9,12 +9,12 @@ mod absent;
 mod addresses;
 mod attributes;
 pub mod catalogue;
-mod controller;
 mod convert;
 mod defaults;
 mod dhcp_options;
 mod errors;
 mod filters;
+mod host;
 mod iam_profiles;
 mod images;
 mod instance_types;
@@ -42,7 +42,7 @@ mod volumes;
 mod vpcs;
 
 use standfast_api::ec2::*;
-use standfast_kernel::{On, Service, zones};
+use standfast_kernel::{On, Service};
 
 pub fn service() -> Service {
     let service = Service::new(&MODEL);
@@ -141,8 +141,8 @@ fn images(service: Service) -> Service {
 }
 
 fn instances(service: Service) -> Service {
-    let (memory, samples) = (controller::Shared::default(), metrics::Shared::default());
-    let wakes = On::tables(&["ec2.instances", zones::TABLE]).host();
+    let (memory, samples) = (host::Shared::default(), metrics::Shared::default());
+    let wakes = On::tables(host::TABLES).host();
     service
         .op(RunInstances, run::run)
         .op(StartInstances, power::start)
@@ -163,7 +163,7 @@ fn instances(service: Service) -> Service {
         .op(DescribeIamInstanceProfileAssociations, iam_profiles::describe)
         .op(DescribeVolumes, volumes::describe)
         .op(DescribeVolumeStatus, volumes::describe_status)
-        .controller("instances", wakes, move |cx| controller::run(cx, memory.clone()))
+        .controller("instances", wakes, move |cx| host::run(cx, memory.clone()))
         .controller("metrics", On::tables(&["ec2.instances"]), move |cx| metrics::run(cx, samples.clone()))
 }
 

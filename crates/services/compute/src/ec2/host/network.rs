@@ -1,0 +1,309 @@
+//! From records to the networks that a host should make: pure.
+//!
+//! It reads whole tables at once (`Tables`), so that a run can tell whether any row of them is another than in the run
+//! before and build nothing when none is. Invariant: every id that the snapshot refers to is in the snapshot; IPv6 is
+//! left out. What people name is resolved here: a route's target is an interface, a prefix list is its blocks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use standfast_core::id::{self, Id};
+use standfast_core::network::{
+    Acl, AclEntry, Address, GroupRule, Interface, NetworkSnapshot, Owner, Peer, Route, RouteTarget, SecurityGroup,
+    Subnet, Vpc,
+};
+use standfast_core::{Cidr, Scope};
+use standfast_store::View;
+
+use super::{names, traffic};
+use crate::ec2::model::{
+    self, Destination, DhcpOptions, Instance, InternetGateway, NetworkAcl, NetworkInterface, RouteTable, Tagged, Target,
+};
+use crate::ec2::{convert, defaults};
+
+/// A record and where it is.
+pub type Row<R> = (Scope, Arc<str>, Arc<R>);
+
+/// Everything that networks are made from.
+#[derive(Default)]
+pub struct Tables {
+    vpcs: Vec<Row<model::Vpc>>,
+    subnets: Vec<Row<model::Subnet>>,
+    gateways: Vec<Row<InternetGateway>>,
+    route_tables: Vec<Row<RouteTable>>,
+    acls: Vec<Row<NetworkAcl>>,
+    groups: Vec<Row<model::SecurityGroup>>,
+    interfaces: Vec<Row<NetworkInterface>>,
+    instances: Vec<Row<Instance>>,
+    dhcp_options: Vec<Row<DhcpOptions>>,
+    /// Names that services gave to their interfaces, by the interface.
+    service_names: Vec<(Arc<str>, Arc<Tagged>)>,
+}
+
+/// Whether these are the very same rows: a record that was written again is another one.
+pub fn same<R>(old: &[Row<R>], new: &[Row<R>]) -> bool {
+    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(&old.2, &new.2))
+}
+
+impl Tables {
+    pub fn read(view: &View) -> Self {
+        let interfaces = view.all::<NetworkInterface>();
+        let of_services = interfaces.iter().filter(|(_, _, interface)| interface.requester.is_some());
+        let tagged = of_services.filter_map(|(scope, id, _)| Some((id.clone(), view.get::<Tagged>(scope, id)?)));
+        Self {
+            vpcs: view.all(),
+            subnets: view.all(),
+            gateways: view.all(),
+            route_tables: view.all(),
+            acls: view.all(),
+            groups: view.all(),
+            instances: view.all(),
+            dhcp_options: view.all(),
+            service_names: tagged.filter(|(_, tagged)| tagged.tags.contains_key(names::DNS_NAME_TAG)).collect(),
+            interfaces,
+        }
+    }
+
+    /// Whether the same networks come of both.
+    pub fn same(&self, new: &Self) -> bool {
+        let names = self.service_names.len() == new.service_names.len()
+            && self.service_names.iter().zip(&new.service_names).all(|(old, new)| Arc::ptr_eq(&old.1, &new.1));
+        names
+            && same(&self.vpcs, &new.vpcs)
+            && same(&self.subnets, &new.subnets)
+            && same(&self.gateways, &new.gateways)
+            && same(&self.route_tables, &new.route_tables)
+            && same(&self.acls, &new.acls)
+            && same(&self.groups, &new.groups)
+            && same(&self.interfaces, &new.interfaces)
+            && same(&self.instances, &new.instances)
+            && same(&self.dhcp_options, &new.dhcp_options)
+    }
+
+    /// The networks that these records ask for.
+    pub fn snapshot(&self) -> NetworkSnapshot {
+        let index = Index::of(self);
+        let mut vpcs: BTreeMap<Id<id::Vpc>, Vpc> =
+            self.vpcs.iter().map(|row| (id_of(&row.1), index.vpc(row))).collect();
+        self.subnets.iter().for_each(|row| index.add_subnet(&mut vpcs, row));
+        self.route_tables.iter().for_each(|row| index.add_route_table(&mut vpcs, row));
+        self.acls.iter().for_each(|row| add_acl(&mut vpcs, row));
+        self.interfaces.iter().for_each(|row| index.add_names(&mut vpcs, row));
+        self.service_names.iter().for_each(|(id, tagged)| index.add_service_name(&mut vpcs, id, tagged));
+        NetworkSnapshot {
+            vpcs,
+            security_groups: self.groups.iter().map(|row| (id_of(&row.1), index.group(row))).collect(),
+            interfaces: self.interfaces.iter().map(|(_, id, one)| (id_of(id), index.interface(one))).collect(),
+            peerings: BTreeMap::new(),
+            impairments: Vec::new(),
+        }
+    }
+}
+
+fn id_of<K>(text: &Arc<str>) -> Id<K> {
+    Id::from_shared(text.clone())
+}
+
+/// What is looked up while a snapshot is built.
+struct Index<'a> {
+    vpcs: HashMap<&'a str, &'a model::Vpc>,
+    gateways: HashMap<&'a str, &'a InternetGateway>,
+    groups: HashMap<&'a str, &'a model::SecurityGroup>,
+    interfaces: HashMap<&'a str, &'a NetworkInterface>,
+    instances: HashMap<&'a str, &'a Instance>,
+    dhcp_options: HashMap<&'a str, &'a DhcpOptions>,
+    /// The route tables of subnets that have one of their own, and the main ones of VPCs.
+    tables: HashMap<&'a str, Id<id::RouteTable>>,
+    acls: HashMap<&'a str, Id<id::NetworkAcl>>,
+    /// VPCs to which an internet gateway is attached.
+    connected: HashMap<&'a str, &'a str>,
+}
+
+fn by_id<R>(rows: &[Row<R>]) -> HashMap<&str, &R> {
+    rows.iter().map(|(_, id, record)| (&**id, &**record)).collect()
+}
+
+impl<'a> Index<'a> {
+    fn of(tables: &'a Tables) -> Self {
+        let route_tables = tables.route_tables.iter().flat_map(|(_, id, table)| {
+            let holder = |subnet: &'a Option<Id<id::Subnet>>| subnet.as_deref().unwrap_or(&table.vpc);
+            table.associations.iter().map(move |association| (holder(&association.subnet), id_of(id)))
+        });
+        let acls = tables
+            .acls
+            .iter()
+            .flat_map(|(_, id, acl)| acl.associations.iter().map(move |(_, subnet)| (subnet.as_str(), id_of(id))));
+        let attached = tables.gateways.iter().filter_map(|(_, id, gateway)| Some((gateway.vpc.as_deref()?, &**id)));
+        Self {
+            vpcs: by_id(&tables.vpcs),
+            gateways: by_id(&tables.gateways),
+            groups: by_id(&tables.groups),
+            interfaces: by_id(&tables.interfaces),
+            instances: by_id(&tables.instances),
+            dhcp_options: by_id(&tables.dhcp_options),
+            tables: route_tables.collect(),
+            acls: acls.collect(),
+            connected: attached.collect(),
+        }
+    }
+
+    /// A VPC without what is in it.
+    fn vpc(&self, (scope, id, vpc): &Row<model::Vpc>) -> Vpc {
+        Vpc {
+            account: scope.account.to_string(),
+            region: scope.region.to_string(),
+            cidrs: vec![vpc.cidr],
+            subnets: BTreeMap::new(),
+            route_tables: BTreeMap::new(),
+            acls: BTreeMap::new(),
+            internet: self.connected.contains_key(&**id),
+            dns: vpc.dns_support,
+            names: BTreeMap::new(),
+            domain: self.domain(scope, vpc),
+        }
+    }
+
+    /// The domain that the VPC's DHCP options name, or the region's.
+    fn domain(&self, scope: &Scope, vpc: &model::Vpc) -> String {
+        let options = vpc.dhcp_options.as_ref().and_then(|id| self.dhcp_options.get(id.as_str()));
+        let named = options.iter().flat_map(|options| &options.options).find(|(key, _)| key == "domain-name");
+        let first = named.and_then(|(_, values)| values.first()).and_then(|value| value.split_whitespace().next());
+        first.map_or_else(|| defaults::domain(&scope.region), |name| name.trim_end_matches('.').to_owned())
+    }
+
+    fn add_subnet(&self, vpcs: &mut BTreeMap<Id<id::Vpc>, Vpc>, (_, id, subnet): &Row<model::Subnet>) {
+        let Some(vpc) = vpcs.get_mut(&subnet.vpc) else { return };
+        let table = self.tables.get(&**id).or_else(|| self.tables.get(subnet.vpc.as_str()));
+        let (Some(route_table), Some(acl)) = (table, self.acls.get(&**id)) else { return };
+        let (route_table, acl) = (route_table.clone(), acl.clone());
+        vpc.subnets.insert(id_of(id), Subnet { zone: subnet.zone.clone(), cidr: subnet.cidr, route_table, acl });
+    }
+
+    fn add_route_table(&self, vpcs: &mut BTreeMap<Id<id::Vpc>, Vpc>, (_, id, table): &Row<RouteTable>) {
+        let Some(vpc) = vpcs.get_mut(&table.vpc) else { return };
+        let routes = table.routes.iter().filter_map(|route| {
+            let Destination::V4(destination) = &route.destination else { return None };
+            Some(Route { destination: *destination, target: self.target(&table.vpc, &route.target)? })
+        });
+        vpc.route_tables.insert(id_of(id), routes.collect());
+    }
+
+    /// Where a route leads; `None` for the local ones.
+    fn target(&self, vpc: &Id<id::Vpc>, target: &Target) -> Option<RouteTarget> {
+        Some(match target {
+            Target::Local => return None,
+            Target::InternetGateway(id) => match self.gateways.get(id.as_str()) {
+                Some(gateway) if gateway.vpc.as_ref() == Some(vpc) => RouteTarget::InternetGateway,
+                _ => RouteTarget::Blackhole,
+            },
+            Target::NetworkInterface(id) => self.through(id),
+        })
+    }
+
+    /// A route through an interface: it leads somewhere when whoever has the interface runs.
+    fn through(&self, id: &Id<id::NetworkInterface>) -> RouteTarget {
+        let runs = |interface: &NetworkInterface| match &interface.attachment {
+            Some(attachment) => {
+                self.instances.get(attachment.instance.as_str()).is_some_and(|instance| instance.state.has_power())
+            }
+            None => interface.requester.is_some(),
+        };
+        match self.interfaces.get(id.as_str()) {
+            Some(interface) if runs(interface) => RouteTarget::Interface(id.clone()),
+            _ => RouteTarget::Blackhole,
+        }
+    }
+
+    fn group(&self, (_, _, group): &Row<model::SecurityGroup>) -> SecurityGroup {
+        let (egress, ingress): (Vec<_>, Vec<_>) = group.rules.iter().partition(|rule| rule.egress);
+        SecurityGroup { ingress: self.rules(&ingress), egress: self.rules(&egress) }
+    }
+
+    fn rules(&self, rules: &[&model::Rule]) -> Vec<GroupRule> {
+        let each = |rule: &&model::Rule| {
+            let traffic = traffic::of_rule(&rule.traffic)?;
+            Some(self.peers(&rule.peer).into_iter().map(move |peer| GroupRule { traffic, peer }))
+        };
+        rules.iter().filter_map(each).flatten().collect()
+    }
+
+    fn peers(&self, peer: &model::Peer) -> Vec<Peer> {
+        match peer {
+            model::Peer::V4(block) => vec![Peer::Cidr(*block)],
+            model::Peer::Group(id) if self.groups.contains_key(id.as_str()) => vec![Peer::Group(id.clone())],
+            model::Peer::Group(_) | model::Peer::V6(_) => Vec::new(),
+            model::Peer::PrefixList(id) => self.blocks(id).into_iter().map(Peer::Cidr).collect(),
+        }
+    }
+
+    /// The blocks of a prefix list.
+    fn blocks(&self, _list: &str) -> Vec<Cidr> {
+        Vec::new()
+    }
+
+    fn interface(&self, interface: &NetworkInterface) -> Interface {
+        let public = self.instance_of(interface).and_then(|(_, instance)| instance.public_ip);
+        Interface {
+            vpc: interface.vpc.clone(),
+            subnet: interface.subnet.clone(),
+            zone: interface.zone.clone(),
+            mac: interface.mac.clone(),
+            addresses: vec![Address { private: interface.private_ip, public }],
+            groups: interface.groups.clone(),
+            source_dest_check: interface.source_dest_check,
+            owner: match &interface.attachment {
+                Some(attachment) => Owner::Instance {
+                    id: attachment.instance.clone(),
+                    device_index: attachment.device_index.unsigned_abs(),
+                },
+                None if interface.requester.is_some() => Owner::Service,
+                None => Owner::None,
+            },
+        }
+    }
+
+    fn instance_of(&self, interface: &'a NetworkInterface) -> Option<(&'a str, &'a Instance)> {
+        let id = interface.attachment.as_ref()?.instance.as_str();
+        Some((id, self.instances.get(id)?))
+    }
+
+    /// Adds the names of an instance's interface to what its VPC's resolver knows.
+    fn add_names(&self, vpcs: &mut BTreeMap<Id<id::Vpc>, Vpc>, (scope, _, interface): &Row<NetworkInterface>) {
+        let Some((id, instance)) = self.instance_of(interface) else { return };
+        let Some(vpc) = vpcs.get_mut(&interface.vpc).filter(|vpc| vpc.dns) else { return };
+        let region = &*scope.region;
+        let Address { private, public } = self.interface(interface).addresses[0];
+        vpc.names.insert(convert::private_dns(region, private), vec![private]);
+        let primary = interface.attachment.as_ref().is_some_and(|attachment| attachment.device_index == 0);
+        if primary && (instance.options.dns_a_record || instance.options.hostname_type == names::RESOURCE_NAME) {
+            vpc.names.insert(names::resource(region, id), vec![private]);
+        }
+        let named = self.vpcs.get(interface.vpc.as_str()).is_some_and(|vpc| vpc.dns_hostnames);
+        if let Some(public) = public.filter(|_| named) {
+            vpc.names.insert(names::public(region, public), vec![private]);
+        }
+    }
+
+    fn add_service_name(&self, vpcs: &mut BTreeMap<Id<id::Vpc>, Vpc>, id: &str, tagged: &Tagged) {
+        let (Some(name), Some(interface)) = (tagged.tags.get(names::DNS_NAME_TAG), self.interfaces.get(id)) else {
+            return;
+        };
+        let Some(vpc) = vpcs.get_mut(&interface.vpc).filter(|vpc| vpc.dns) else { return };
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        vpc.names.entry(name).or_default().push(interface.private_ip);
+    }
+}
+
+fn add_acl(vpcs: &mut BTreeMap<Id<id::Vpc>, Vpc>, (_, id, acl): &Row<NetworkAcl>) {
+    let Some(vpc) = vpcs.get_mut(&acl.vpc) else { return };
+    let entries = |egress: bool| {
+        let mut entries: Vec<&model::AclEntry> = acl.entries.iter().filter(|entry| entry.egress == egress).collect();
+        entries.sort_by_key(|entry| entry.number);
+        let each = |entry: &model::AclEntry| {
+            let (traffic, peer) = (traffic::of_entry(entry)?, entry.cidr?);
+            Some(AclEntry { allow: entry.action == "allow", traffic, peer })
+        };
+        entries.into_iter().filter_map(each).collect()
+    };
+    vpc.acls.insert(id_of(id), Acl { ingress: entries(false), egress: entries(true) });
+}
