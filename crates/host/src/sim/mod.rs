@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use standfast_core::host::{ExecOutput, HostDriver, HostObservation, HostSnapshot, Phase};
+use standfast_core::host::{Abilities, ExecOutput, HostDriver, HostObservation, HostSnapshot, Phase};
 use standfast_core::{BoxFuture, Clock, Error, Id, Rng, Timestamp, id::Instance};
 use tokio::sync::{Notify, watch};
 
@@ -37,6 +37,8 @@ pub struct SimConfig {
     pub shutdown_time: Duration,
     /// From running until the application answers.
     pub app_start_time: Duration,
+    /// What it says that it can do. It only notes what it is told of networks and volumes.
+    pub abilities: Abilities,
 }
 
 impl SimConfig {
@@ -48,6 +50,7 @@ impl SimConfig {
             boot_jitter: Duration::from_millis(200),
             shutdown_time: Duration::from_secs(1),
             app_start_time: Duration::from_secs(1),
+            abilities: Abilities::default(),
         }
     }
 }
@@ -89,6 +92,8 @@ struct Table {
     by_address: HashMap<Ipv4Addr, Id<Instance>>,
     addresses: Pool,
     due: BinaryHeap<Due>,
+    /// What it was told last.
+    told: Arc<HostSnapshot>,
     /// How many boots are still to fail, and why.
     failing: Option<(usize, String)>,
     closed: bool,
@@ -139,6 +144,11 @@ impl SimHost {
     /// The next `n` boots end as failed.
     pub fn fail_next_boots(&self, n: usize, reason: &str) {
         self.table().failing = (n > 0).then(|| (n, reason.to_string()));
+    }
+
+    /// What it was told last.
+    pub fn snapshot(&self) -> Arc<HostSnapshot> {
+        self.table().told.clone()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -311,6 +321,10 @@ impl HostDriver for SimHost {
         "sim"
     }
 
+    fn abilities(&self) -> Abilities {
+        self.config.abilities
+    }
+
     fn obey(&self, snapshot: Arc<HostSnapshot>) {
         let now = self.config.clock.now();
         let mut guard = self.table();
@@ -323,6 +337,7 @@ impl HostDriver for SimHost {
         for id in &touched {
             changed |= self.settle(table, id, now);
         }
+        table.told = snapshot;
         drop(guard);
         if changed {
             self.changes.send_replace(());
