@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value as Json;
+use standfast_core::host::Abilities;
 use standfast_core::{Clock, Error, Result, Rng, Timestamp};
 use standfast_dataplane::{SimAnswer, SimBackend, SimLb};
 use standfast_host::sim::{SimConfig, SimHost, SimReply};
@@ -33,6 +34,15 @@ where
     F: FnOnce(TestCloud) -> Fut,
     Fut: Future<Output = ()>,
 {
+    run_able(seed, Abilities::default(), test);
+}
+
+/// The same with hosts that say that they can do these things.
+pub fn run_able<F, Fut>(seed: u64, abilities: Abilities, test: F)
+where
+    F: FnOnce(TestCloud) -> Fut,
+    Fut: Future<Output = ()>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -40,7 +50,7 @@ where
         .expect("a runtime can be built");
     let said = SeedOnPanic(seed);
     runtime.block_on(async {
-        let cloud = TestCloud::start(seed);
+        let cloud = TestCloud::start_able(seed, abilities);
         let handle = cloud.cloud.clone();
         test(cloud).await;
         handle.shutdown().await;
@@ -61,9 +71,14 @@ impl Drop for SeedOnPanic {
 impl TestCloud {
     /// Starts a cloud on the current runtime, whose time is paused.
     pub fn start(seed: u64) -> Self {
+        Self::start_able(seed, Abilities::default())
+    }
+
+    /// The same with hosts that say that they can do these things.
+    pub fn start_able(seed: u64, abilities: Abilities) -> Self {
         let clock = Clock::starting_at(BEGINNING, 1.0);
         let rng = Rng::seeded(seed);
-        let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
+        let host = SimHost::start(SimConfig { abilities, ..SimConfig::new(clock.clone(), rng.clone()) });
         let answers = host.clone();
         let backend: SimBackend = Arc::new(move |address, path| match answers.answer(address, path) {
             SimReply::Status(status) => SimAnswer::Status(status),
