@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use standfast_api::ec2;
+use standfast_core::network::Impairment;
+use standfast_core::place::Zone;
 use standfast_core::{Error, Id, Result};
 use standfast_kernel::{Cx, zones};
 
-use super::catalogue::{self, DURATION, Effect, START_AFTER, ZONE};
+use super::catalogue::{self, DELAY, DURATION, Effect, LOSS, OTHER_ZONE, START_AFTER, ZONE};
 use super::model::{Action, Experiment, Progress, Selection, Status, Target};
 use super::templates::duration;
+
+/// The longest delay of a packet.
+const DELAY_MS_MAX: u32 = 60_000;
 
 /// How long what it breaks stays broken.
 pub enum Lasts {
@@ -73,8 +78,46 @@ fn effect(action: &Action) -> Result<Effect> {
         .ok_or_else(|| Error::internal(format!("the stored action {} is unknown", action.action_id)))
 }
 
+/// The reserved tag by which ec2 learns that the hardware below an instance has failed.
+const IMPAIRED: &str = "aws:standfast:impaired";
+
+/// Under which key an experiment's action impairs a link.
+fn link_key(experiment: &str, action: &str) -> String {
+    format!("{experiment}/{action}")
+}
+
+/// What the action does to a link; an error where the hosts cannot do it, before anything breaks.
+fn impairment(cx: &Cx, action: &Action) -> Result<Impairment> {
+    let text = |name: &str| action.parameters.get(name).map(String::as_str);
+    let number = |name: &str, max: u32| match text(name).map(|value| value.parse::<u32>()) {
+        None => Ok(0),
+        Some(Ok(value)) if value <= max => Ok(value),
+        Some(_) => Err(Error::client("ValidationException", format!("{name} must be a number from 0 to {max}."))),
+    };
+    let zone = |name: &str| {
+        let zone = text(name).unwrap_or_default();
+        match Zone::named(zone) {
+            Some(_) => Ok(zone.to_owned()),
+            None => Err(Error::client("ValidationException", format!("{name} '{zone}' is not an availability zone."))),
+        }
+    };
+    let (loss, delay_ms) = (number(LOSS, 100)?, number(DELAY, DELAY_MS_MAX)?);
+    let able = cx.host().abilities();
+    let cannot = |what: &str, why: &str| {
+        let driver = cx.host().name();
+        let message = format!("The {driver} driver cannot {what} packets here: {why}. `standfast doctor` says more.");
+        Err(Error::client("ValidationException", message))
+    };
+    match (loss, delay_ms) {
+        (0, 0) => Err(Error::client("ValidationException", format!("One of {LOSS} and {DELAY} must be over 0."))),
+        (1.., _) if !able.loss => cannot("lose", "instances have no networks of their own"),
+        (_, 1..) if !able.delay => cannot("delay", "the kernel has no network emulation (netem)"),
+        _ => Ok(Impairment { zones: (zone(ZONE)?, zone(OTHER_ZONE)?), loss_percent: loss as u8, delay_ms }),
+    }
+}
+
 /// Breaks it. Doing it twice is the same as once.
-pub async fn begin(cx: &Cx, experiment: &Experiment, action: &Action) -> Result<Lasts> {
+pub async fn begin(cx: &Cx, id: &str, experiment: &Experiment, name: &str, action: &Action) -> Result<Lasts> {
     let ids = instances(experiment, action);
     let time = |name: &str| action.parameters.get(name).and_then(|text| duration(text));
     match effect(action)? {
@@ -83,6 +126,14 @@ pub async fn begin(cx: &Cx, experiment: &Experiment, action: &Action) -> Result<
             let zone = action.parameters.get(ZONE).ok_or_else(|| Error::internal("the stored action names no zone"))?;
             zones::set_power(cx, zone, false).await?;
             return Ok(time(DURATION).map_or(Lasts::UntilStopped, Lasts::For));
+        }
+        Effect::ImpairLink => {
+            zones::impair(cx, &link_key(id, name), Some(impairment(cx, action)?)).await?;
+            return Ok(time(DURATION).map_or(Lasts::UntilStopped, Lasts::For));
+        }
+        Effect::FailHardware => {
+            let tag = ec2::Tag { key: Some(IMPAIRED.into()), value: Some("system".into()) };
+            cx.call(ec2::CreateTags, ec2::CreateTagsInput { resources: ids, tags: vec![tag], dry_run: None }).await?;
         }
         Effect::KillInstances => {
             for id in &ids {
@@ -118,7 +169,12 @@ pub async fn end(cx: &Cx, id: &str, experiment: &Experiment, name: &str, action:
             let instance_ids = instances(experiment, action);
             cx.call(ec2::StartInstances, ec2::StartInstancesInput { instance_ids, ..Default::default() }).await?;
         }
-        Effect::Wait | Effect::KillInstances | Effect::TerminateInstances | Effect::RebootInstances => (),
+        Effect::ImpairLink => zones::impair(cx, &link_key(id, name), None).await?,
+        Effect::Wait
+        | Effect::FailHardware
+        | Effect::KillInstances
+        | Effect::TerminateInstances
+        | Effect::RebootInstances => (),
     }
     Ok(())
 }

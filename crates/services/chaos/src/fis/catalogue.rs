@@ -24,6 +24,8 @@ pub enum Effect {
     RebootInstances,
     KillInstances,
     ZonePower,
+    FailHardware,
+    ImpairLink,
     Wait,
 }
 
@@ -39,6 +41,9 @@ pub struct ActionType {
 
 pub const DURATION: &str = "duration";
 pub const ZONE: &str = "availabilityZoneIdentifier";
+pub const OTHER_ZONE: &str = "otherAvailabilityZoneIdentifier";
+pub const LOSS: &str = "lossPercent";
+pub const DELAY: &str = "delayMilliseconds";
 pub const START_AFTER: &str = "startInstancesAfterDuration";
 
 pub static ACTIONS: &[ActionType] = &[
@@ -79,6 +84,26 @@ pub static ACTIONS: &[ActionType] = &[
             (ZONE, true, "The zone's name."),
             (DURATION, false, "How long, as an ISO 8601 duration; until the experiment is stopped when not given."),
         ],
+    },
+    ActionType {
+        id: "standfast:az:impair-link",
+        effect: Effect::ImpairLink,
+        description: "Lose or delay packets between two availability zones, in both directions.",
+        instances: false,
+        parameters: &[
+            (ZONE, true, "A zone's name."),
+            (OTHER_ZONE, true, "The other zone's name; the same name for traffic within the zone."),
+            (LOSS, false, "How many packets of a hundred are lost; 100 is a partition."),
+            (DELAY, false, "How many milliseconds later each packet arrives."),
+            (DURATION, false, "How long, as an ISO 8601 duration; until the experiment is stopped when not given."),
+        ],
+    },
+    ActionType {
+        id: "standfast:ec2:fail-hardware",
+        effect: Effect::FailHardware,
+        description: "Fail the hardware below the target instances: their system status check fails until they are recovered.",
+        instances: true,
+        parameters: &[],
     },
     ActionType {
         id: "standfast:ec2:kill-instances",

@@ -42,7 +42,7 @@ async fn apply(cx: &Cx, scope: &Scope, id: &str, experiment: &Experiment, step: 
         },
         Step::Begin(name) => {
             let Some(action) = experiment.template.actions.get(&name) else { return Ok(()) };
-            let progress = match actions::begin(cx, experiment, action).await {
+            let progress = match actions::begin(cx, id, experiment, &name, action).await {
                 Ok(Lasts::Instant) => Progress::Completed { since: now, ended: now },
                 Ok(Lasts::For(time)) => Progress::Running { since: now, until: Some(now + time) },
                 Ok(Lasts::UntilStopped) => Progress::Running { since: now, until: None },
