@@ -40,6 +40,10 @@ pub mod account_attribute_name {
 pub mod address_attribute_name {
     pub const DOMAIN_NAME: &str = "domain-name";
 }
+pub mod affinity {
+    pub const DEFAULT: &str = "default";
+    pub const HOST: &str = "host";
+}
 pub mod amd_sev_snp_specification {
     pub const ENABLED: &str = "enabled";
     pub const DISABLED: &str = "disabled";
@@ -137,6 +141,9 @@ pub mod connectivity_type {
     pub const PRIVATE: &str = "private";
     pub const PUBLIC: &str = "public";
 }
+pub mod copy_tags_from_source {
+    pub const VOLUME: &str = "volume";
+}
 pub mod cpu_manufacturer {
     pub const INTEL: &str = "intel";
     pub const AMD: &str = "amd";
@@ -151,6 +158,12 @@ pub mod default_target_capacity_type {
     pub const ON_DEMAND: &str = "on-demand";
     pub const CAPACITY_BLOCK: &str = "capacity-block";
     pub const RESERVED_CAPACITY: &str = "reserved-capacity";
+}
+pub mod delete_fleet_error_code {
+    pub const FLEET_ID_DOES_NOT_EXIST: &str = "fleetIdDoesNotExist";
+    pub const FLEET_ID_MALFORMED: &str = "fleetIdMalformed";
+    pub const FLEET_NOT_IN_DELETABLE_STATE: &str = "fleetNotInDeletableState";
+    pub const UNEXPECTED_ERROR: &str = "unexpectedError";
 }
 pub mod destination_file_format {
     pub const PLAIN_TEXT: &str = "plain-text";
@@ -221,6 +234,12 @@ pub mod event_code {
     pub const INSTANCE_RETIREMENT: &str = "instance-retirement";
     pub const INSTANCE_STOP: &str = "instance-stop";
 }
+pub mod fleet_activity_status {
+    pub const ERROR: &str = "error";
+    pub const PENDING_FULFILLMENT: &str = "pending_fulfillment";
+    pub const PENDING_TERMINATION: &str = "pending_termination";
+    pub const FULFILLED: &str = "fulfilled";
+}
 pub mod fleet_capacity_reservation_usage_strategy {
     pub const USE_CAPACITY_RESERVATIONS_FIRST: &str = "use-capacity-reservations-first";
 }
@@ -238,6 +257,15 @@ pub mod fleet_replacement_strategy {
 }
 pub mod fleet_reservation_type {
     pub const INTERRUPTIBLE_CAPACITY_RESERVATION: &str = "interruptible-capacity-reservation";
+}
+pub mod fleet_state_code {
+    pub const SUBMITTED: &str = "submitted";
+    pub const ACTIVE: &str = "active";
+    pub const DELETED: &str = "deleted";
+    pub const FAILED: &str = "failed";
+    pub const DELETED_RUNNING: &str = "deleted_running";
+    pub const DELETED_TERMINATING: &str = "deleted_terminating";
+    pub const MODIFYING: &str = "modifying";
 }
 pub mod fleet_type {
     pub const REQUEST: &str = "request";
@@ -258,6 +286,11 @@ pub mod flow_logs_resource_type {
 }
 pub mod gateway_type {
     pub const IPSEC_1: &str = "ipsec.1";
+}
+pub mod host_tenancy {
+    pub const DEFAULT: &str = "default";
+    pub const DEDICATED: &str = "dedicated";
+    pub const HOST: &str = "host";
 }
 pub mod hostname_type {
     pub const IP_NAME: &str = "ip-name";
@@ -359,6 +392,10 @@ pub mod instance_event_window_state {
 pub mod instance_generation {
     pub const CURRENT: &str = "current";
     pub const PREVIOUS: &str = "previous";
+}
+pub mod instance_health_status {
+    pub const HEALTHY: &str = "healthy";
+    pub const UNHEALTHY: &str = "unhealthy";
 }
 pub mod instance_interruption_behavior {
     pub const HIBERNATE: &str = "hibernate";
@@ -1843,6 +1880,20 @@ pub mod placement_strategy {
 pub mod platform_values {
     pub const WINDOWS: &str = "Windows";
 }
+pub mod prefix_list_state {
+    pub const CREATE_IN_PROGRESS: &str = "create-in-progress";
+    pub const CREATE_COMPLETE: &str = "create-complete";
+    pub const CREATE_FAILED: &str = "create-failed";
+    pub const MODIFY_IN_PROGRESS: &str = "modify-in-progress";
+    pub const MODIFY_COMPLETE: &str = "modify-complete";
+    pub const MODIFY_FAILED: &str = "modify-failed";
+    pub const RESTORE_IN_PROGRESS: &str = "restore-in-progress";
+    pub const RESTORE_COMPLETE: &str = "restore-complete";
+    pub const RESTORE_FAILED: &str = "restore-failed";
+    pub const DELETE_IN_PROGRESS: &str = "delete-in-progress";
+    pub const DELETE_COMPLETE: &str = "delete-complete";
+    pub const DELETE_FAILED: &str = "delete-failed";
+}
 pub mod principal_type {
     pub const ALL: &str = "All";
     pub const SERVICE: &str = "Service";
@@ -1890,6 +1941,9 @@ pub mod reserved_instance_state {
     pub const RETIRED: &str = "retired";
     pub const QUEUED: &str = "queued";
     pub const QUEUED_DELETED: &str = "queued-deleted";
+}
+pub mod reset_image_attribute_name {
+    pub const LAUNCH_PERMISSION: &str = "launchPermission";
 }
 pub mod resource_type {
     pub const CAPACITY_RESERVATION: &str = "capacity-reservation";
@@ -2065,6 +2119,10 @@ pub mod shutdown_behavior {
     pub const STOP: &str = "stop";
     pub const TERMINATE: &str = "terminate";
 }
+pub mod snapshot_attribute_name {
+    pub const PRODUCT_CODES: &str = "productCodes";
+    pub const CREATE_VOLUME_PERMISSION: &str = "createVolumePermission";
+}
 pub mod snapshot_location_enum {
     pub const REGIONAL: &str = "regional";
     pub const LOCAL: &str = "local";
@@ -2183,6 +2241,12 @@ pub mod transfer_type {
     pub const TIME_BASED: &str = "time-based";
     pub const STANDARD: &str = "standard";
 }
+pub mod unsuccessful_instance_credit_specification_error_code {
+    pub const INVALID_INSTANCE_ID_MALFORMED: &str = "InvalidInstanceID.Malformed";
+    pub const INVALID_INSTANCE_ID_NOT_FOUND: &str = "InvalidInstanceID.NotFound";
+    pub const INCORRECT_INSTANCE_STATE: &str = "IncorrectInstanceState";
+    pub const INSTANCE_CREDIT_SPECIFICATION_NOT_SUPPORTED: &str = "InstanceCreditSpecification.NotSupported";
+}
 pub mod usage_class_type {
     pub const SPOT: &str = "spot";
     pub const ON_DEMAND: &str = "on-demand";
@@ -2198,6 +2262,10 @@ pub mod volume_attachment_state {
     pub const DETACHING: &str = "detaching";
     pub const DETACHED: &str = "detached";
     pub const BUSY: &str = "busy";
+}
+pub mod volume_attribute_name {
+    pub const AUTO_ENABLE_IO: &str = "autoEnableIO";
+    pub const PRODUCT_CODES: &str = "productCodes";
 }
 pub mod volume_modification_state {
     pub const MODIFYING: &str = "modifying";

@@ -3,6 +3,17 @@ use standfast_wire::{Operation, OperationSchema, ServiceSchema};
 use crate::{schemas, shapes};
 
 #[derive(Clone, Copy, Debug)]
+pub struct AcceptVpcEndpointConnections;
+impl Operation for AcceptVpcEndpointConnections {
+    type Input = shapes::AcceptVpcEndpointConnectionsRequest;
+    type Output = shapes::AcceptVpcEndpointConnectionsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::AcceptVpcEndpointConnections;
+}
+pub type AcceptVpcEndpointConnectionsInput = shapes::AcceptVpcEndpointConnectionsRequest;
+pub type AcceptVpcEndpointConnectionsOutput = shapes::AcceptVpcEndpointConnectionsResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct AcceptVpcPeeringConnection;
 impl Operation for AcceptVpcPeeringConnection {
     type Input = shapes::AcceptVpcPeeringConnectionRequest;
@@ -221,6 +232,17 @@ pub type CreateDhcpOptionsInput = shapes::CreateDhcpOptionsRequest;
 pub type CreateDhcpOptionsOutput = shapes::CreateDhcpOptionsResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct CreateEgressOnlyInternetGateway;
+impl Operation for CreateEgressOnlyInternetGateway {
+    type Input = shapes::CreateEgressOnlyInternetGatewayRequest;
+    type Output = shapes::CreateEgressOnlyInternetGatewayResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::CreateEgressOnlyInternetGateway;
+}
+pub type CreateEgressOnlyInternetGatewayInput = shapes::CreateEgressOnlyInternetGatewayRequest;
+pub type CreateEgressOnlyInternetGatewayOutput = shapes::CreateEgressOnlyInternetGatewayResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct CreateFleet;
 impl Operation for CreateFleet {
     type Input = shapes::CreateFleetRequest;
@@ -296,6 +318,17 @@ impl Operation for CreateLaunchTemplateVersion {
 }
 pub type CreateLaunchTemplateVersionInput = shapes::CreateLaunchTemplateVersionRequest;
 pub type CreateLaunchTemplateVersionOutput = shapes::CreateLaunchTemplateVersionResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateManagedPrefixList;
+impl Operation for CreateManagedPrefixList {
+    type Input = shapes::CreateManagedPrefixListRequest;
+    type Output = shapes::CreateManagedPrefixListResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::CreateManagedPrefixList;
+}
+pub type CreateManagedPrefixListInput = shapes::CreateManagedPrefixListRequest;
+pub type CreateManagedPrefixListOutput = shapes::CreateManagedPrefixListResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct CreateNatGateway;
@@ -396,6 +429,17 @@ pub type CreateSnapshotInput = shapes::CreateSnapshotRequest;
 pub type CreateSnapshotOutput = shapes::Snapshot;
 
 #[derive(Clone, Copy, Debug)]
+pub struct CreateSnapshots;
+impl Operation for CreateSnapshots {
+    type Input = shapes::CreateSnapshotsRequest;
+    type Output = shapes::CreateSnapshotsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::CreateSnapshots;
+}
+pub type CreateSnapshotsInput = shapes::CreateSnapshotsRequest;
+pub type CreateSnapshotsOutput = shapes::CreateSnapshotsResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct CreateSubnet;
 impl Operation for CreateSubnet {
     type Input = shapes::CreateSubnetRequest;
@@ -493,6 +537,28 @@ impl Operation for DeleteDhcpOptions {
 pub type DeleteDhcpOptionsInput = shapes::DeleteDhcpOptionsRequest;
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeleteEgressOnlyInternetGateway;
+impl Operation for DeleteEgressOnlyInternetGateway {
+    type Input = shapes::DeleteEgressOnlyInternetGatewayRequest;
+    type Output = shapes::DeleteEgressOnlyInternetGatewayResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DeleteEgressOnlyInternetGateway;
+}
+pub type DeleteEgressOnlyInternetGatewayInput = shapes::DeleteEgressOnlyInternetGatewayRequest;
+pub type DeleteEgressOnlyInternetGatewayOutput = shapes::DeleteEgressOnlyInternetGatewayResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteFleets;
+impl Operation for DeleteFleets {
+    type Input = shapes::DeleteFleetsRequest;
+    type Output = shapes::DeleteFleetsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DeleteFleets;
+}
+pub type DeleteFleetsInput = shapes::DeleteFleetsRequest;
+pub type DeleteFleetsOutput = shapes::DeleteFleetsResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct DeleteFlowLogs;
 impl Operation for DeleteFlowLogs {
     type Input = shapes::DeleteFlowLogsRequest;
@@ -545,6 +611,17 @@ impl Operation for DeleteLaunchTemplateVersions {
 }
 pub type DeleteLaunchTemplateVersionsInput = shapes::DeleteLaunchTemplateVersionsRequest;
 pub type DeleteLaunchTemplateVersionsOutput = shapes::DeleteLaunchTemplateVersionsResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteManagedPrefixList;
+impl Operation for DeleteManagedPrefixList {
+    type Input = shapes::DeleteManagedPrefixListRequest;
+    type Output = shapes::DeleteManagedPrefixListResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DeleteManagedPrefixList;
+}
+pub type DeleteManagedPrefixListInput = shapes::DeleteManagedPrefixListRequest;
+pub type DeleteManagedPrefixListOutput = shapes::DeleteManagedPrefixListResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteNatGateway;
@@ -799,6 +876,28 @@ pub type DescribeEgressOnlyInternetGatewaysInput = shapes::DescribeEgressOnlyInt
 pub type DescribeEgressOnlyInternetGatewaysOutput = shapes::DescribeEgressOnlyInternetGatewaysResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeFleetInstances;
+impl Operation for DescribeFleetInstances {
+    type Input = shapes::DescribeFleetInstancesRequest;
+    type Output = shapes::DescribeFleetInstancesResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeFleetInstances;
+}
+pub type DescribeFleetInstancesInput = shapes::DescribeFleetInstancesRequest;
+pub type DescribeFleetInstancesOutput = shapes::DescribeFleetInstancesResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeFleets;
+impl Operation for DescribeFleets {
+    type Input = shapes::DescribeFleetsRequest;
+    type Output = shapes::DescribeFleetsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeFleets;
+}
+pub type DescribeFleetsInput = shapes::DescribeFleetsRequest;
+pub type DescribeFleetsOutput = shapes::DescribeFleetsResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeFlowLogs;
 impl Operation for DescribeFlowLogs {
     type Input = shapes::DescribeFlowLogsRequest;
@@ -841,6 +940,28 @@ impl Operation for DescribeImages {
 }
 pub type DescribeImagesInput = shapes::DescribeImagesRequest;
 pub type DescribeImagesOutput = shapes::DescribeImagesResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeImportImageTasks;
+impl Operation for DescribeImportImageTasks {
+    type Input = shapes::DescribeImportImageTasksRequest;
+    type Output = shapes::DescribeImportImageTasksResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeImportImageTasks;
+}
+pub type DescribeImportImageTasksInput = shapes::DescribeImportImageTasksRequest;
+pub type DescribeImportImageTasksOutput = shapes::DescribeImportImageTasksResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeImportSnapshotTasks;
+impl Operation for DescribeImportSnapshotTasks {
+    type Input = shapes::DescribeImportSnapshotTasksRequest;
+    type Output = shapes::DescribeImportSnapshotTasksResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeImportSnapshotTasks;
+}
+pub type DescribeImportSnapshotTasksInput = shapes::DescribeImportSnapshotTasksRequest;
+pub type DescribeImportSnapshotTasksOutput = shapes::DescribeImportSnapshotTasksResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct DescribeInstanceAttribute;
@@ -975,6 +1096,17 @@ pub type DescribeLaunchTemplatesInput = shapes::DescribeLaunchTemplatesRequest;
 pub type DescribeLaunchTemplatesOutput = shapes::DescribeLaunchTemplatesResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeManagedPrefixLists;
+impl Operation for DescribeManagedPrefixLists {
+    type Input = shapes::DescribeManagedPrefixListsRequest;
+    type Output = shapes::DescribeManagedPrefixListsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeManagedPrefixLists;
+}
+pub type DescribeManagedPrefixListsInput = shapes::DescribeManagedPrefixListsRequest;
+pub type DescribeManagedPrefixListsOutput = shapes::DescribeManagedPrefixListsResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeNatGateways;
 impl Operation for DescribeNatGateways {
     type Input = shapes::DescribeNatGatewaysRequest;
@@ -1107,6 +1239,17 @@ pub type DescribeSecurityGroupsInput = shapes::DescribeSecurityGroupsRequest;
 pub type DescribeSecurityGroupsOutput = shapes::DescribeSecurityGroupsResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeSnapshotAttribute;
+impl Operation for DescribeSnapshotAttribute {
+    type Input = shapes::DescribeSnapshotAttributeRequest;
+    type Output = shapes::DescribeSnapshotAttributeResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeSnapshotAttribute;
+}
+pub type DescribeSnapshotAttributeInput = shapes::DescribeSnapshotAttributeRequest;
+pub type DescribeSnapshotAttributeOutput = shapes::DescribeSnapshotAttributeResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeSnapshots;
 impl Operation for DescribeSnapshots {
     type Input = shapes::DescribeSnapshotsRequest;
@@ -1173,6 +1316,17 @@ pub type DescribeTagsInput = shapes::DescribeTagsRequest;
 pub type DescribeTagsOutput = shapes::DescribeTagsResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeVolumeAttribute;
+impl Operation for DescribeVolumeAttribute {
+    type Input = shapes::DescribeVolumeAttributeRequest;
+    type Output = shapes::DescribeVolumeAttributeResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeVolumeAttribute;
+}
+pub type DescribeVolumeAttributeInput = shapes::DescribeVolumeAttributeRequest;
+pub type DescribeVolumeAttributeOutput = shapes::DescribeVolumeAttributeResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeVolumeStatus;
 impl Operation for DescribeVolumeStatus {
     type Input = shapes::DescribeVolumeStatusRequest;
@@ -1215,6 +1369,17 @@ impl Operation for DescribeVpcAttribute {
 }
 pub type DescribeVpcAttributeInput = shapes::DescribeVpcAttributeRequest;
 pub type DescribeVpcAttributeOutput = shapes::DescribeVpcAttributeResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeVpcEndpointConnections;
+impl Operation for DescribeVpcEndpointConnections {
+    type Input = shapes::DescribeVpcEndpointConnectionsRequest;
+    type Output = shapes::DescribeVpcEndpointConnectionsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeVpcEndpointConnections;
+}
+pub type DescribeVpcEndpointConnectionsInput = shapes::DescribeVpcEndpointConnectionsRequest;
+pub type DescribeVpcEndpointConnectionsOutput = shapes::DescribeVpcEndpointConnectionsResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct DescribeVpcEndpointServiceConfigurations;
@@ -1335,6 +1500,16 @@ impl Operation for DetachVpnGateway {
 pub type DetachVpnGatewayInput = shapes::DetachVpnGatewayRequest;
 
 #[derive(Clone, Copy, Debug)]
+pub struct DisableVgwRoutePropagation;
+impl Operation for DisableVgwRoutePropagation {
+    type Input = shapes::DisableVgwRoutePropagationRequest;
+    type Output = shapes::DisableVgwRoutePropagationOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DisableVgwRoutePropagation;
+}
+pub type DisableVgwRoutePropagationInput = shapes::DisableVgwRoutePropagationRequest;
+
+#[derive(Clone, Copy, Debug)]
 pub struct DisassociateAddress;
 impl Operation for DisassociateAddress {
     type Input = shapes::DisassociateAddressRequest;
@@ -1375,6 +1550,26 @@ impl Operation for DisassociateVpcCidrBlock {
 }
 pub type DisassociateVpcCidrBlockInput = shapes::DisassociateVpcCidrBlockRequest;
 pub type DisassociateVpcCidrBlockOutput = shapes::DisassociateVpcCidrBlockResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct EnableVgwRoutePropagation;
+impl Operation for EnableVgwRoutePropagation {
+    type Input = shapes::EnableVgwRoutePropagationRequest;
+    type Output = shapes::EnableVgwRoutePropagationOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::EnableVgwRoutePropagation;
+}
+pub type EnableVgwRoutePropagationInput = shapes::EnableVgwRoutePropagationRequest;
+
+#[derive(Clone, Copy, Debug)]
+pub struct EnableVolumeIO;
+impl Operation for EnableVolumeIO {
+    type Input = shapes::EnableVolumeIORequest;
+    type Output = shapes::EnableVolumeIOOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::EnableVolumeIO;
+}
+pub type EnableVolumeIOInput = shapes::EnableVolumeIORequest;
 
 #[derive(Clone, Copy, Debug)]
 pub struct GetConsoleOutput;
@@ -1421,6 +1616,17 @@ pub type GetLaunchTemplateDataInput = shapes::GetLaunchTemplateDataRequest;
 pub type GetLaunchTemplateDataOutput = shapes::GetLaunchTemplateDataResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct GetManagedPrefixListEntries;
+impl Operation for GetManagedPrefixListEntries {
+    type Input = shapes::GetManagedPrefixListEntriesRequest;
+    type Output = shapes::GetManagedPrefixListEntriesResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::GetManagedPrefixListEntries;
+}
+pub type GetManagedPrefixListEntriesInput = shapes::GetManagedPrefixListEntriesRequest;
+pub type GetManagedPrefixListEntriesOutput = shapes::GetManagedPrefixListEntriesResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct GetPasswordData;
 impl Operation for GetPasswordData {
     type Input = shapes::GetPasswordDataRequest;
@@ -1443,6 +1649,17 @@ pub type GetSecurityGroupsForVpcInput = shapes::GetSecurityGroupsForVpcRequest;
 pub type GetSecurityGroupsForVpcOutput = shapes::GetSecurityGroupsForVpcResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct ImportImage;
+impl Operation for ImportImage {
+    type Input = shapes::ImportImageRequest;
+    type Output = shapes::ImportImageResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ImportImage;
+}
+pub type ImportImageInput = shapes::ImportImageRequest;
+pub type ImportImageOutput = shapes::ImportImageResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct ImportKeyPair;
 impl Operation for ImportKeyPair {
     type Input = shapes::ImportKeyPairRequest;
@@ -1452,6 +1669,17 @@ impl Operation for ImportKeyPair {
 }
 pub type ImportKeyPairInput = shapes::ImportKeyPairRequest;
 pub type ImportKeyPairOutput = shapes::ImportKeyPairResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ImportSnapshot;
+impl Operation for ImportSnapshot {
+    type Input = shapes::ImportSnapshotRequest;
+    type Output = shapes::ImportSnapshotResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ImportSnapshot;
+}
+pub type ImportSnapshotInput = shapes::ImportSnapshotRequest;
+pub type ImportSnapshotOutput = shapes::ImportSnapshotResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifyImageAttribute;
@@ -1474,6 +1702,17 @@ impl Operation for ModifyInstanceAttribute {
 pub type ModifyInstanceAttributeInput = shapes::ModifyInstanceAttributeRequest;
 
 #[derive(Clone, Copy, Debug)]
+pub struct ModifyInstanceCreditSpecification;
+impl Operation for ModifyInstanceCreditSpecification {
+    type Input = shapes::ModifyInstanceCreditSpecificationRequest;
+    type Output = shapes::ModifyInstanceCreditSpecificationResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyInstanceCreditSpecification;
+}
+pub type ModifyInstanceCreditSpecificationInput = shapes::ModifyInstanceCreditSpecificationRequest;
+pub type ModifyInstanceCreditSpecificationOutput = shapes::ModifyInstanceCreditSpecificationResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct ModifyInstanceMetadataOptions;
 impl Operation for ModifyInstanceMetadataOptions {
     type Input = shapes::ModifyInstanceMetadataOptionsRequest;
@@ -1483,6 +1722,17 @@ impl Operation for ModifyInstanceMetadataOptions {
 }
 pub type ModifyInstanceMetadataOptionsInput = shapes::ModifyInstanceMetadataOptionsRequest;
 pub type ModifyInstanceMetadataOptionsOutput = shapes::ModifyInstanceMetadataOptionsResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyInstancePlacement;
+impl Operation for ModifyInstancePlacement {
+    type Input = shapes::ModifyInstancePlacementRequest;
+    type Output = shapes::ModifyInstancePlacementResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyInstancePlacement;
+}
+pub type ModifyInstancePlacementInput = shapes::ModifyInstancePlacementRequest;
+pub type ModifyInstancePlacementOutput = shapes::ModifyInstancePlacementResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifyLaunchTemplate;
@@ -1496,6 +1746,17 @@ pub type ModifyLaunchTemplateInput = shapes::ModifyLaunchTemplateRequest;
 pub type ModifyLaunchTemplateOutput = shapes::ModifyLaunchTemplateResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct ModifyManagedPrefixList;
+impl Operation for ModifyManagedPrefixList {
+    type Input = shapes::ModifyManagedPrefixListRequest;
+    type Output = shapes::ModifyManagedPrefixListResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyManagedPrefixList;
+}
+pub type ModifyManagedPrefixListInput = shapes::ModifyManagedPrefixListRequest;
+pub type ModifyManagedPrefixListOutput = shapes::ModifyManagedPrefixListResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct ModifyNetworkInterfaceAttribute;
 impl Operation for ModifyNetworkInterfaceAttribute {
     type Input = shapes::ModifyNetworkInterfaceAttributeRequest;
@@ -1504,6 +1765,17 @@ impl Operation for ModifyNetworkInterfaceAttribute {
     const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyNetworkInterfaceAttribute;
 }
 pub type ModifyNetworkInterfaceAttributeInput = shapes::ModifyNetworkInterfaceAttributeRequest;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyPrivateDnsNameOptions;
+impl Operation for ModifyPrivateDnsNameOptions {
+    type Input = shapes::ModifyPrivateDnsNameOptionsRequest;
+    type Output = shapes::ModifyPrivateDnsNameOptionsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyPrivateDnsNameOptions;
+}
+pub type ModifyPrivateDnsNameOptionsInput = shapes::ModifyPrivateDnsNameOptionsRequest;
+pub type ModifyPrivateDnsNameOptionsOutput = shapes::ModifyPrivateDnsNameOptionsResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifySecurityGroupRules;
@@ -1515,6 +1787,16 @@ impl Operation for ModifySecurityGroupRules {
 }
 pub type ModifySecurityGroupRulesInput = shapes::ModifySecurityGroupRulesRequest;
 pub type ModifySecurityGroupRulesOutput = shapes::ModifySecurityGroupRulesResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifySnapshotAttribute;
+impl Operation for ModifySnapshotAttribute {
+    type Input = shapes::ModifySnapshotAttributeRequest;
+    type Output = shapes::ModifySnapshotAttributeOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifySnapshotAttribute;
+}
+pub type ModifySnapshotAttributeInput = shapes::ModifySnapshotAttributeRequest;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifySubnetAttribute;
@@ -1538,6 +1820,16 @@ pub type ModifyVolumeInput = shapes::ModifyVolumeRequest;
 pub type ModifyVolumeOutput = shapes::ModifyVolumeResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct ModifyVolumeAttribute;
+impl Operation for ModifyVolumeAttribute {
+    type Input = shapes::ModifyVolumeAttributeRequest;
+    type Output = shapes::ModifyVolumeAttributeOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyVolumeAttribute;
+}
+pub type ModifyVolumeAttributeInput = shapes::ModifyVolumeAttributeRequest;
+
+#[derive(Clone, Copy, Debug)]
 pub struct ModifyVpcAttribute;
 impl Operation for ModifyVpcAttribute {
     type Input = shapes::ModifyVpcAttributeRequest;
@@ -1546,6 +1838,17 @@ impl Operation for ModifyVpcAttribute {
     const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyVpcAttribute;
 }
 pub type ModifyVpcAttributeInput = shapes::ModifyVpcAttributeRequest;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyVpcEndpoint;
+impl Operation for ModifyVpcEndpoint {
+    type Input = shapes::ModifyVpcEndpointRequest;
+    type Output = shapes::ModifyVpcEndpointResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyVpcEndpoint;
+}
+pub type ModifyVpcEndpointInput = shapes::ModifyVpcEndpointRequest;
+pub type ModifyVpcEndpointOutput = shapes::ModifyVpcEndpointResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifyVpcEndpointServiceConfiguration;
@@ -1557,6 +1860,28 @@ impl Operation for ModifyVpcEndpointServiceConfiguration {
 }
 pub type ModifyVpcEndpointServiceConfigurationInput = shapes::ModifyVpcEndpointServiceConfigurationRequest;
 pub type ModifyVpcEndpointServiceConfigurationOutput = shapes::ModifyVpcEndpointServiceConfigurationResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyVpcEndpointServicePermissions;
+impl Operation for ModifyVpcEndpointServicePermissions {
+    type Input = shapes::ModifyVpcEndpointServicePermissionsRequest;
+    type Output = shapes::ModifyVpcEndpointServicePermissionsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyVpcEndpointServicePermissions;
+}
+pub type ModifyVpcEndpointServicePermissionsInput = shapes::ModifyVpcEndpointServicePermissionsRequest;
+pub type ModifyVpcEndpointServicePermissionsOutput = shapes::ModifyVpcEndpointServicePermissionsResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyVpcPeeringConnectionOptions;
+impl Operation for ModifyVpcPeeringConnectionOptions {
+    type Input = shapes::ModifyVpcPeeringConnectionOptionsRequest;
+    type Output = shapes::ModifyVpcPeeringConnectionOptionsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ModifyVpcPeeringConnectionOptions;
+}
+pub type ModifyVpcPeeringConnectionOptionsInput = shapes::ModifyVpcPeeringConnectionOptionsRequest;
+pub type ModifyVpcPeeringConnectionOptionsOutput = shapes::ModifyVpcPeeringConnectionOptionsResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct MonitorInstances;
@@ -1580,6 +1905,39 @@ impl Operation for RebootInstances {
 pub type RebootInstancesInput = shapes::RebootInstancesRequest;
 
 #[derive(Clone, Copy, Debug)]
+pub struct RegisterImage;
+impl Operation for RegisterImage {
+    type Input = shapes::RegisterImageRequest;
+    type Output = shapes::RegisterImageResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::RegisterImage;
+}
+pub type RegisterImageInput = shapes::RegisterImageRequest;
+pub type RegisterImageOutput = shapes::RegisterImageResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct RejectVpcEndpointConnections;
+impl Operation for RejectVpcEndpointConnections {
+    type Input = shapes::RejectVpcEndpointConnectionsRequest;
+    type Output = shapes::RejectVpcEndpointConnectionsResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::RejectVpcEndpointConnections;
+}
+pub type RejectVpcEndpointConnectionsInput = shapes::RejectVpcEndpointConnectionsRequest;
+pub type RejectVpcEndpointConnectionsOutput = shapes::RejectVpcEndpointConnectionsResult;
+
+#[derive(Clone, Copy, Debug)]
+pub struct RejectVpcPeeringConnection;
+impl Operation for RejectVpcPeeringConnection {
+    type Input = shapes::RejectVpcPeeringConnectionRequest;
+    type Output = shapes::RejectVpcPeeringConnectionResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::RejectVpcPeeringConnection;
+}
+pub type RejectVpcPeeringConnectionInput = shapes::RejectVpcPeeringConnectionRequest;
+pub type RejectVpcPeeringConnectionOutput = shapes::RejectVpcPeeringConnectionResult;
+
+#[derive(Clone, Copy, Debug)]
 pub struct ReleaseAddress;
 impl Operation for ReleaseAddress {
     type Input = shapes::ReleaseAddressRequest;
@@ -1588,6 +1946,17 @@ impl Operation for ReleaseAddress {
     const SCHEMA: &'static OperationSchema = &schemas::operations::ReleaseAddress;
 }
 pub type ReleaseAddressInput = shapes::ReleaseAddressRequest;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReplaceIamInstanceProfileAssociation;
+impl Operation for ReplaceIamInstanceProfileAssociation {
+    type Input = shapes::ReplaceIamInstanceProfileAssociationRequest;
+    type Output = shapes::ReplaceIamInstanceProfileAssociationResult;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ReplaceIamInstanceProfileAssociation;
+}
+pub type ReplaceIamInstanceProfileAssociationInput = shapes::ReplaceIamInstanceProfileAssociationRequest;
+pub type ReplaceIamInstanceProfileAssociationOutput = shapes::ReplaceIamInstanceProfileAssociationResult;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ReplaceNetworkAclAssociation;
@@ -1653,6 +2022,16 @@ pub type RequestSpotInstancesInput = shapes::RequestSpotInstancesRequest;
 pub type RequestSpotInstancesOutput = shapes::RequestSpotInstancesResult;
 
 #[derive(Clone, Copy, Debug)]
+pub struct ResetImageAttribute;
+impl Operation for ResetImageAttribute {
+    type Input = shapes::ResetImageAttributeRequest;
+    type Output = shapes::ResetImageAttributeOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ResetImageAttribute;
+}
+pub type ResetImageAttributeInput = shapes::ResetImageAttributeRequest;
+
+#[derive(Clone, Copy, Debug)]
 pub struct ResetInstanceAttribute;
 impl Operation for ResetInstanceAttribute {
     type Input = shapes::ResetInstanceAttributeRequest;
@@ -1661,6 +2040,26 @@ impl Operation for ResetInstanceAttribute {
     const SCHEMA: &'static OperationSchema = &schemas::operations::ResetInstanceAttribute;
 }
 pub type ResetInstanceAttributeInput = shapes::ResetInstanceAttributeRequest;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ResetNetworkInterfaceAttribute;
+impl Operation for ResetNetworkInterfaceAttribute {
+    type Input = shapes::ResetNetworkInterfaceAttributeRequest;
+    type Output = shapes::ResetNetworkInterfaceAttributeOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ResetNetworkInterfaceAttribute;
+}
+pub type ResetNetworkInterfaceAttributeInput = shapes::ResetNetworkInterfaceAttributeRequest;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ResetSnapshotAttribute;
+impl Operation for ResetSnapshotAttribute {
+    type Input = shapes::ResetSnapshotAttributeRequest;
+    type Output = shapes::ResetSnapshotAttributeOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ResetSnapshotAttribute;
+}
+pub type ResetSnapshotAttributeInput = shapes::ResetSnapshotAttributeRequest;
 
 #[derive(Clone, Copy, Debug)]
 pub struct RevokeSecurityGroupEgress;

@@ -23,6 +23,14 @@ pub static AcceleratorTotalMemoryMiBRequest: StructSchema = StructSchema { name:
 ] };
 pub static AcceleratorType: Limits = Limits { min: None, max: None, values: &["gpu", "fpga", "inference", "media"] };
 pub static AcceleratorTypeSet: ListSchema = ListSchema { item: Type::String(&AcceleratorType), wire: "item", flattened: false, limits: &FREE };
+pub static AcceptVpcEndpointConnectionsRequest: StructSchema = StructSchema { name: "AcceptVpcEndpointConnectionsRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("ServiceId", Type::String(&FREE)).required(),
+    Member::new("VpcEndpointIds", "VpcEndpointId", "VpcEndpointId", Type::List(&VpcEndpointIdList)).required(),
+] };
+pub static AcceptVpcEndpointConnectionsResult: StructSchema = StructSchema { name: "AcceptVpcEndpointConnectionsResult", payload: None, union: false, members: &[
+    Member::new("Unsuccessful", "unsuccessful", "Unsuccessful", Type::List(&UnsuccessfulItemSet)),
+] };
 pub static AcceptVpcPeeringConnectionRequest: StructSchema = StructSchema { name: "AcceptVpcPeeringConnectionRequest", payload: None, union: false, members: &[
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
     Member::new("VpcPeeringConnectionId", "vpcPeeringConnectionId", "VpcPeeringConnectionId", Type::String(&FREE)).required(),
@@ -41,6 +49,25 @@ pub static AccountAttributeValue: StructSchema = StructSchema { name: "AccountAt
     Member::new("AttributeValue", "attributeValue", "AttributeValue", Type::String(&FREE)),
 ] };
 pub static AccountAttributeValueList: ListSchema = ListSchema { item: Type::Struct(&AccountAttributeValue), wire: "item", flattened: false, limits: &FREE };
+pub static ActiveInstance: StructSchema = StructSchema { name: "ActiveInstance", payload: None, union: false, members: &[
+    Member::new("InstanceId", "instanceId", "InstanceId", Type::String(&FREE)),
+    Member::new("InstanceType", "instanceType", "InstanceType", Type::String(&FREE)),
+    Member::new("SpotInstanceRequestId", "spotInstanceRequestId", "SpotInstanceRequestId", Type::String(&FREE)),
+    Member::new("InstanceHealth", "instanceHealth", "InstanceHealth", Type::String(&InstanceHealthStatus)),
+] };
+pub static ActiveInstanceSet: ListSchema = ListSchema { item: Type::Struct(&ActiveInstance), wire: "item", flattened: false, limits: &FREE };
+pub static AddPrefixListEntries: ListSchema = ListSchema { item: Type::Struct(&AddPrefixListEntry), wire: "member", flattened: false, limits: &Limits { min: Some(0), max: Some(100), values: &[] } };
+pub static AddPrefixListEntry: StructSchema = StructSchema { name: "AddPrefixListEntry", payload: None, union: false, members: &[
+    Member::plain("Cidr", Type::String(&FREE)).required(),
+    Member::plain("Description", Type::String(&FREE)),
+] };
+pub static AddedPrincipal: StructSchema = StructSchema { name: "AddedPrincipal", payload: None, union: false, members: &[
+    Member::new("PrincipalType", "principalType", "PrincipalType", Type::String(&PrincipalType)),
+    Member::new("Principal", "principal", "Principal", Type::String(&FREE)),
+    Member::new("ServicePermissionId", "servicePermissionId", "ServicePermissionId", Type::String(&FREE)),
+    Member::new("ServiceId", "serviceId", "ServiceId", Type::String(&FREE)),
+] };
+pub static AddedPrincipalSet: ListSchema = ListSchema { item: Type::Struct(&AddedPrincipal), wire: "item", flattened: false, limits: &FREE };
 pub static Address: StructSchema = StructSchema { name: "Address", payload: None, union: false, members: &[
     Member::new("AllocationId", "allocationId", "AllocationId", Type::String(&FREE)),
     Member::new("AssociationId", "associationId", "AssociationId", Type::String(&FREE)),
@@ -69,6 +96,7 @@ pub static AddressAttributeName: Limits = Limits { min: None, max: None, values:
 pub static AddressList: ListSchema = ListSchema { item: Type::Struct(&Address), wire: "item", flattened: false, limits: &FREE };
 pub static AddressMaxResults: Limits = Limits { min: Some(1), max: Some(1000), values: &[] };
 pub static AddressSet: ListSchema = ListSchema { item: Type::Struct(&AddressAttribute), wire: "item", flattened: false, limits: &FREE };
+pub static Affinity: Limits = Limits { min: None, max: None, values: &["default", "host"] };
 pub static AllocateAddressRequest: StructSchema = StructSchema { name: "AllocateAddressRequest", payload: None, union: false, members: &[
     Member::plain("Domain", Type::String(&DomainType)),
     Member::plain("Address", Type::String(&FREE)),
@@ -316,6 +344,7 @@ pub static BaselinePerformanceFactors: StructSchema = StructSchema { name: "Base
 pub static BaselinePerformanceFactorsRequest: StructSchema = StructSchema { name: "BaselinePerformanceFactorsRequest", payload: None, union: false, members: &[
     Member::plain("Cpu", Type::Struct(&CpuPerformanceFactorRequest)),
 ] };
+pub static BillingProductList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
 pub static BlobAttributeValue: StructSchema = StructSchema { name: "BlobAttributeValue", payload: None, union: false, members: &[
     Member::new("Value", "value", "Value", Type::Blob(&FREE)),
 ] };
@@ -355,6 +384,9 @@ pub static CancelledSpotInstanceRequest: StructSchema = StructSchema { name: "Ca
     Member::new("State", "state", "State", Type::String(&CancelSpotInstanceRequestState)),
 ] };
 pub static CancelledSpotInstanceRequestList: ListSchema = ListSchema { item: Type::Struct(&CancelledSpotInstanceRequest), wire: "item", flattened: false, limits: &FREE };
+pub static CapacityReservationOptions: StructSchema = StructSchema { name: "CapacityReservationOptions", payload: None, union: false, members: &[
+    Member::new("UsageStrategy", "usageStrategy", "UsageStrategy", Type::String(&FleetCapacityReservationUsageStrategy)),
+] };
 pub static CapacityReservationOptionsRequest: StructSchema = StructSchema { name: "CapacityReservationOptionsRequest", payload: None, union: false, members: &[
     Member::plain("UsageStrategy", Type::String(&FleetCapacityReservationUsageStrategy)),
 ] };
@@ -379,6 +411,12 @@ pub static CidrBlock: StructSchema = StructSchema { name: "CidrBlock", payload: 
     Member::new("CidrBlock", "cidrBlock", "CidrBlock", Type::String(&FREE)),
 ] };
 pub static CidrBlockSet: ListSchema = ListSchema { item: Type::Struct(&CidrBlock), wire: "item", flattened: false, limits: &FREE };
+pub static ClientData: StructSchema = StructSchema { name: "ClientData", payload: None, union: false, members: &[
+    Member::plain("Comment", Type::String(&FREE)),
+    Member::plain("UploadEnd", Type::Timestamp(None)),
+    Member::plain("UploadSize", Type::Double(&FREE)),
+    Member::plain("UploadStart", Type::Timestamp(None)),
+] };
 pub static ConnectionTrackingConfiguration: StructSchema = StructSchema { name: "ConnectionTrackingConfiguration", payload: None, union: false, members: &[
     Member::new("TcpEstablishedTimeout", "tcpEstablishedTimeout", "TcpEstablishedTimeout", Type::Int(&FREE)),
     Member::new("UdpStreamTimeout", "udpStreamTimeout", "UdpStreamTimeout", Type::Int(&FREE)),
@@ -438,6 +476,7 @@ pub static CopySnapshotResult: StructSchema = StructSchema { name: "CopySnapshot
     Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
     Member::new("SnapshotId", "snapshotId", "SnapshotId", Type::String(&FREE)),
 ] };
+pub static CopyTagsFromSource: Limits = Limits { min: None, max: None, values: &["volume"] };
 pub static CoreCountList: ListSchema = ListSchema { item: Type::Int(&FREE), wire: "item", flattened: false, limits: &FREE };
 pub static CpuManufacturer: Limits = Limits { min: None, max: None, values: &["intel", "amd", "amazon-web-services", "apple"] };
 pub static CpuManufacturerSet: ListSchema = ListSchema { item: Type::String(&CpuManufacturer), wire: "item", flattened: false, limits: &FREE };
@@ -481,6 +520,16 @@ pub static CreateDhcpOptionsRequest: StructSchema = StructSchema { name: "Create
 ] };
 pub static CreateDhcpOptionsResult: StructSchema = StructSchema { name: "CreateDhcpOptionsResult", payload: None, union: false, members: &[
     Member::new("DhcpOptions", "dhcpOptions", "DhcpOptions", Type::Struct(&DhcpOptions)),
+] };
+pub static CreateEgressOnlyInternetGatewayRequest: StructSchema = StructSchema { name: "CreateEgressOnlyInternetGatewayRequest", payload: None, union: false, members: &[
+    Member::plain("ClientToken", Type::String(&FREE)),
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("VpcId", Type::String(&FREE)).required(),
+    Member::new("TagSpecifications", "TagSpecification", "TagSpecification", Type::List(&TagSpecificationList)),
+] };
+pub static CreateEgressOnlyInternetGatewayResult: StructSchema = StructSchema { name: "CreateEgressOnlyInternetGatewayResult", payload: None, union: false, members: &[
+    Member::new("ClientToken", "clientToken", "ClientToken", Type::String(&FREE)),
+    Member::new("EgressOnlyInternetGateway", "egressOnlyInternetGateway", "EgressOnlyInternetGateway", Type::Struct(&EgressOnlyInternetGateway)),
 ] };
 pub static CreateFleetError: StructSchema = StructSchema { name: "CreateFleetError", payload: None, union: false, members: &[
     Member::new("LaunchTemplateAndOverrides", "launchTemplateAndOverrides", "LaunchTemplateAndOverrides", Type::Struct(&LaunchTemplateAndOverridesResponse)),
@@ -593,6 +642,18 @@ pub static CreateLaunchTemplateVersionRequest: StructSchema = StructSchema { nam
 pub static CreateLaunchTemplateVersionResult: StructSchema = StructSchema { name: "CreateLaunchTemplateVersionResult", payload: None, union: false, members: &[
     Member::new("LaunchTemplateVersion", "launchTemplateVersion", "LaunchTemplateVersion", Type::Struct(&LaunchTemplateVersion)),
     Member::new("Warning", "warning", "Warning", Type::Struct(&ValidationWarning)),
+] };
+pub static CreateManagedPrefixListRequest: StructSchema = StructSchema { name: "CreateManagedPrefixListRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("PrefixListName", Type::String(&FREE)).required(),
+    Member::new("Entries", "Entry", "Entry", Type::List(&AddPrefixListEntries)),
+    Member::plain("MaxEntries", Type::Int(&FREE)).required(),
+    Member::new("TagSpecifications", "TagSpecification", "TagSpecification", Type::List(&TagSpecificationList)),
+    Member::plain("AddressFamily", Type::String(&FREE)).required(),
+    Member::plain("ClientToken", Type::String(&FREE)).idempotency_token(),
+] };
+pub static CreateManagedPrefixListResult: StructSchema = StructSchema { name: "CreateManagedPrefixListResult", payload: None, union: false, members: &[
+    Member::new("PrefixList", "prefixList", "PrefixList", Type::Struct(&ManagedPrefixList)),
 ] };
 pub static CreateNatGatewayRequest: StructSchema = StructSchema { name: "CreateNatGatewayRequest", payload: None, union: false, members: &[
     Member::plain("AvailabilityMode", Type::String(&AvailabilityMode)),
@@ -726,6 +787,18 @@ pub static CreateSnapshotRequest: StructSchema = StructSchema { name: "CreateSna
     Member::plain("Location", Type::String(&SnapshotLocationEnum)),
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
 ] };
+pub static CreateSnapshotsRequest: StructSchema = StructSchema { name: "CreateSnapshotsRequest", payload: None, union: false, members: &[
+    Member::plain("Description", Type::String(&FREE)),
+    Member::plain("InstanceSpecification", Type::Struct(&InstanceSpecification)).required(),
+    Member::plain("OutpostArn", Type::String(&FREE)),
+    Member::new("TagSpecifications", "TagSpecification", "TagSpecification", Type::List(&TagSpecificationList)),
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("CopyTagsFromSource", Type::String(&CopyTagsFromSource)),
+    Member::plain("Location", Type::String(&SnapshotLocationEnum)),
+] };
+pub static CreateSnapshotsResult: StructSchema = StructSchema { name: "CreateSnapshotsResult", payload: None, union: false, members: &[
+    Member::new("Snapshots", "snapshotSet", "SnapshotSet", Type::List(&SnapshotSet)),
+] };
 pub static CreateSubnetRequest: StructSchema = StructSchema { name: "CreateSubnetRequest", payload: None, union: false, members: &[
     Member::new("TagSpecifications", "TagSpecification", "TagSpecification", Type::List(&TagSpecificationList)),
     Member::plain("AvailabilityZone", Type::String(&FREE)),
@@ -749,6 +822,15 @@ pub static CreateTagsRequest: StructSchema = StructSchema { name: "CreateTagsReq
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
     Member::new("Resources", "ResourceId", "ResourceId", Type::List(&ResourceIdList)).required(),
     Member::new("Tags", "Tag", "Tag", Type::List(&TagList)).required(),
+] };
+pub static CreateVolumePermission: StructSchema = StructSchema { name: "CreateVolumePermission", payload: None, union: false, members: &[
+    Member::new("UserId", "userId", "UserId", Type::String(&FREE)),
+    Member::new("Group", "group", "Group", Type::String(&PermissionGroup)),
+] };
+pub static CreateVolumePermissionList: ListSchema = ListSchema { item: Type::Struct(&CreateVolumePermission), wire: "item", flattened: false, limits: &FREE };
+pub static CreateVolumePermissionModifications: StructSchema = StructSchema { name: "CreateVolumePermissionModifications", payload: None, union: false, members: &[
+    Member::plain("Add", Type::List(&CreateVolumePermissionList)),
+    Member::plain("Remove", Type::List(&CreateVolumePermissionList)),
 ] };
 pub static CreateVolumeRequest: StructSchema = StructSchema { name: "CreateVolumeRequest", payload: None, union: false, members: &[
     Member::plain("AvailabilityZone", Type::String(&FREE)),
@@ -866,6 +948,38 @@ pub static DeleteDhcpOptionsRequest: StructSchema = StructSchema { name: "Delete
     Member::plain("DhcpOptionsId", Type::String(&FREE)).required(),
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
 ] };
+pub static DeleteEgressOnlyInternetGatewayRequest: StructSchema = StructSchema { name: "DeleteEgressOnlyInternetGatewayRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("EgressOnlyInternetGatewayId", Type::String(&FREE)).required(),
+] };
+pub static DeleteEgressOnlyInternetGatewayResult: StructSchema = StructSchema { name: "DeleteEgressOnlyInternetGatewayResult", payload: None, union: false, members: &[
+    Member::new("ReturnCode", "returnCode", "ReturnCode", Type::Bool),
+] };
+pub static DeleteFleetError: StructSchema = StructSchema { name: "DeleteFleetError", payload: None, union: false, members: &[
+    Member::new("Code", "code", "Code", Type::String(&DeleteFleetErrorCode)),
+    Member::new("Message", "message", "Message", Type::String(&FREE)),
+] };
+pub static DeleteFleetErrorCode: Limits = Limits { min: None, max: None, values: &["fleetIdDoesNotExist", "fleetIdMalformed", "fleetNotInDeletableState", "unexpectedError"] };
+pub static DeleteFleetErrorItem: StructSchema = StructSchema { name: "DeleteFleetErrorItem", payload: None, union: false, members: &[
+    Member::new("Error", "error", "Error", Type::Struct(&DeleteFleetError)),
+    Member::new("FleetId", "fleetId", "FleetId", Type::String(&FREE)),
+] };
+pub static DeleteFleetErrorSet: ListSchema = ListSchema { item: Type::Struct(&DeleteFleetErrorItem), wire: "item", flattened: false, limits: &FREE };
+pub static DeleteFleetSuccessItem: StructSchema = StructSchema { name: "DeleteFleetSuccessItem", payload: None, union: false, members: &[
+    Member::new("CurrentFleetState", "currentFleetState", "CurrentFleetState", Type::String(&FleetStateCode)),
+    Member::new("PreviousFleetState", "previousFleetState", "PreviousFleetState", Type::String(&FleetStateCode)),
+    Member::new("FleetId", "fleetId", "FleetId", Type::String(&FREE)),
+] };
+pub static DeleteFleetSuccessSet: ListSchema = ListSchema { item: Type::Struct(&DeleteFleetSuccessItem), wire: "item", flattened: false, limits: &FREE };
+pub static DeleteFleetsRequest: StructSchema = StructSchema { name: "DeleteFleetsRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::new("FleetIds", "FleetId", "FleetId", Type::List(&FleetIdSet)).required(),
+    Member::plain("TerminateInstances", Type::Bool).required(),
+] };
+pub static DeleteFleetsResult: StructSchema = StructSchema { name: "DeleteFleetsResult", payload: None, union: false, members: &[
+    Member::new("SuccessfulFleetDeletions", "successfulFleetDeletionSet", "SuccessfulFleetDeletionSet", Type::List(&DeleteFleetSuccessSet)),
+    Member::new("UnsuccessfulFleetDeletions", "unsuccessfulFleetDeletionSet", "UnsuccessfulFleetDeletionSet", Type::List(&DeleteFleetErrorSet)),
+] };
 pub static DeleteFlowLogsRequest: StructSchema = StructSchema { name: "DeleteFlowLogsRequest", payload: None, union: false, members: &[
     Member::plain("DryRun", Type::Bool),
     Member::new("FlowLogIds", "FlowLogId", "FlowLogId", Type::List(&FlowLogIdList)).required(),
@@ -917,6 +1031,13 @@ pub static DeleteLaunchTemplateVersionsResponseSuccessSet: ListSchema = ListSche
 pub static DeleteLaunchTemplateVersionsResult: StructSchema = StructSchema { name: "DeleteLaunchTemplateVersionsResult", payload: None, union: false, members: &[
     Member::new("SuccessfullyDeletedLaunchTemplateVersions", "successfullyDeletedLaunchTemplateVersionSet", "SuccessfullyDeletedLaunchTemplateVersionSet", Type::List(&DeleteLaunchTemplateVersionsResponseSuccessSet)),
     Member::new("UnsuccessfullyDeletedLaunchTemplateVersions", "unsuccessfullyDeletedLaunchTemplateVersionSet", "UnsuccessfullyDeletedLaunchTemplateVersionSet", Type::List(&DeleteLaunchTemplateVersionsResponseErrorSet)),
+] };
+pub static DeleteManagedPrefixListRequest: StructSchema = StructSchema { name: "DeleteManagedPrefixListRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("PrefixListId", Type::String(&FREE)).required(),
+] };
+pub static DeleteManagedPrefixListResult: StructSchema = StructSchema { name: "DeleteManagedPrefixListResult", payload: None, union: false, members: &[
+    Member::new("PrefixList", "prefixList", "PrefixList", Type::Struct(&ManagedPrefixList)),
 ] };
 pub static DeleteNatGatewayRequest: StructSchema = StructSchema { name: "DeleteNatGatewayRequest", payload: None, union: false, members: &[
     Member::plain("DryRun", Type::Bool),
@@ -1096,6 +1217,44 @@ pub static DescribeEgressOnlyInternetGatewaysResult: StructSchema = StructSchema
     Member::new("EgressOnlyInternetGateways", "egressOnlyInternetGatewaySet", "EgressOnlyInternetGatewaySet", Type::List(&EgressOnlyInternetGatewayList)),
     Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
 ] };
+pub static DescribeFleetError: StructSchema = StructSchema { name: "DescribeFleetError", payload: None, union: false, members: &[
+    Member::new("LaunchTemplateAndOverrides", "launchTemplateAndOverrides", "LaunchTemplateAndOverrides", Type::Struct(&LaunchTemplateAndOverridesResponse)),
+    Member::new("Lifecycle", "lifecycle", "Lifecycle", Type::String(&InstanceLifecycle)),
+    Member::new("ErrorCode", "errorCode", "ErrorCode", Type::String(&FREE)),
+    Member::new("ErrorMessage", "errorMessage", "ErrorMessage", Type::String(&FREE)),
+] };
+pub static DescribeFleetInstancesRequest: StructSchema = StructSchema { name: "DescribeFleetInstancesRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("MaxResults", Type::Int(&FREE)),
+    Member::plain("NextToken", Type::String(&FREE)),
+    Member::plain("FleetId", Type::String(&FREE)).required(),
+    Member::new("Filters", "Filter", "Filter", Type::List(&FilterList)),
+] };
+pub static DescribeFleetInstancesResult: StructSchema = StructSchema { name: "DescribeFleetInstancesResult", payload: None, union: false, members: &[
+    Member::new("ActiveInstances", "activeInstanceSet", "ActiveInstanceSet", Type::List(&ActiveInstanceSet)),
+    Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
+    Member::new("FleetId", "fleetId", "FleetId", Type::String(&FREE)),
+] };
+pub static DescribeFleetsErrorSet: ListSchema = ListSchema { item: Type::Struct(&DescribeFleetError), wire: "item", flattened: false, limits: &FREE };
+pub static DescribeFleetsInstances: StructSchema = StructSchema { name: "DescribeFleetsInstances", payload: None, union: false, members: &[
+    Member::new("LaunchTemplateAndOverrides", "launchTemplateAndOverrides", "LaunchTemplateAndOverrides", Type::Struct(&LaunchTemplateAndOverridesResponse)),
+    Member::new("Lifecycle", "lifecycle", "Lifecycle", Type::String(&InstanceLifecycle)),
+    Member::new("InstanceIds", "instanceIds", "InstanceIds", Type::List(&InstanceIdsSet)),
+    Member::new("InstanceType", "instanceType", "InstanceType", Type::String(&InstanceType)),
+    Member::new("Platform", "platform", "Platform", Type::String(&PlatformValues)),
+] };
+pub static DescribeFleetsInstancesSet: ListSchema = ListSchema { item: Type::Struct(&DescribeFleetsInstances), wire: "item", flattened: false, limits: &FREE };
+pub static DescribeFleetsRequest: StructSchema = StructSchema { name: "DescribeFleetsRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("MaxResults", Type::Int(&FREE)),
+    Member::plain("NextToken", Type::String(&FREE)),
+    Member::new("FleetIds", "FleetId", "FleetId", Type::List(&FleetIdSet)),
+    Member::new("Filters", "Filter", "Filter", Type::List(&FilterList)),
+] };
+pub static DescribeFleetsResult: StructSchema = StructSchema { name: "DescribeFleetsResult", payload: None, union: false, members: &[
+    Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
+    Member::new("Fleets", "fleetSet", "FleetSet", Type::List(&FleetSet)),
+] };
 pub static DescribeFlowLogsRequest: StructSchema = StructSchema { name: "DescribeFlowLogsRequest", payload: None, union: false, members: &[
     Member::plain("DryRun", Type::Bool),
     Member::plain("Filter", Type::List(&FilterList)),
@@ -1137,6 +1296,28 @@ pub static DescribeImagesRequest: StructSchema = StructSchema { name: "DescribeI
 pub static DescribeImagesResult: StructSchema = StructSchema { name: "DescribeImagesResult", payload: None, union: false, members: &[
     Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
     Member::new("Images", "imagesSet", "ImagesSet", Type::List(&ImageList)),
+] };
+pub static DescribeImportImageTasksRequest: StructSchema = StructSchema { name: "DescribeImportImageTasksRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("Filters", Type::List(&FilterList)),
+    Member::new("ImportTaskIds", "ImportTaskId", "ImportTaskId", Type::List(&ImportTaskIdList)),
+    Member::plain("MaxResults", Type::Int(&FREE)),
+    Member::plain("NextToken", Type::String(&FREE)),
+] };
+pub static DescribeImportImageTasksResult: StructSchema = StructSchema { name: "DescribeImportImageTasksResult", payload: None, union: false, members: &[
+    Member::new("ImportImageTasks", "importImageTaskSet", "ImportImageTaskSet", Type::List(&ImportImageTaskList)),
+    Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
+] };
+pub static DescribeImportSnapshotTasksRequest: StructSchema = StructSchema { name: "DescribeImportSnapshotTasksRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("Filters", Type::List(&FilterList)),
+    Member::new("ImportTaskIds", "ImportTaskId", "ImportTaskId", Type::List(&ImportSnapshotTaskIdList)),
+    Member::plain("MaxResults", Type::Int(&FREE)),
+    Member::plain("NextToken", Type::String(&FREE)),
+] };
+pub static DescribeImportSnapshotTasksResult: StructSchema = StructSchema { name: "DescribeImportSnapshotTasksResult", payload: None, union: false, members: &[
+    Member::new("ImportSnapshotTasks", "importSnapshotTaskSet", "ImportSnapshotTaskSet", Type::List(&ImportSnapshotTaskList)),
+    Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
 ] };
 pub static DescribeInstanceAttributeRequest: StructSchema = StructSchema { name: "DescribeInstanceAttributeRequest", payload: None, union: false, members: &[
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
@@ -1278,6 +1459,17 @@ pub static DescribeLaunchTemplatesResult: StructSchema = StructSchema { name: "D
     Member::new("LaunchTemplates", "launchTemplates", "LaunchTemplates", Type::List(&LaunchTemplateSet)),
     Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
 ] };
+pub static DescribeManagedPrefixListsRequest: StructSchema = StructSchema { name: "DescribeManagedPrefixListsRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::new("Filters", "Filter", "Filter", Type::List(&FilterList)),
+    Member::plain("MaxResults", Type::Int(&PrefixListMaxResults)),
+    Member::plain("NextToken", Type::String(&FREE)),
+    Member::new("PrefixListIds", "PrefixListId", "PrefixListId", Type::List(&ValueStringList)),
+] };
+pub static DescribeManagedPrefixListsResult: StructSchema = StructSchema { name: "DescribeManagedPrefixListsResult", payload: None, union: false, members: &[
+    Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
+    Member::new("PrefixLists", "prefixListSet", "PrefixListSet", Type::List(&ManagedPrefixListSet)),
+] };
 pub static DescribeNatGatewaysMaxResults: Limits = Limits { min: Some(5), max: Some(1000), values: &[] };
 pub static DescribeNatGatewaysRequest: StructSchema = StructSchema { name: "DescribeNatGatewaysRequest", payload: None, union: false, members: &[
     Member::plain("DryRun", Type::Bool),
@@ -1411,6 +1603,16 @@ pub static DescribeSecurityGroupsResult: StructSchema = StructSchema { name: "De
     Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
     Member::new("SecurityGroups", "securityGroupInfo", "SecurityGroupInfo", Type::List(&SecurityGroupList)),
 ] };
+pub static DescribeSnapshotAttributeRequest: StructSchema = StructSchema { name: "DescribeSnapshotAttributeRequest", payload: None, union: false, members: &[
+    Member::plain("Attribute", Type::String(&SnapshotAttributeName)).required(),
+    Member::plain("SnapshotId", Type::String(&FREE)).required(),
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
+] };
+pub static DescribeSnapshotAttributeResult: StructSchema = StructSchema { name: "DescribeSnapshotAttributeResult", payload: None, union: false, members: &[
+    Member::new("ProductCodes", "productCodes", "ProductCodes", Type::List(&ProductCodeList)),
+    Member::new("SnapshotId", "snapshotId", "SnapshotId", Type::String(&FREE)),
+    Member::new("CreateVolumePermissions", "createVolumePermission", "CreateVolumePermission", Type::List(&CreateVolumePermissionList)),
+] };
 pub static DescribeSnapshotsRequest: StructSchema = StructSchema { name: "DescribeSnapshotsRequest", payload: None, union: false, members: &[
     Member::plain("MaxResults", Type::Int(&FREE)),
     Member::plain("NextToken", Type::String(&FREE)),
@@ -1485,6 +1687,16 @@ pub static DescribeTagsResult: StructSchema = StructSchema { name: "DescribeTags
     Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
     Member::new("Tags", "tagSet", "TagSet", Type::List(&TagDescriptionList)),
 ] };
+pub static DescribeVolumeAttributeRequest: StructSchema = StructSchema { name: "DescribeVolumeAttributeRequest", payload: None, union: false, members: &[
+    Member::plain("Attribute", Type::String(&VolumeAttributeName)).required(),
+    Member::plain("VolumeId", Type::String(&FREE)).required(),
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
+] };
+pub static DescribeVolumeAttributeResult: StructSchema = StructSchema { name: "DescribeVolumeAttributeResult", payload: None, union: false, members: &[
+    Member::new("AutoEnableIO", "autoEnableIO", "AutoEnableIO", Type::Struct(&AttributeBooleanValue)),
+    Member::new("ProductCodes", "productCodes", "ProductCodes", Type::List(&ProductCodeList)),
+    Member::new("VolumeId", "volumeId", "VolumeId", Type::String(&FREE)),
+] };
 pub static DescribeVolumeStatusRequest: StructSchema = StructSchema { name: "DescribeVolumeStatusRequest", payload: None, union: false, members: &[
     Member::plain("MaxResults", Type::Int(&FREE)),
     Member::plain("NextToken", Type::String(&FREE)),
@@ -1530,6 +1742,16 @@ pub static DescribeVpcAttributeResult: StructSchema = StructSchema { name: "Desc
     Member::new("EnableDnsSupport", "enableDnsSupport", "EnableDnsSupport", Type::Struct(&AttributeBooleanValue)),
     Member::new("EnableNetworkAddressUsageMetrics", "enableNetworkAddressUsageMetrics", "EnableNetworkAddressUsageMetrics", Type::Struct(&AttributeBooleanValue)),
     Member::new("VpcId", "vpcId", "VpcId", Type::String(&FREE)),
+] };
+pub static DescribeVpcEndpointConnectionsRequest: StructSchema = StructSchema { name: "DescribeVpcEndpointConnectionsRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::new("Filters", "Filter", "Filter", Type::List(&FilterList)),
+    Member::plain("MaxResults", Type::Int(&FREE)),
+    Member::plain("NextToken", Type::String(&FREE)),
+] };
+pub static DescribeVpcEndpointConnectionsResult: StructSchema = StructSchema { name: "DescribeVpcEndpointConnectionsResult", payload: None, union: false, members: &[
+    Member::new("VpcEndpointConnections", "vpcEndpointConnectionSet", "VpcEndpointConnectionSet", Type::List(&VpcEndpointConnectionSet)),
+    Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
 ] };
 pub static DescribeVpcEndpointServiceConfigurationsRequest: StructSchema = StructSchema { name: "DescribeVpcEndpointServiceConfigurationsRequest", payload: None, union: false, members: &[
     Member::plain("DryRun", Type::Bool),
@@ -1660,6 +1882,12 @@ pub static DhcpOptions: StructSchema = StructSchema { name: "DhcpOptions", paylo
 ] };
 pub static DhcpOptionsIdStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "DhcpOptionsId", flattened: false, limits: &FREE };
 pub static DhcpOptionsList: ListSchema = ListSchema { item: Type::Struct(&DhcpOptions), wire: "item", flattened: false, limits: &FREE };
+pub static DisableVgwRoutePropagationOutput: StructSchema = StructSchema { name: "DisableVgwRoutePropagationOutput", payload: None, union: false, members: &[] };
+pub static DisableVgwRoutePropagationRequest: StructSchema = StructSchema { name: "DisableVgwRoutePropagationRequest", payload: None, union: false, members: &[
+    Member::plain("GatewayId", Type::String(&FREE)).required(),
+    Member::plain("RouteTableId", Type::String(&FREE)).required(),
+    Member::plain("DryRun", Type::Bool),
+] };
 pub static DisassociateAddressOutput: StructSchema = StructSchema { name: "DisassociateAddressOutput", payload: None, union: false, members: &[] };
 pub static DisassociateAddressRequest: StructSchema = StructSchema { name: "DisassociateAddressRequest", payload: None, union: false, members: &[
     Member::plain("AssociationId", Type::String(&FREE)),
@@ -1867,6 +2095,17 @@ pub static EnaSrdUdpSpecificationRequest: StructSchema = StructSchema { name: "E
     Member::plain("EnaSrdUdpEnabled", Type::Bool),
 ] };
 pub static EnaSupport: Limits = Limits { min: None, max: None, values: &["unsupported", "supported", "required"] };
+pub static EnableVgwRoutePropagationOutput: StructSchema = StructSchema { name: "EnableVgwRoutePropagationOutput", payload: None, union: false, members: &[] };
+pub static EnableVgwRoutePropagationRequest: StructSchema = StructSchema { name: "EnableVgwRoutePropagationRequest", payload: None, union: false, members: &[
+    Member::plain("GatewayId", Type::String(&FREE)).required(),
+    Member::plain("RouteTableId", Type::String(&FREE)).required(),
+    Member::plain("DryRun", Type::Bool),
+] };
+pub static EnableVolumeIOOutput: StructSchema = StructSchema { name: "EnableVolumeIOOutput", payload: None, union: false, members: &[] };
+pub static EnableVolumeIORequest: StructSchema = StructSchema { name: "EnableVolumeIORequest", payload: None, union: false, members: &[
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
+    Member::new("VolumeId", "volumeId", "VolumeId", Type::String(&FREE)).required(),
+] };
 pub static EnclaveOptions: StructSchema = StructSchema { name: "EnclaveOptions", payload: None, union: false, members: &[
     Member::new("Enabled", "enabled", "Enabled", Type::Bool),
 ] };
@@ -1884,6 +2123,7 @@ pub static Filter: StructSchema = StructSchema { name: "Filter", payload: None, 
     Member::new("Values", "Value", "Value", Type::List(&ValueStringList)),
 ] };
 pub static FilterList: ListSchema = ListSchema { item: Type::Struct(&Filter), wire: "Filter", flattened: false, limits: &FREE };
+pub static FleetActivityStatus: Limits = Limits { min: None, max: None, values: &["error", "pending_fulfillment", "pending_termination", "fulfilled"] };
 pub static FleetBlockDeviceMappingRequest: StructSchema = StructSchema { name: "FleetBlockDeviceMappingRequest", payload: None, union: false, members: &[
     Member::plain("DeviceName", Type::String(&FREE)),
     Member::plain("VirtualName", Type::String(&FREE)),
@@ -1892,6 +2132,30 @@ pub static FleetBlockDeviceMappingRequest: StructSchema = StructSchema { name: "
 ] };
 pub static FleetBlockDeviceMappingRequestList: ListSchema = ListSchema { item: Type::Struct(&FleetBlockDeviceMappingRequest), wire: "BlockDeviceMapping", flattened: false, limits: &FREE };
 pub static FleetCapacityReservationUsageStrategy: Limits = Limits { min: None, max: None, values: &["use-capacity-reservations-first"] };
+pub static FleetData: StructSchema = StructSchema { name: "FleetData", payload: None, union: false, members: &[
+    Member::new("ActivityStatus", "activityStatus", "ActivityStatus", Type::String(&FleetActivityStatus)),
+    Member::new("CreateTime", "createTime", "CreateTime", Type::Timestamp(None)),
+    Member::new("FleetId", "fleetId", "FleetId", Type::String(&FREE)),
+    Member::new("FleetState", "fleetState", "FleetState", Type::String(&FleetStateCode)),
+    Member::new("ClientToken", "clientToken", "ClientToken", Type::String(&FREE)),
+    Member::new("ExcessCapacityTerminationPolicy", "excessCapacityTerminationPolicy", "ExcessCapacityTerminationPolicy", Type::String(&FleetExcessCapacityTerminationPolicy)),
+    Member::new("FulfilledCapacity", "fulfilledCapacity", "FulfilledCapacity", Type::Double(&FREE)),
+    Member::new("FulfilledOnDemandCapacity", "fulfilledOnDemandCapacity", "FulfilledOnDemandCapacity", Type::Double(&FREE)),
+    Member::new("LaunchTemplateConfigs", "launchTemplateConfigs", "LaunchTemplateConfigs", Type::List(&FleetLaunchTemplateConfigList)),
+    Member::new("TargetCapacitySpecification", "targetCapacitySpecification", "TargetCapacitySpecification", Type::Struct(&TargetCapacitySpecification)),
+    Member::new("TerminateInstancesWithExpiration", "terminateInstancesWithExpiration", "TerminateInstancesWithExpiration", Type::Bool),
+    Member::new("Type", "type", "Type", Type::String(&FleetType)),
+    Member::new("ValidFrom", "validFrom", "ValidFrom", Type::Timestamp(None)),
+    Member::new("ValidUntil", "validUntil", "ValidUntil", Type::Timestamp(None)),
+    Member::new("ReplaceUnhealthyInstances", "replaceUnhealthyInstances", "ReplaceUnhealthyInstances", Type::Bool),
+    Member::new("SpotOptions", "spotOptions", "SpotOptions", Type::Struct(&SpotOptions)),
+    Member::new("OnDemandOptions", "onDemandOptions", "OnDemandOptions", Type::Struct(&OnDemandOptions)),
+    Member::new("ReservedCapacityOptions", "reservedCapacityOptions", "ReservedCapacityOptions", Type::Struct(&ReservedCapacityOptions)),
+    Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
+    Member::new("Errors", "errorSet", "ErrorSet", Type::List(&DescribeFleetsErrorSet)),
+    Member::new("Instances", "fleetInstanceSet", "FleetInstanceSet", Type::List(&DescribeFleetsInstancesSet)),
+    Member::new("Context", "context", "Context", Type::String(&FREE)),
+] };
 pub static FleetEbsBlockDeviceRequest: StructSchema = StructSchema { name: "FleetEbsBlockDeviceRequest", payload: None, union: false, members: &[
     Member::plain("Encrypted", Type::Bool),
     Member::plain("DeleteOnTermination", Type::Bool),
@@ -1903,6 +2167,12 @@ pub static FleetEbsBlockDeviceRequest: StructSchema = StructSchema { name: "Flee
     Member::plain("VolumeType", Type::String(&VolumeType)),
 ] };
 pub static FleetExcessCapacityTerminationPolicy: Limits = Limits { min: None, max: None, values: &["no-termination", "termination"] };
+pub static FleetIdSet: ListSchema = ListSchema { item: Type::String(&FREE), wire: "member", flattened: false, limits: &FREE };
+pub static FleetLaunchTemplateConfig: StructSchema = StructSchema { name: "FleetLaunchTemplateConfig", payload: None, union: false, members: &[
+    Member::new("LaunchTemplateSpecification", "launchTemplateSpecification", "LaunchTemplateSpecification", Type::Struct(&FleetLaunchTemplateSpecification)),
+    Member::new("Overrides", "overrides", "Overrides", Type::List(&FleetLaunchTemplateOverridesList)),
+] };
+pub static FleetLaunchTemplateConfigList: ListSchema = ListSchema { item: Type::Struct(&FleetLaunchTemplateConfig), wire: "item", flattened: false, limits: &FREE };
 pub static FleetLaunchTemplateConfigListRequest: ListSchema = ListSchema { item: Type::Struct(&FleetLaunchTemplateConfigRequest), wire: "item", flattened: false, limits: &Limits { min: Some(0), max: Some(50), values: &[] } };
 pub static FleetLaunchTemplateConfigRequest: StructSchema = StructSchema { name: "FleetLaunchTemplateConfigRequest", payload: None, union: false, members: &[
     Member::plain("LaunchTemplateSpecification", Type::Struct(&FleetLaunchTemplateSpecificationRequest)),
@@ -1921,6 +2191,7 @@ pub static FleetLaunchTemplateOverrides: StructSchema = StructSchema { name: "Fl
     Member::new("BlockDeviceMappings", "blockDeviceMappingSet", "BlockDeviceMappingSet", Type::List(&BlockDeviceMappingResponseList)),
     Member::new("AvailabilityZoneId", "availabilityZoneId", "AvailabilityZoneId", Type::String(&FREE)),
 ] };
+pub static FleetLaunchTemplateOverridesList: ListSchema = ListSchema { item: Type::Struct(&FleetLaunchTemplateOverrides), wire: "item", flattened: false, limits: &FREE };
 pub static FleetLaunchTemplateOverridesListRequest: ListSchema = ListSchema { item: Type::Struct(&FleetLaunchTemplateOverridesRequest), wire: "item", flattened: false, limits: &FREE };
 pub static FleetLaunchTemplateOverridesRequest: StructSchema = StructSchema { name: "FleetLaunchTemplateOverridesRequest", payload: None, union: false, members: &[
     Member::plain("InstanceType", Type::String(&InstanceType)),
@@ -1948,13 +2219,22 @@ pub static FleetLaunchTemplateSpecificationRequest: StructSchema = StructSchema 
 pub static FleetOnDemandAllocationStrategy: Limits = Limits { min: None, max: None, values: &["lowest-price", "prioritized"] };
 pub static FleetReplacementStrategy: Limits = Limits { min: None, max: None, values: &["launch", "launch-before-terminate"] };
 pub static FleetReservationType: Limits = Limits { min: None, max: None, values: &["interruptible-capacity-reservation"] };
+pub static FleetSet: ListSchema = ListSchema { item: Type::Struct(&FleetData), wire: "item", flattened: false, limits: &FREE };
+pub static FleetSpotCapacityRebalance: StructSchema = StructSchema { name: "FleetSpotCapacityRebalance", payload: None, union: false, members: &[
+    Member::new("ReplacementStrategy", "replacementStrategy", "ReplacementStrategy", Type::String(&FleetReplacementStrategy)),
+    Member::new("TerminationDelay", "terminationDelay", "TerminationDelay", Type::Int(&FREE)),
+] };
 pub static FleetSpotCapacityRebalanceRequest: StructSchema = StructSchema { name: "FleetSpotCapacityRebalanceRequest", payload: None, union: false, members: &[
     Member::plain("ReplacementStrategy", Type::String(&FleetReplacementStrategy)),
     Member::plain("TerminationDelay", Type::Int(&FREE)),
 ] };
+pub static FleetSpotMaintenanceStrategies: StructSchema = StructSchema { name: "FleetSpotMaintenanceStrategies", payload: None, union: false, members: &[
+    Member::new("CapacityRebalance", "capacityRebalance", "CapacityRebalance", Type::Struct(&FleetSpotCapacityRebalance)),
+] };
 pub static FleetSpotMaintenanceStrategiesRequest: StructSchema = StructSchema { name: "FleetSpotMaintenanceStrategiesRequest", payload: None, union: false, members: &[
     Member::plain("CapacityRebalance", Type::Struct(&FleetSpotCapacityRebalanceRequest)),
 ] };
+pub static FleetStateCode: Limits = Limits { min: None, max: None, values: &["submitted", "active", "deleted", "failed", "deleted_running", "deleted_terminating", "modifying"] };
 pub static FleetType: Limits = Limits { min: None, max: None, values: &["request", "maintain", "instant"] };
 pub static FlexibleEnaQueuesSupport: Limits = Limits { min: None, max: None, values: &["unsupported", "supported"] };
 pub static FlowLog: StructSchema = StructSchema { name: "FlowLog", payload: None, union: false, members: &[
@@ -2025,6 +2305,17 @@ pub static GetLaunchTemplateDataRequest: StructSchema = StructSchema { name: "Ge
 pub static GetLaunchTemplateDataResult: StructSchema = StructSchema { name: "GetLaunchTemplateDataResult", payload: None, union: false, members: &[
     Member::new("LaunchTemplateData", "launchTemplateData", "LaunchTemplateData", Type::Struct(&ResponseLaunchTemplateData)),
 ] };
+pub static GetManagedPrefixListEntriesRequest: StructSchema = StructSchema { name: "GetManagedPrefixListEntriesRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("PrefixListId", Type::String(&FREE)).required(),
+    Member::plain("TargetVersion", Type::Long(&FREE)),
+    Member::plain("MaxResults", Type::Int(&PrefixListMaxResults)),
+    Member::plain("NextToken", Type::String(&FREE)),
+] };
+pub static GetManagedPrefixListEntriesResult: StructSchema = StructSchema { name: "GetManagedPrefixListEntriesResult", payload: None, union: false, members: &[
+    Member::new("Entries", "entrySet", "EntrySet", Type::List(&PrefixListEntrySet)),
+    Member::new("NextToken", "nextToken", "NextToken", Type::String(&FREE)),
+] };
 pub static GetPasswordDataRequest: StructSchema = StructSchema { name: "GetPasswordDataRequest", payload: None, union: false, members: &[
     Member::plain("InstanceId", Type::String(&FREE)).required(),
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
@@ -2078,6 +2369,7 @@ pub static HibernationOptions: StructSchema = StructSchema { name: "HibernationO
 pub static HibernationOptionsRequest: StructSchema = StructSchema { name: "HibernationOptionsRequest", payload: None, union: false, members: &[
     Member::plain("Configured", Type::Bool),
 ] };
+pub static HostTenancy: Limits = Limits { min: None, max: None, values: &["default", "dedicated", "host"] };
 pub static HostnameType: Limits = Limits { min: None, max: None, values: &["ip-name", "resource-name"] };
 pub static Hour: Limits = Limits { min: Some(0), max: Some(23), values: &[] };
 pub static HttpTokensEnforcedState: Limits = Limits { min: None, max: None, values: &["disabled", "enabled"] };
@@ -2161,12 +2453,86 @@ pub static ImageAttribute: StructSchema = StructSchema { name: "ImageAttribute",
 ] };
 pub static ImageAttributeName: Limits = Limits { min: None, max: None, values: &["description", "kernel", "ramdisk", "launchPermission", "productCodes", "blockDeviceMapping", "sriovNetSupport", "bootMode", "tpmSupport", "uefiData", "lastLaunchedTime", "imdsSupport", "deregistrationProtection"] };
 pub static ImageDescriptionRequest: Limits = Limits { min: Some(0), max: Some(255), values: &[] };
+pub static ImageDiskContainer: StructSchema = StructSchema { name: "ImageDiskContainer", payload: None, union: false, members: &[
+    Member::plain("Description", Type::String(&FREE)),
+    Member::plain("DeviceName", Type::String(&FREE)),
+    Member::plain("Format", Type::String(&FREE)),
+    Member::plain("SnapshotId", Type::String(&FREE)),
+    Member::plain("Url", Type::String(&FREE)),
+    Member::plain("UserBucket", Type::Struct(&UserBucket)),
+] };
+pub static ImageDiskContainerList: ListSchema = ListSchema { item: Type::Struct(&ImageDiskContainer), wire: "item", flattened: false, limits: &FREE };
 pub static ImageIdStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "ImageId", flattened: false, limits: &FREE };
 pub static ImageList: ListSchema = ListSchema { item: Type::Struct(&Image), wire: "item", flattened: false, limits: &FREE };
 pub static ImageNameRequest: Limits = Limits { min: Some(3), max: Some(128), values: &[] };
 pub static ImageState: Limits = Limits { min: None, max: None, values: &["pending", "available", "invalid", "deregistered", "transient", "failed", "error", "disabled"] };
 pub static ImageTypeValues: Limits = Limits { min: None, max: None, values: &["machine", "kernel", "ramdisk"] };
+pub static ImageUefiDataRequest: Limits = Limits { min: Some(0), max: Some(64000), values: &[] };
 pub static ImdsSupportValues: Limits = Limits { min: None, max: None, values: &["v2.0"] };
+pub static ImportImageLicenseConfigurationRequest: StructSchema = StructSchema { name: "ImportImageLicenseConfigurationRequest", payload: None, union: false, members: &[
+    Member::plain("LicenseConfigurationArn", Type::String(&FREE)),
+] };
+pub static ImportImageLicenseConfigurationResponse: StructSchema = StructSchema { name: "ImportImageLicenseConfigurationResponse", payload: None, union: false, members: &[
+    Member::new("LicenseConfigurationArn", "licenseConfigurationArn", "LicenseConfigurationArn", Type::String(&FREE)),
+] };
+pub static ImportImageLicenseSpecificationListRequest: ListSchema = ListSchema { item: Type::Struct(&ImportImageLicenseConfigurationRequest), wire: "item", flattened: false, limits: &FREE };
+pub static ImportImageLicenseSpecificationListResponse: ListSchema = ListSchema { item: Type::Struct(&ImportImageLicenseConfigurationResponse), wire: "item", flattened: false, limits: &FREE };
+pub static ImportImageRequest: StructSchema = StructSchema { name: "ImportImageRequest", payload: None, union: false, members: &[
+    Member::plain("Architecture", Type::String(&FREE)),
+    Member::plain("ClientData", Type::Struct(&ClientData)),
+    Member::plain("ClientToken", Type::String(&FREE)),
+    Member::plain("Description", Type::String(&FREE)),
+    Member::new("DiskContainers", "DiskContainer", "DiskContainer", Type::List(&ImageDiskContainerList)),
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("Encrypted", Type::Bool),
+    Member::plain("Hypervisor", Type::String(&FREE)),
+    Member::plain("KmsKeyId", Type::String(&FREE)),
+    Member::plain("LicenseType", Type::String(&FREE)),
+    Member::plain("Platform", Type::String(&FREE)),
+    Member::plain("RoleName", Type::String(&FREE)),
+    Member::plain("LicenseSpecifications", Type::List(&ImportImageLicenseSpecificationListRequest)),
+    Member::new("TagSpecifications", "TagSpecification", "TagSpecification", Type::List(&TagSpecificationList)),
+    Member::plain("UsageOperation", Type::String(&FREE)),
+    Member::plain("BootMode", Type::String(&BootModeValues)),
+] };
+pub static ImportImageResult: StructSchema = StructSchema { name: "ImportImageResult", payload: None, union: false, members: &[
+    Member::new("Architecture", "architecture", "Architecture", Type::String(&FREE)),
+    Member::new("Description", "description", "Description", Type::String(&FREE)),
+    Member::new("Encrypted", "encrypted", "Encrypted", Type::Bool),
+    Member::new("Hypervisor", "hypervisor", "Hypervisor", Type::String(&FREE)),
+    Member::new("ImageId", "imageId", "ImageId", Type::String(&FREE)),
+    Member::new("ImportTaskId", "importTaskId", "ImportTaskId", Type::String(&FREE)),
+    Member::new("KmsKeyId", "kmsKeyId", "KmsKeyId", Type::String(&FREE)),
+    Member::new("LicenseType", "licenseType", "LicenseType", Type::String(&FREE)),
+    Member::new("Platform", "platform", "Platform", Type::String(&FREE)),
+    Member::new("Progress", "progress", "Progress", Type::String(&FREE)),
+    Member::new("SnapshotDetails", "snapshotDetailSet", "SnapshotDetailSet", Type::List(&SnapshotDetailList)),
+    Member::new("Status", "status", "Status", Type::String(&FREE)),
+    Member::new("StatusMessage", "statusMessage", "StatusMessage", Type::String(&FREE)),
+    Member::new("LicenseSpecifications", "licenseSpecifications", "LicenseSpecifications", Type::List(&ImportImageLicenseSpecificationListResponse)),
+    Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
+    Member::new("UsageOperation", "usageOperation", "UsageOperation", Type::String(&FREE)),
+] };
+pub static ImportImageTask: StructSchema = StructSchema { name: "ImportImageTask", payload: None, union: false, members: &[
+    Member::new("Architecture", "architecture", "Architecture", Type::String(&FREE)),
+    Member::new("Description", "description", "Description", Type::String(&FREE)),
+    Member::new("Encrypted", "encrypted", "Encrypted", Type::Bool),
+    Member::new("Hypervisor", "hypervisor", "Hypervisor", Type::String(&FREE)),
+    Member::new("ImageId", "imageId", "ImageId", Type::String(&FREE)),
+    Member::new("ImportTaskId", "importTaskId", "ImportTaskId", Type::String(&FREE)),
+    Member::new("KmsKeyId", "kmsKeyId", "KmsKeyId", Type::String(&FREE)),
+    Member::new("LicenseType", "licenseType", "LicenseType", Type::String(&FREE)),
+    Member::new("Platform", "platform", "Platform", Type::String(&FREE)),
+    Member::new("Progress", "progress", "Progress", Type::String(&FREE)),
+    Member::new("SnapshotDetails", "snapshotDetailSet", "SnapshotDetailSet", Type::List(&SnapshotDetailList)),
+    Member::new("Status", "status", "Status", Type::String(&FREE)),
+    Member::new("StatusMessage", "statusMessage", "StatusMessage", Type::String(&FREE)),
+    Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
+    Member::new("LicenseSpecifications", "licenseSpecifications", "LicenseSpecifications", Type::List(&ImportImageLicenseSpecificationListResponse)),
+    Member::new("UsageOperation", "usageOperation", "UsageOperation", Type::String(&FREE)),
+    Member::new("BootMode", "bootMode", "BootMode", Type::String(&BootModeValues)),
+] };
+pub static ImportImageTaskList: ListSchema = ListSchema { item: Type::Struct(&ImportImageTask), wire: "item", flattened: false, limits: &FREE };
 pub static ImportKeyPairRequest: StructSchema = StructSchema { name: "ImportKeyPairRequest", payload: None, union: false, members: &[
     Member::new("TagSpecifications", "TagSpecification", "TagSpecification", Type::List(&TagSpecificationList)),
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
@@ -2179,6 +2545,32 @@ pub static ImportKeyPairResult: StructSchema = StructSchema { name: "ImportKeyPa
     Member::new("KeyPairId", "keyPairId", "KeyPairId", Type::String(&FREE)),
     Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
 ] };
+pub static ImportSnapshotRequest: StructSchema = StructSchema { name: "ImportSnapshotRequest", payload: None, union: false, members: &[
+    Member::plain("ClientData", Type::Struct(&ClientData)),
+    Member::plain("ClientToken", Type::String(&FREE)),
+    Member::plain("Description", Type::String(&FREE)),
+    Member::plain("DiskContainer", Type::Struct(&SnapshotDiskContainer)),
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("Encrypted", Type::Bool),
+    Member::plain("KmsKeyId", Type::String(&FREE)),
+    Member::plain("RoleName", Type::String(&FREE)),
+    Member::new("TagSpecifications", "TagSpecification", "TagSpecification", Type::List(&TagSpecificationList)),
+] };
+pub static ImportSnapshotResult: StructSchema = StructSchema { name: "ImportSnapshotResult", payload: None, union: false, members: &[
+    Member::new("Description", "description", "Description", Type::String(&FREE)),
+    Member::new("ImportTaskId", "importTaskId", "ImportTaskId", Type::String(&FREE)),
+    Member::new("SnapshotTaskDetail", "snapshotTaskDetail", "SnapshotTaskDetail", Type::Struct(&SnapshotTaskDetail)),
+    Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
+] };
+pub static ImportSnapshotTask: StructSchema = StructSchema { name: "ImportSnapshotTask", payload: None, union: false, members: &[
+    Member::new("Description", "description", "Description", Type::String(&FREE)),
+    Member::new("ImportTaskId", "importTaskId", "ImportTaskId", Type::String(&FREE)),
+    Member::new("SnapshotTaskDetail", "snapshotTaskDetail", "SnapshotTaskDetail", Type::Struct(&SnapshotTaskDetail)),
+    Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
+] };
+pub static ImportSnapshotTaskIdList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "ImportTaskId", flattened: false, limits: &FREE };
+pub static ImportSnapshotTaskList: ListSchema = ListSchema { item: Type::Struct(&ImportSnapshotTask), wire: "item", flattened: false, limits: &FREE };
+pub static ImportTaskIdList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "ImportTaskId", flattened: false, limits: &FREE };
 pub static InferenceAcceleratorInfo: StructSchema = StructSchema { name: "InferenceAcceleratorInfo", payload: None, union: false, members: &[
     Member::new("Accelerators", "accelerators", "Accelerators", Type::List(&InferenceDeviceInfoList)),
     Member::new("TotalInferenceMemoryInMiB", "totalInferenceMemoryInMiB", "TotalInferenceMemoryInMiB", Type::Int(&FREE)),
@@ -2319,6 +2711,11 @@ pub static InstanceCreditSpecification: StructSchema = StructSchema { name: "Ins
     Member::new("CpuCredits", "cpuCredits", "CpuCredits", Type::String(&FREE)),
 ] };
 pub static InstanceCreditSpecificationList: ListSchema = ListSchema { item: Type::Struct(&InstanceCreditSpecification), wire: "item", flattened: false, limits: &FREE };
+pub static InstanceCreditSpecificationListRequest: ListSchema = ListSchema { item: Type::Struct(&InstanceCreditSpecificationRequest), wire: "item", flattened: false, limits: &FREE };
+pub static InstanceCreditSpecificationRequest: StructSchema = StructSchema { name: "InstanceCreditSpecificationRequest", payload: None, union: false, members: &[
+    Member::plain("InstanceId", Type::String(&FREE)).required(),
+    Member::plain("CpuCredits", Type::String(&FREE)),
+] };
 pub static InstanceEventWindow: StructSchema = StructSchema { name: "InstanceEventWindow", payload: None, union: false, members: &[
     Member::new("InstanceEventWindowId", "instanceEventWindowId", "InstanceEventWindowId", Type::String(&FREE)),
     Member::new("TimeRanges", "timeRangeSet", "TimeRangeSet", Type::List(&InstanceEventWindowTimeRangeList)),
@@ -2345,6 +2742,7 @@ pub static InstanceEventWindowTimeRange: StructSchema = StructSchema { name: "In
 pub static InstanceEventWindowTimeRangeList: ListSchema = ListSchema { item: Type::Struct(&InstanceEventWindowTimeRange), wire: "item", flattened: false, limits: &FREE };
 pub static InstanceGeneration: Limits = Limits { min: None, max: None, values: &["current", "previous"] };
 pub static InstanceGenerationSet: ListSchema = ListSchema { item: Type::String(&InstanceGeneration), wire: "item", flattened: false, limits: &FREE };
+pub static InstanceHealthStatus: Limits = Limits { min: None, max: None, values: &["healthy", "unhealthy"] };
 pub static InstanceIdList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
 pub static InstanceIdStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "InstanceId", flattened: false, limits: &FREE };
 pub static InstanceIdsSet: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
@@ -2587,6 +2985,11 @@ pub static InstanceSecondaryInterfaceSpecificationRequest: StructSchema = Struct
     Member::plain("SecondarySubnetId", Type::String(&FREE)),
     Member::plain("InterfaceType", Type::String(&SecondaryInterfaceType)),
     Member::plain("NetworkCardIndex", Type::Int(&FREE)),
+] };
+pub static InstanceSpecification: StructSchema = StructSchema { name: "InstanceSpecification", payload: None, union: false, members: &[
+    Member::plain("InstanceId", Type::String(&FREE)).required(),
+    Member::plain("ExcludeBootVolume", Type::Bool),
+    Member::new("ExcludeDataVolumeIds", "ExcludeDataVolumeId", "ExcludeDataVolumeId", Type::List(&VolumeIdStringList)),
 ] };
 pub static InstanceState: StructSchema = StructSchema { name: "InstanceState", payload: None, union: false, members: &[
     Member::new("Code", "code", "Code", Type::Int(&FREE)),
@@ -3133,6 +3536,21 @@ pub static LocalStorageTypeSet: ListSchema = ListSchema { item: Type::String(&Lo
 pub static LocationType: Limits = Limits { min: None, max: None, values: &["region", "availability-zone", "availability-zone-id", "outpost"] };
 pub static LogDestinationType: Limits = Limits { min: None, max: None, values: &["cloud-watch-logs", "s3", "kinesis-data-firehose"] };
 pub static ManagedBy: Limits = Limits { min: None, max: None, values: &["account", "declarative-policy"] };
+pub static ManagedPrefixList: StructSchema = StructSchema { name: "ManagedPrefixList", payload: None, union: false, members: &[
+    Member::new("PrefixListId", "prefixListId", "PrefixListId", Type::String(&FREE)),
+    Member::new("AddressFamily", "addressFamily", "AddressFamily", Type::String(&FREE)),
+    Member::new("State", "state", "State", Type::String(&PrefixListState)),
+    Member::new("StateMessage", "stateMessage", "StateMessage", Type::String(&FREE)),
+    Member::new("PrefixListArn", "prefixListArn", "PrefixListArn", Type::String(&ResourceArn)),
+    Member::new("PrefixListName", "prefixListName", "PrefixListName", Type::String(&FREE)),
+    Member::new("MaxEntries", "maxEntries", "MaxEntries", Type::Int(&FREE)),
+    Member::new("Version", "version", "Version", Type::Long(&FREE)),
+    Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
+    Member::new("OwnerId", "ownerId", "OwnerId", Type::String(&FREE)),
+    Member::new("IpamPrefixListResolverTargetId", "ipamPrefixListResolverTargetId", "IpamPrefixListResolverTargetId", Type::String(&FREE)),
+    Member::new("IpamPrefixListResolverSyncEnabled", "ipamPrefixListResolverSyncEnabled", "IpamPrefixListResolverSyncEnabled", Type::Bool),
+] };
+pub static ManagedPrefixListSet: ListSchema = ListSchema { item: Type::Struct(&ManagedPrefixList), wire: "item", flattened: false, limits: &FREE };
 pub static MarketType: Limits = Limits { min: None, max: None, values: &["spot", "capacity-block", "interruptible-capacity-reservation"] };
 pub static MediaAcceleratorInfo: StructSchema = StructSchema { name: "MediaAcceleratorInfo", payload: None, union: false, members: &[
     Member::new("Accelerators", "accelerators", "Accelerators", Type::List(&MediaDeviceInfoList)),
@@ -3203,6 +3621,15 @@ pub static ModifyInstanceAttributeRequest: StructSchema = StructSchema { name: "
     Member::new("SriovNetSupport", "sriovNetSupport", "SriovNetSupport", Type::Struct(&AttributeValue)),
     Member::new("EnaSupport", "enaSupport", "EnaSupport", Type::Struct(&AttributeBooleanValue)),
 ] };
+pub static ModifyInstanceCreditSpecificationRequest: StructSchema = StructSchema { name: "ModifyInstanceCreditSpecificationRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("ClientToken", Type::String(&FREE)),
+    Member::new("InstanceCreditSpecifications", "InstanceCreditSpecification", "InstanceCreditSpecification", Type::List(&InstanceCreditSpecificationListRequest)).required(),
+] };
+pub static ModifyInstanceCreditSpecificationResult: StructSchema = StructSchema { name: "ModifyInstanceCreditSpecificationResult", payload: None, union: false, members: &[
+    Member::new("SuccessfulInstanceCreditSpecifications", "successfulInstanceCreditSpecificationSet", "SuccessfulInstanceCreditSpecificationSet", Type::List(&SuccessfulInstanceCreditSpecificationSet)),
+    Member::new("UnsuccessfulInstanceCreditSpecifications", "unsuccessfulInstanceCreditSpecificationSet", "UnsuccessfulInstanceCreditSpecificationSet", Type::List(&UnsuccessfulInstanceCreditSpecificationSet)),
+] };
 pub static ModifyInstanceMetadataOptionsRequest: StructSchema = StructSchema { name: "ModifyInstanceMetadataOptionsRequest", payload: None, union: false, members: &[
     Member::plain("InstanceId", Type::String(&FREE)).required(),
     Member::plain("HttpTokens", Type::String(&HttpTokensState)),
@@ -3216,6 +3643,19 @@ pub static ModifyInstanceMetadataOptionsResult: StructSchema = StructSchema { na
     Member::new("InstanceId", "instanceId", "InstanceId", Type::String(&FREE)),
     Member::new("InstanceMetadataOptions", "instanceMetadataOptions", "InstanceMetadataOptions", Type::Struct(&InstanceMetadataOptionsResponse)),
 ] };
+pub static ModifyInstancePlacementRequest: StructSchema = StructSchema { name: "ModifyInstancePlacementRequest", payload: None, union: false, members: &[
+    Member::plain("GroupName", Type::String(&FREE)),
+    Member::plain("PartitionNumber", Type::Int(&FREE)),
+    Member::plain("HostResourceGroupArn", Type::String(&FREE)),
+    Member::plain("GroupId", Type::String(&FREE)),
+    Member::new("InstanceId", "instanceId", "InstanceId", Type::String(&FREE)).required(),
+    Member::new("Tenancy", "tenancy", "Tenancy", Type::String(&HostTenancy)),
+    Member::new("Affinity", "affinity", "Affinity", Type::String(&Affinity)),
+    Member::new("HostId", "hostId", "HostId", Type::String(&FREE)),
+] };
+pub static ModifyInstancePlacementResult: StructSchema = StructSchema { name: "ModifyInstancePlacementResult", payload: None, union: false, members: &[
+    Member::new("Return", "return", "Return", Type::Bool),
+] };
 pub static ModifyLaunchTemplateRequest: StructSchema = StructSchema { name: "ModifyLaunchTemplateRequest", payload: None, union: false, members: &[
     Member::plain("DryRun", Type::Bool),
     Member::plain("ClientToken", Type::String(&FREE)).idempotency_token(),
@@ -3225,6 +3665,19 @@ pub static ModifyLaunchTemplateRequest: StructSchema = StructSchema { name: "Mod
 ] };
 pub static ModifyLaunchTemplateResult: StructSchema = StructSchema { name: "ModifyLaunchTemplateResult", payload: None, union: false, members: &[
     Member::new("LaunchTemplate", "launchTemplate", "LaunchTemplate", Type::Struct(&LaunchTemplate)),
+] };
+pub static ModifyManagedPrefixListRequest: StructSchema = StructSchema { name: "ModifyManagedPrefixListRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("PrefixListId", Type::String(&FREE)).required(),
+    Member::plain("CurrentVersion", Type::Long(&FREE)),
+    Member::plain("PrefixListName", Type::String(&FREE)),
+    Member::new("AddEntries", "AddEntry", "AddEntry", Type::List(&AddPrefixListEntries)),
+    Member::new("RemoveEntries", "RemoveEntry", "RemoveEntry", Type::List(&RemovePrefixListEntries)),
+    Member::plain("MaxEntries", Type::Int(&FREE)),
+    Member::plain("IpamPrefixListResolverSyncEnabled", Type::Bool),
+] };
+pub static ModifyManagedPrefixListResult: StructSchema = StructSchema { name: "ModifyManagedPrefixListResult", payload: None, union: false, members: &[
+    Member::new("PrefixList", "prefixList", "PrefixList", Type::Struct(&ManagedPrefixList)),
 ] };
 pub static ModifyNetworkInterfaceAttributeOutput: StructSchema = StructSchema { name: "ModifyNetworkInterfaceAttributeOutput", payload: None, union: false, members: &[] };
 pub static ModifyNetworkInterfaceAttributeRequest: StructSchema = StructSchema { name: "ModifyNetworkInterfaceAttributeRequest", payload: None, union: false, members: &[
@@ -3240,6 +3693,16 @@ pub static ModifyNetworkInterfaceAttributeRequest: StructSchema = StructSchema {
     Member::new("Groups", "SecurityGroupId", "SecurityGroupId", Type::List(&SecurityGroupIdStringList)),
     Member::new("Attachment", "attachment", "Attachment", Type::Struct(&NetworkInterfaceAttachmentChanges)),
 ] };
+pub static ModifyPrivateDnsNameOptionsRequest: StructSchema = StructSchema { name: "ModifyPrivateDnsNameOptionsRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("InstanceId", Type::String(&FREE)).required(),
+    Member::plain("PrivateDnsHostnameType", Type::String(&HostnameType)),
+    Member::plain("EnableResourceNameDnsARecord", Type::Bool),
+    Member::plain("EnableResourceNameDnsAAAARecord", Type::Bool),
+] };
+pub static ModifyPrivateDnsNameOptionsResult: StructSchema = StructSchema { name: "ModifyPrivateDnsNameOptionsResult", payload: None, union: false, members: &[
+    Member::new("Return", "return", "Return", Type::Bool),
+] };
 pub static ModifySecurityGroupRulesRequest: StructSchema = StructSchema { name: "ModifySecurityGroupRulesRequest", payload: None, union: false, members: &[
     Member::plain("GroupId", Type::String(&FREE)).required(),
     Member::new("SecurityGroupRules", "SecurityGroupRule", "SecurityGroupRule", Type::List(&SecurityGroupRuleUpdateList)).required(),
@@ -3247,6 +3710,16 @@ pub static ModifySecurityGroupRulesRequest: StructSchema = StructSchema { name: 
 ] };
 pub static ModifySecurityGroupRulesResult: StructSchema = StructSchema { name: "ModifySecurityGroupRulesResult", payload: None, union: false, members: &[
     Member::new("Return", "return", "Return", Type::Bool),
+] };
+pub static ModifySnapshotAttributeOutput: StructSchema = StructSchema { name: "ModifySnapshotAttributeOutput", payload: None, union: false, members: &[] };
+pub static ModifySnapshotAttributeRequest: StructSchema = StructSchema { name: "ModifySnapshotAttributeRequest", payload: None, union: false, members: &[
+    Member::plain("Attribute", Type::String(&SnapshotAttributeName)),
+    Member::plain("CreateVolumePermission", Type::Struct(&CreateVolumePermissionModifications)),
+    Member::new("GroupNames", "UserGroup", "UserGroup", Type::List(&GroupNameStringList)),
+    Member::plain("OperationType", Type::String(&OperationType)),
+    Member::plain("SnapshotId", Type::String(&FREE)).required(),
+    Member::new("UserIds", "UserId", "UserId", Type::List(&UserIdStringList)),
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
 ] };
 pub static ModifySubnetAttributeOutput: StructSchema = StructSchema { name: "ModifySubnetAttributeOutput", payload: None, union: false, members: &[] };
 pub static ModifySubnetAttributeRequest: StructSchema = StructSchema { name: "ModifySubnetAttributeRequest", payload: None, union: false, members: &[
@@ -3261,6 +3734,12 @@ pub static ModifySubnetAttributeRequest: StructSchema = StructSchema { name: "Mo
     Member::plain("EnableResourceNameDnsAAAARecordOnLaunch", Type::Struct(&AttributeBooleanValue)),
     Member::plain("EnableLniAtDeviceIndex", Type::Int(&FREE)),
     Member::plain("DisableLniAtDeviceIndex", Type::Struct(&AttributeBooleanValue)),
+] };
+pub static ModifyVolumeAttributeOutput: StructSchema = StructSchema { name: "ModifyVolumeAttributeOutput", payload: None, union: false, members: &[] };
+pub static ModifyVolumeAttributeRequest: StructSchema = StructSchema { name: "ModifyVolumeAttributeRequest", payload: None, union: false, members: &[
+    Member::plain("AutoEnableIO", Type::Struct(&AttributeBooleanValue)),
+    Member::plain("VolumeId", Type::String(&FREE)).required(),
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
 ] };
 pub static ModifyVolumeRequest: StructSchema = StructSchema { name: "ModifyVolumeRequest", payload: None, union: false, members: &[
     Member::plain("DryRun", Type::Bool),
@@ -3281,6 +3760,25 @@ pub static ModifyVpcAttributeRequest: StructSchema = StructSchema { name: "Modif
     Member::new("VpcId", "vpcId", "VpcId", Type::String(&FREE)).required(),
     Member::plain("EnableNetworkAddressUsageMetrics", Type::Struct(&AttributeBooleanValue)),
 ] };
+pub static ModifyVpcEndpointRequest: StructSchema = StructSchema { name: "ModifyVpcEndpointRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("VpcEndpointId", Type::String(&FREE)).required(),
+    Member::plain("ResetPolicy", Type::Bool),
+    Member::plain("PolicyDocument", Type::String(&FREE)),
+    Member::new("AddRouteTableIds", "AddRouteTableId", "AddRouteTableId", Type::List(&VpcEndpointRouteTableIdList)),
+    Member::new("RemoveRouteTableIds", "RemoveRouteTableId", "RemoveRouteTableId", Type::List(&VpcEndpointRouteTableIdList)),
+    Member::new("AddSubnetIds", "AddSubnetId", "AddSubnetId", Type::List(&VpcEndpointSubnetIdList)),
+    Member::new("RemoveSubnetIds", "RemoveSubnetId", "RemoveSubnetId", Type::List(&VpcEndpointSubnetIdList)),
+    Member::new("AddSecurityGroupIds", "AddSecurityGroupId", "AddSecurityGroupId", Type::List(&VpcEndpointSecurityGroupIdList)),
+    Member::new("RemoveSecurityGroupIds", "RemoveSecurityGroupId", "RemoveSecurityGroupId", Type::List(&VpcEndpointSecurityGroupIdList)),
+    Member::plain("IpAddressType", Type::String(&IpAddressType)),
+    Member::plain("DnsOptions", Type::Struct(&DnsOptionsSpecification)),
+    Member::plain("PrivateDnsEnabled", Type::Bool),
+    Member::new("SubnetConfigurations", "SubnetConfiguration", "SubnetConfiguration", Type::List(&SubnetConfigurationsList)),
+] };
+pub static ModifyVpcEndpointResult: StructSchema = StructSchema { name: "ModifyVpcEndpointResult", payload: None, union: false, members: &[
+    Member::new("Return", "return", "Return", Type::Bool),
+] };
 pub static ModifyVpcEndpointServiceConfigurationRequest: StructSchema = StructSchema { name: "ModifyVpcEndpointServiceConfigurationRequest", payload: None, union: false, members: &[
     Member::plain("DryRun", Type::Bool),
     Member::plain("ServiceId", Type::String(&FREE)).required(),
@@ -3298,6 +3796,26 @@ pub static ModifyVpcEndpointServiceConfigurationRequest: StructSchema = StructSc
 ] };
 pub static ModifyVpcEndpointServiceConfigurationResult: StructSchema = StructSchema { name: "ModifyVpcEndpointServiceConfigurationResult", payload: None, union: false, members: &[
     Member::new("Return", "return", "Return", Type::Bool),
+] };
+pub static ModifyVpcEndpointServicePermissionsRequest: StructSchema = StructSchema { name: "ModifyVpcEndpointServicePermissionsRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("ServiceId", Type::String(&FREE)).required(),
+    Member::plain("AddAllowedPrincipals", Type::List(&ValueStringList)),
+    Member::plain("RemoveAllowedPrincipals", Type::List(&ValueStringList)),
+] };
+pub static ModifyVpcEndpointServicePermissionsResult: StructSchema = StructSchema { name: "ModifyVpcEndpointServicePermissionsResult", payload: None, union: false, members: &[
+    Member::new("AddedPrincipals", "addedPrincipalSet", "AddedPrincipalSet", Type::List(&AddedPrincipalSet)),
+    Member::new("ReturnValue", "return", "Return", Type::Bool),
+] };
+pub static ModifyVpcPeeringConnectionOptionsRequest: StructSchema = StructSchema { name: "ModifyVpcPeeringConnectionOptionsRequest", payload: None, union: false, members: &[
+    Member::plain("AccepterPeeringConnectionOptions", Type::Struct(&PeeringConnectionOptionsRequest)),
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("RequesterPeeringConnectionOptions", Type::Struct(&PeeringConnectionOptionsRequest)),
+    Member::plain("VpcPeeringConnectionId", Type::String(&FREE)).required(),
+] };
+pub static ModifyVpcPeeringConnectionOptionsResult: StructSchema = StructSchema { name: "ModifyVpcPeeringConnectionOptionsResult", payload: None, union: false, members: &[
+    Member::new("AccepterPeeringConnectionOptions", "accepterPeeringConnectionOptions", "AccepterPeeringConnectionOptions", Type::Struct(&PeeringConnectionOptions)),
+    Member::new("RequesterPeeringConnectionOptions", "requesterPeeringConnectionOptions", "RequesterPeeringConnectionOptions", Type::Struct(&PeeringConnectionOptions)),
 ] };
 pub static MonitorInstancesRequest: StructSchema = StructSchema { name: "MonitorInstancesRequest", payload: None, union: false, members: &[
     Member::new("InstanceIds", "InstanceId", "InstanceId", Type::List(&InstanceIdStringList)).required(),
@@ -3549,6 +4067,14 @@ pub static NitroTpmSupport: Limits = Limits { min: None, max: None, values: &["u
 pub static NitroTpmSupportedVersionsList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
 pub static OfferingClassType: Limits = Limits { min: None, max: None, values: &["standard", "convertible"] };
 pub static OfferingTypeValues: Limits = Limits { min: None, max: None, values: &["Heavy Utilization", "Medium Utilization", "Light Utilization", "No Upfront", "Partial Upfront", "All Upfront"] };
+pub static OnDemandOptions: StructSchema = StructSchema { name: "OnDemandOptions", payload: None, union: false, members: &[
+    Member::new("AllocationStrategy", "allocationStrategy", "AllocationStrategy", Type::String(&FleetOnDemandAllocationStrategy)),
+    Member::new("CapacityReservationOptions", "capacityReservationOptions", "CapacityReservationOptions", Type::Struct(&CapacityReservationOptions)),
+    Member::new("SingleInstanceType", "singleInstanceType", "SingleInstanceType", Type::Bool),
+    Member::new("SingleAvailabilityZone", "singleAvailabilityZone", "SingleAvailabilityZone", Type::Bool),
+    Member::new("MinTargetCapacity", "minTargetCapacity", "MinTargetCapacity", Type::Int(&FREE)),
+    Member::new("MaxTotalPrice", "maxTotalPrice", "MaxTotalPrice", Type::String(&FREE)),
+] };
 pub static OnDemandOptionsRequest: StructSchema = StructSchema { name: "OnDemandOptionsRequest", payload: None, union: false, members: &[
     Member::plain("AllocationStrategy", Type::String(&FleetOnDemandAllocationStrategy)),
     Member::plain("CapacityReservationOptions", Type::Struct(&CapacityReservationOptionsRequest)),
@@ -3570,6 +4096,16 @@ pub static OrganizationArnStringList: ListSchema = ListSchema { item: Type::Stri
 pub static OrganizationalUnitArnStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "OrganizationalUnitArn", flattened: false, limits: &FREE };
 pub static OwnerStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "Owner", flattened: false, limits: &FREE };
 pub static PayerResponsibility: Limits = Limits { min: None, max: None, values: &["ServiceOwner"] };
+pub static PeeringConnectionOptions: StructSchema = StructSchema { name: "PeeringConnectionOptions", payload: None, union: false, members: &[
+    Member::new("AllowDnsResolutionFromRemoteVpc", "allowDnsResolutionFromRemoteVpc", "AllowDnsResolutionFromRemoteVpc", Type::Bool),
+    Member::new("AllowEgressFromLocalClassicLinkToRemoteVpc", "allowEgressFromLocalClassicLinkToRemoteVpc", "AllowEgressFromLocalClassicLinkToRemoteVpc", Type::Bool),
+    Member::new("AllowEgressFromLocalVpcToRemoteClassicLink", "allowEgressFromLocalVpcToRemoteClassicLink", "AllowEgressFromLocalVpcToRemoteClassicLink", Type::Bool),
+] };
+pub static PeeringConnectionOptionsRequest: StructSchema = StructSchema { name: "PeeringConnectionOptionsRequest", payload: None, union: false, members: &[
+    Member::plain("AllowDnsResolutionFromRemoteVpc", Type::Bool),
+    Member::plain("AllowEgressFromLocalClassicLinkToRemoteVpc", Type::Bool),
+    Member::plain("AllowEgressFromLocalVpcToRemoteClassicLink", Type::Bool),
+] };
 pub static PerformanceFactorReference: StructSchema = StructSchema { name: "PerformanceFactorReference", payload: None, union: false, members: &[
     Member::new("InstanceFamily", "instanceFamily", "InstanceFamily", Type::String(&FREE)),
 ] };
@@ -3627,14 +4163,21 @@ pub static PrefixList: StructSchema = StructSchema { name: "PrefixList", payload
     Member::new("PrefixListId", "prefixListId", "PrefixListId", Type::String(&FREE)),
     Member::new("PrefixListName", "prefixListName", "PrefixListName", Type::String(&FREE)),
 ] };
+pub static PrefixListEntry: StructSchema = StructSchema { name: "PrefixListEntry", payload: None, union: false, members: &[
+    Member::new("Cidr", "cidr", "Cidr", Type::String(&FREE)),
+    Member::new("Description", "description", "Description", Type::String(&FREE)),
+] };
+pub static PrefixListEntrySet: ListSchema = ListSchema { item: Type::Struct(&PrefixListEntry), wire: "item", flattened: false, limits: &FREE };
 pub static PrefixListId: StructSchema = StructSchema { name: "PrefixListId", payload: None, union: false, members: &[
     Member::new("Description", "description", "Description", Type::String(&FREE)),
     Member::new("PrefixListId", "prefixListId", "PrefixListId", Type::String(&FREE)),
 ] };
 pub static PrefixListIdList: ListSchema = ListSchema { item: Type::Struct(&PrefixListId), wire: "item", flattened: false, limits: &FREE };
 pub static PrefixListIdSet: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
+pub static PrefixListMaxResults: Limits = Limits { min: Some(1), max: Some(100), values: &[] };
 pub static PrefixListResourceIdStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
 pub static PrefixListSet: ListSchema = ListSchema { item: Type::Struct(&PrefixList), wire: "item", flattened: false, limits: &FREE };
+pub static PrefixListState: Limits = Limits { min: None, max: None, values: &["create-in-progress", "create-complete", "create-failed", "modify-in-progress", "modify-complete", "modify-failed", "restore-in-progress", "restore-complete", "restore-failed", "delete-in-progress", "delete-complete", "delete-failed"] };
 pub static PrincipalType: Limits = Limits { min: None, max: None, values: &["All", "Service", "OrganizationUnit", "Account", "User", "Role"] };
 pub static PrivateDnsDetails: StructSchema = StructSchema { name: "PrivateDnsDetails", payload: None, union: false, members: &[
     Member::new("PrivateDnsName", "privateDnsName", "PrivateDnsName", Type::String(&FREE)),
@@ -3739,12 +4282,61 @@ pub static RegionGeography: StructSchema = StructSchema { name: "RegionGeography
 pub static RegionGeographyList: ListSchema = ListSchema { item: Type::Struct(&RegionGeography), wire: "item", flattened: false, limits: &FREE };
 pub static RegionList: ListSchema = ListSchema { item: Type::Struct(&Region), wire: "item", flattened: false, limits: &FREE };
 pub static RegionNameStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "RegionName", flattened: false, limits: &FREE };
+pub static RegisterImageRequest: StructSchema = StructSchema { name: "RegisterImageRequest", payload: None, union: false, members: &[
+    Member::plain("ImageLocation", Type::String(&FREE)),
+    Member::new("BillingProducts", "BillingProduct", "BillingProduct", Type::List(&BillingProductList)),
+    Member::plain("BootMode", Type::String(&BootModeValues)),
+    Member::plain("TpmSupport", Type::String(&TpmSupportValues)),
+    Member::plain("UefiData", Type::String(&ImageUefiDataRequest)),
+    Member::plain("ImdsSupport", Type::String(&ImdsSupportValues)),
+    Member::new("TagSpecifications", "TagSpecification", "TagSpecification", Type::List(&TagSpecificationList)),
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
+    Member::new("Name", "name", "Name", Type::String(&ImageNameRequest)).required(),
+    Member::new("Description", "description", "Description", Type::String(&ImageDescriptionRequest)),
+    Member::new("Architecture", "architecture", "Architecture", Type::String(&ArchitectureValues)),
+    Member::new("KernelId", "kernelId", "KernelId", Type::String(&FREE)),
+    Member::new("RamdiskId", "ramdiskId", "RamdiskId", Type::String(&FREE)),
+    Member::new("RootDeviceName", "rootDeviceName", "RootDeviceName", Type::String(&FREE)),
+    Member::new("BlockDeviceMappings", "BlockDeviceMapping", "BlockDeviceMapping", Type::List(&BlockDeviceMappingRequestList)),
+    Member::new("VirtualizationType", "virtualizationType", "VirtualizationType", Type::String(&FREE)),
+    Member::new("SriovNetSupport", "sriovNetSupport", "SriovNetSupport", Type::String(&FREE)),
+    Member::new("EnaSupport", "enaSupport", "EnaSupport", Type::Bool),
+] };
+pub static RegisterImageResult: StructSchema = StructSchema { name: "RegisterImageResult", payload: None, union: false, members: &[
+    Member::new("ImageId", "imageId", "ImageId", Type::String(&FREE)),
+] };
+pub static RejectVpcEndpointConnectionsRequest: StructSchema = StructSchema { name: "RejectVpcEndpointConnectionsRequest", payload: None, union: false, members: &[
+    Member::plain("DryRun", Type::Bool),
+    Member::plain("ServiceId", Type::String(&FREE)).required(),
+    Member::new("VpcEndpointIds", "VpcEndpointId", "VpcEndpointId", Type::List(&VpcEndpointIdList)).required(),
+] };
+pub static RejectVpcEndpointConnectionsResult: StructSchema = StructSchema { name: "RejectVpcEndpointConnectionsResult", payload: None, union: false, members: &[
+    Member::new("Unsuccessful", "unsuccessful", "Unsuccessful", Type::List(&UnsuccessfulItemSet)),
+] };
+pub static RejectVpcPeeringConnectionRequest: StructSchema = StructSchema { name: "RejectVpcPeeringConnectionRequest", payload: None, union: false, members: &[
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
+    Member::new("VpcPeeringConnectionId", "vpcPeeringConnectionId", "VpcPeeringConnectionId", Type::String(&FREE)).required(),
+] };
+pub static RejectVpcPeeringConnectionResult: StructSchema = StructSchema { name: "RejectVpcPeeringConnectionResult", payload: None, union: false, members: &[
+    Member::new("Return", "return", "Return", Type::Bool),
+] };
 pub static ReleaseAddressOutput: StructSchema = StructSchema { name: "ReleaseAddressOutput", payload: None, union: false, members: &[] };
 pub static ReleaseAddressRequest: StructSchema = StructSchema { name: "ReleaseAddressRequest", payload: None, union: false, members: &[
     Member::plain("AllocationId", Type::String(&FREE)),
     Member::plain("PublicIp", Type::String(&FREE)),
     Member::plain("NetworkBorderGroup", Type::String(&FREE)),
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
+] };
+pub static RemovePrefixListEntries: ListSchema = ListSchema { item: Type::Struct(&RemovePrefixListEntry), wire: "member", flattened: false, limits: &Limits { min: Some(0), max: Some(100), values: &[] } };
+pub static RemovePrefixListEntry: StructSchema = StructSchema { name: "RemovePrefixListEntry", payload: None, union: false, members: &[
+    Member::plain("Cidr", Type::String(&FREE)).required(),
+] };
+pub static ReplaceIamInstanceProfileAssociationRequest: StructSchema = StructSchema { name: "ReplaceIamInstanceProfileAssociationRequest", payload: None, union: false, members: &[
+    Member::plain("IamInstanceProfile", Type::Struct(&IamInstanceProfileSpecification)).required(),
+    Member::plain("AssociationId", Type::String(&FREE)).required(),
+] };
+pub static ReplaceIamInstanceProfileAssociationResult: StructSchema = StructSchema { name: "ReplaceIamInstanceProfileAssociationResult", payload: None, union: false, members: &[
+    Member::new("IamInstanceProfileAssociation", "iamInstanceProfileAssociation", "IamInstanceProfileAssociation", Type::Struct(&IamInstanceProfileAssociation)),
 ] };
 pub static ReplaceNetworkAclAssociationRequest: StructSchema = StructSchema { name: "ReplaceNetworkAclAssociationRequest", payload: None, union: false, members: &[
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
@@ -3892,7 +4484,11 @@ pub static Reservation: StructSchema = StructSchema { name: "Reservation", paylo
     Member::new("Instances", "instancesSet", "InstancesSet", Type::List(&InstanceList)),
 ] };
 pub static ReservationList: ListSchema = ListSchema { item: Type::Struct(&Reservation), wire: "item", flattened: false, limits: &FREE };
+pub static ReservationTypeList: ListSchema = ListSchema { item: Type::String(&FleetReservationType), wire: "item", flattened: false, limits: &FREE };
 pub static ReservationTypeListRequest: ListSchema = ListSchema { item: Type::String(&FleetReservationType), wire: "ReservationType", flattened: false, limits: &FREE };
+pub static ReservedCapacityOptions: StructSchema = StructSchema { name: "ReservedCapacityOptions", payload: None, union: false, members: &[
+    Member::new("ReservationTypes", "reservationTypeSet", "ReservationTypeSet", Type::List(&ReservationTypeList)),
+] };
 pub static ReservedCapacityOptionsRequest: StructSchema = StructSchema { name: "ReservedCapacityOptionsRequest", payload: None, union: false, members: &[
     Member::new("ReservationTypes", "ReservationType", "ReservationType", Type::List(&ReservationTypeListRequest)),
 ] };
@@ -3920,11 +4516,30 @@ pub static ReservedInstances: StructSchema = StructSchema { name: "ReservedInsta
 ] };
 pub static ReservedInstancesIdStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "ReservedInstancesId", flattened: false, limits: &FREE };
 pub static ReservedInstancesList: ListSchema = ListSchema { item: Type::Struct(&ReservedInstances), wire: "item", flattened: false, limits: &FREE };
+pub static ResetImageAttributeName: Limits = Limits { min: None, max: None, values: &["launchPermission"] };
+pub static ResetImageAttributeOutput: StructSchema = StructSchema { name: "ResetImageAttributeOutput", payload: None, union: false, members: &[] };
+pub static ResetImageAttributeRequest: StructSchema = StructSchema { name: "ResetImageAttributeRequest", payload: None, union: false, members: &[
+    Member::plain("Attribute", Type::String(&ResetImageAttributeName)).required(),
+    Member::plain("ImageId", Type::String(&FREE)).required(),
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
+] };
 pub static ResetInstanceAttributeOutput: StructSchema = StructSchema { name: "ResetInstanceAttributeOutput", payload: None, union: false, members: &[] };
 pub static ResetInstanceAttributeRequest: StructSchema = StructSchema { name: "ResetInstanceAttributeRequest", payload: None, union: false, members: &[
     Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
     Member::new("InstanceId", "instanceId", "InstanceId", Type::String(&FREE)).required(),
     Member::new("Attribute", "attribute", "Attribute", Type::String(&InstanceAttributeName)).required(),
+] };
+pub static ResetNetworkInterfaceAttributeOutput: StructSchema = StructSchema { name: "ResetNetworkInterfaceAttributeOutput", payload: None, union: false, members: &[] };
+pub static ResetNetworkInterfaceAttributeRequest: StructSchema = StructSchema { name: "ResetNetworkInterfaceAttributeRequest", payload: None, union: false, members: &[
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
+    Member::new("NetworkInterfaceId", "networkInterfaceId", "NetworkInterfaceId", Type::String(&FREE)).required(),
+    Member::new("SourceDestCheck", "sourceDestCheck", "SourceDestCheck", Type::String(&FREE)),
+] };
+pub static ResetSnapshotAttributeOutput: StructSchema = StructSchema { name: "ResetSnapshotAttributeOutput", payload: None, union: false, members: &[] };
+pub static ResetSnapshotAttributeRequest: StructSchema = StructSchema { name: "ResetSnapshotAttributeRequest", payload: None, union: false, members: &[
+    Member::plain("Attribute", Type::String(&SnapshotAttributeName)).required(),
+    Member::plain("SnapshotId", Type::String(&FREE)).required(),
+    Member::new("DryRun", "dryRun", "DryRun", Type::Bool),
 ] };
 pub static ResourceArn: Limits = Limits { min: Some(1), max: Some(1283), values: &[] };
 pub static ResourceIdList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "member", flattened: false, limits: &FREE };
@@ -4280,12 +4895,61 @@ pub static Snapshot: StructSchema = StructSchema { name: "Snapshot", payload: No
     Member::new("KmsKeyId", "kmsKeyId", "KmsKeyId", Type::String(&FREE)),
     Member::new("DataEncryptionKeyId", "dataEncryptionKeyId", "DataEncryptionKeyId", Type::String(&FREE)),
 ] };
+pub static SnapshotAttributeName: Limits = Limits { min: None, max: None, values: &["productCodes", "createVolumePermission"] };
 pub static SnapshotCompletionDurationMinutesRequest: Limits = Limits { min: Some(1), max: Some(2880), values: &[] };
+pub static SnapshotDetail: StructSchema = StructSchema { name: "SnapshotDetail", payload: None, union: false, members: &[
+    Member::new("Description", "description", "Description", Type::String(&FREE)),
+    Member::new("DeviceName", "deviceName", "DeviceName", Type::String(&FREE)),
+    Member::new("DiskImageSize", "diskImageSize", "DiskImageSize", Type::Double(&FREE)),
+    Member::new("Format", "format", "Format", Type::String(&FREE)),
+    Member::new("Progress", "progress", "Progress", Type::String(&FREE)),
+    Member::new("SnapshotId", "snapshotId", "SnapshotId", Type::String(&FREE)),
+    Member::new("Status", "status", "Status", Type::String(&FREE)),
+    Member::new("StatusMessage", "statusMessage", "StatusMessage", Type::String(&FREE)),
+    Member::new("Url", "url", "Url", Type::String(&FREE)),
+    Member::new("UserBucket", "userBucket", "UserBucket", Type::Struct(&UserBucketDetails)),
+] };
+pub static SnapshotDetailList: ListSchema = ListSchema { item: Type::Struct(&SnapshotDetail), wire: "item", flattened: false, limits: &FREE };
+pub static SnapshotDiskContainer: StructSchema = StructSchema { name: "SnapshotDiskContainer", payload: None, union: false, members: &[
+    Member::plain("Description", Type::String(&FREE)),
+    Member::plain("Format", Type::String(&FREE)),
+    Member::plain("Url", Type::String(&FREE)),
+    Member::plain("UserBucket", Type::Struct(&UserBucket)),
+] };
 pub static SnapshotIdStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "SnapshotId", flattened: false, limits: &FREE };
+pub static SnapshotInfo: StructSchema = StructSchema { name: "SnapshotInfo", payload: None, union: false, members: &[
+    Member::new("Description", "description", "Description", Type::String(&FREE)),
+    Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
+    Member::new("Encrypted", "encrypted", "Encrypted", Type::Bool),
+    Member::new("VolumeId", "volumeId", "VolumeId", Type::String(&FREE)),
+    Member::new("State", "state", "State", Type::String(&SnapshotState)),
+    Member::new("VolumeSize", "volumeSize", "VolumeSize", Type::Int(&FREE)),
+    Member::new("StartTime", "startTime", "StartTime", Type::Timestamp(None)),
+    Member::new("Progress", "progress", "Progress", Type::String(&FREE)),
+    Member::new("OwnerId", "ownerId", "OwnerId", Type::String(&FREE)),
+    Member::new("SnapshotId", "snapshotId", "SnapshotId", Type::String(&FREE)),
+    Member::new("OutpostArn", "outpostArn", "OutpostArn", Type::String(&FREE)),
+    Member::new("SseType", "sseType", "SseType", Type::String(&SSEType)),
+    Member::new("AvailabilityZone", "availabilityZone", "AvailabilityZone", Type::String(&FREE)),
+] };
 pub static SnapshotList: ListSchema = ListSchema { item: Type::Struct(&Snapshot), wire: "item", flattened: false, limits: &FREE };
 pub static SnapshotLocationEnum: Limits = Limits { min: None, max: None, values: &["regional", "local"] };
 pub static SnapshotReturnCodes: Limits = Limits { min: None, max: None, values: &["success", "skipped", "missing-permissions", "internal-error", "client-error"] };
+pub static SnapshotSet: ListSchema = ListSchema { item: Type::Struct(&SnapshotInfo), wire: "item", flattened: false, limits: &FREE };
 pub static SnapshotState: Limits = Limits { min: None, max: None, values: &["pending", "completed", "error", "recoverable", "recovering"] };
+pub static SnapshotTaskDetail: StructSchema = StructSchema { name: "SnapshotTaskDetail", payload: None, union: false, members: &[
+    Member::new("Description", "description", "Description", Type::String(&FREE)),
+    Member::new("DiskImageSize", "diskImageSize", "DiskImageSize", Type::Double(&FREE)),
+    Member::new("Encrypted", "encrypted", "Encrypted", Type::Bool),
+    Member::new("Format", "format", "Format", Type::String(&FREE)),
+    Member::new("KmsKeyId", "kmsKeyId", "KmsKeyId", Type::String(&FREE)),
+    Member::new("Progress", "progress", "Progress", Type::String(&FREE)),
+    Member::new("SnapshotId", "snapshotId", "SnapshotId", Type::String(&FREE)),
+    Member::new("Status", "status", "Status", Type::String(&FREE)),
+    Member::new("StatusMessage", "statusMessage", "StatusMessage", Type::String(&FREE)),
+    Member::new("Url", "url", "Url", Type::String(&FREE)),
+    Member::new("UserBucket", "userBucket", "UserBucket", Type::Struct(&UserBucketDetails)),
+] };
 pub static SpotAllocationStrategy: Limits = Limits { min: None, max: None, values: &["lowest-price", "diversified", "capacity-optimized", "capacity-optimized-prioritized", "price-capacity-optimized"] };
 pub static SpotInstanceInterruptionBehavior: Limits = Limits { min: None, max: None, values: &["hibernate", "stop", "terminate"] };
 pub static SpotInstanceRequest: StructSchema = StructSchema { name: "SpotInstanceRequest", payload: None, union: false, members: &[
@@ -4329,6 +4993,16 @@ pub static SpotMarketOptions: StructSchema = StructSchema { name: "SpotMarketOpt
     Member::plain("BlockDurationMinutes", Type::Int(&FREE)),
     Member::plain("ValidUntil", Type::Timestamp(None)),
     Member::plain("InstanceInterruptionBehavior", Type::String(&InstanceInterruptionBehavior)),
+] };
+pub static SpotOptions: StructSchema = StructSchema { name: "SpotOptions", payload: None, union: false, members: &[
+    Member::new("AllocationStrategy", "allocationStrategy", "AllocationStrategy", Type::String(&SpotAllocationStrategy)),
+    Member::new("MaintenanceStrategies", "maintenanceStrategies", "MaintenanceStrategies", Type::Struct(&FleetSpotMaintenanceStrategies)),
+    Member::new("InstanceInterruptionBehavior", "instanceInterruptionBehavior", "InstanceInterruptionBehavior", Type::String(&SpotInstanceInterruptionBehavior)),
+    Member::new("InstancePoolsToUseCount", "instancePoolsToUseCount", "InstancePoolsToUseCount", Type::Int(&FREE)),
+    Member::new("SingleInstanceType", "singleInstanceType", "SingleInstanceType", Type::Bool),
+    Member::new("SingleAvailabilityZone", "singleAvailabilityZone", "SingleAvailabilityZone", Type::Bool),
+    Member::new("MinTargetCapacity", "minTargetCapacity", "MinTargetCapacity", Type::Int(&FREE)),
+    Member::new("MaxTotalPrice", "maxTotalPrice", "MaxTotalPrice", Type::String(&FREE)),
 ] };
 pub static SpotOptionsRequest: StructSchema = StructSchema { name: "SpotOptionsRequest", payload: None, union: false, members: &[
     Member::plain("AllocationStrategy", Type::String(&SpotAllocationStrategy)),
@@ -4453,6 +5127,10 @@ pub static SubnetIpv6CidrBlockAssociation: StructSchema = StructSchema { name: "
 pub static SubnetIpv6CidrBlockAssociationSet: ListSchema = ListSchema { item: Type::Struct(&SubnetIpv6CidrBlockAssociation), wire: "item", flattened: false, limits: &FREE };
 pub static SubnetList: ListSchema = ListSchema { item: Type::Struct(&Subnet), wire: "item", flattened: false, limits: &FREE };
 pub static SubnetState: Limits = Limits { min: None, max: None, values: &["pending", "available", "unavailable", "failed", "failed-insufficient-capacity"] };
+pub static SuccessfulInstanceCreditSpecificationItem: StructSchema = StructSchema { name: "SuccessfulInstanceCreditSpecificationItem", payload: None, union: false, members: &[
+    Member::new("InstanceId", "instanceId", "InstanceId", Type::String(&FREE)),
+] };
+pub static SuccessfulInstanceCreditSpecificationSet: ListSchema = ListSchema { item: Type::Struct(&SuccessfulInstanceCreditSpecificationItem), wire: "item", flattened: false, limits: &FREE };
 pub static SummaryStatus: Limits = Limits { min: None, max: None, values: &["ok", "impaired", "insufficient-data", "not-applicable", "initializing"] };
 pub static SupportedAdditionalProcessorFeature: Limits = Limits { min: None, max: None, values: &["amd-sev-snp", "nested-virtualization"] };
 pub static SupportedAdditionalProcessorFeatureList: ListSchema = ListSchema { item: Type::String(&SupportedAdditionalProcessorFeature), wire: "item", flattened: false, limits: &FREE };
@@ -4479,6 +5157,13 @@ pub static TagSpecification: StructSchema = StructSchema { name: "TagSpecificati
     Member::new("Tags", "Tag", "Tag", Type::List(&TagList)),
 ] };
 pub static TagSpecificationList: ListSchema = ListSchema { item: Type::Struct(&TagSpecification), wire: "item", flattened: false, limits: &FREE };
+pub static TargetCapacitySpecification: StructSchema = StructSchema { name: "TargetCapacitySpecification", payload: None, union: false, members: &[
+    Member::new("TotalTargetCapacity", "totalTargetCapacity", "TotalTargetCapacity", Type::Int(&FREE)),
+    Member::new("OnDemandTargetCapacity", "onDemandTargetCapacity", "OnDemandTargetCapacity", Type::Int(&FREE)),
+    Member::new("SpotTargetCapacity", "spotTargetCapacity", "SpotTargetCapacity", Type::Int(&FREE)),
+    Member::new("DefaultTargetCapacityType", "defaultTargetCapacityType", "DefaultTargetCapacityType", Type::String(&DefaultTargetCapacityType)),
+    Member::new("TargetCapacityUnitType", "targetCapacityUnitType", "TargetCapacityUnitType", Type::String(&TargetCapacityUnitType)),
+] };
 pub static TargetCapacitySpecificationRequest: StructSchema = StructSchema { name: "TargetCapacitySpecificationRequest", payload: None, union: false, members: &[
     Member::plain("TotalTargetCapacity", Type::Int(&FREE)).required(),
     Member::plain("OnDemandTargetCapacity", Type::Int(&FREE)),
@@ -4522,6 +5207,16 @@ pub static UnmonitorInstancesRequest: StructSchema = StructSchema { name: "Unmon
 pub static UnmonitorInstancesResult: StructSchema = StructSchema { name: "UnmonitorInstancesResult", payload: None, union: false, members: &[
     Member::new("InstanceMonitorings", "instancesSet", "InstancesSet", Type::List(&InstanceMonitoringList)),
 ] };
+pub static UnsuccessfulInstanceCreditSpecificationErrorCode: Limits = Limits { min: None, max: None, values: &["InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "IncorrectInstanceState", "InstanceCreditSpecification.NotSupported"] };
+pub static UnsuccessfulInstanceCreditSpecificationItem: StructSchema = StructSchema { name: "UnsuccessfulInstanceCreditSpecificationItem", payload: None, union: false, members: &[
+    Member::new("InstanceId", "instanceId", "InstanceId", Type::String(&FREE)),
+    Member::new("Error", "error", "Error", Type::Struct(&UnsuccessfulInstanceCreditSpecificationItemError)),
+] };
+pub static UnsuccessfulInstanceCreditSpecificationItemError: StructSchema = StructSchema { name: "UnsuccessfulInstanceCreditSpecificationItemError", payload: None, union: false, members: &[
+    Member::new("Code", "code", "Code", Type::String(&UnsuccessfulInstanceCreditSpecificationErrorCode)),
+    Member::new("Message", "message", "Message", Type::String(&FREE)),
+] };
+pub static UnsuccessfulInstanceCreditSpecificationSet: ListSchema = ListSchema { item: Type::Struct(&UnsuccessfulInstanceCreditSpecificationItem), wire: "item", flattened: false, limits: &FREE };
 pub static UnsuccessfulItem: StructSchema = StructSchema { name: "UnsuccessfulItem", payload: None, union: false, members: &[
     Member::new("Error", "error", "Error", Type::Struct(&UnsuccessfulItemError)),
     Member::new("ResourceId", "resourceId", "ResourceId", Type::String(&FREE)),
@@ -4553,6 +5248,14 @@ pub static UpdateSecurityGroupRuleDescriptionsIngressResult: StructSchema = Stru
 ] };
 pub static UsageClassType: Limits = Limits { min: None, max: None, values: &["spot", "on-demand", "capacity-block"] };
 pub static UsageClassTypeList: ListSchema = ListSchema { item: Type::String(&UsageClassType), wire: "item", flattened: false, limits: &FREE };
+pub static UserBucket: StructSchema = StructSchema { name: "UserBucket", payload: None, union: false, members: &[
+    Member::plain("S3Bucket", Type::String(&FREE)),
+    Member::plain("S3Key", Type::String(&FREE)),
+] };
+pub static UserBucketDetails: StructSchema = StructSchema { name: "UserBucketDetails", payload: None, union: false, members: &[
+    Member::new("S3Bucket", "s3Bucket", "S3Bucket", Type::String(&FREE)),
+    Member::new("S3Key", "s3Key", "S3Key", Type::String(&FREE)),
+] };
 pub static UserGroupStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "UserGroup", flattened: false, limits: &FREE };
 pub static UserIdGroupPair: StructSchema = StructSchema { name: "UserIdGroupPair", payload: None, union: false, members: &[
     Member::new("Description", "description", "Description", Type::String(&FREE)),
@@ -4629,6 +5332,7 @@ pub static VolumeAttachment: StructSchema = StructSchema { name: "VolumeAttachme
 ] };
 pub static VolumeAttachmentList: ListSchema = ListSchema { item: Type::Struct(&VolumeAttachment), wire: "item", flattened: false, limits: &FREE };
 pub static VolumeAttachmentState: Limits = Limits { min: None, max: None, values: &["attaching", "attached", "detaching", "detached", "busy"] };
+pub static VolumeAttributeName: Limits = Limits { min: None, max: None, values: &["autoEnableIO", "productCodes"] };
 pub static VolumeIdStringList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "VolumeId", flattened: false, limits: &FREE };
 pub static VolumeList: ListSchema = ListSchema { item: Type::Struct(&Volume), wire: "item", flattened: false, limits: &FREE };
 pub static VolumeModification: StructSchema = StructSchema { name: "VolumeModification", payload: None, union: false, members: &[
@@ -4795,6 +5499,21 @@ pub static VpcEndpoint: StructSchema = StructSchema { name: "VpcEndpoint", paylo
     Member::new("ResourceConfigurationArn", "resourceConfigurationArn", "ResourceConfigurationArn", Type::String(&FREE)),
     Member::new("ServiceRegion", "serviceRegion", "ServiceRegion", Type::String(&FREE)),
 ] };
+pub static VpcEndpointConnection: StructSchema = StructSchema { name: "VpcEndpointConnection", payload: None, union: false, members: &[
+    Member::new("ServiceId", "serviceId", "ServiceId", Type::String(&FREE)),
+    Member::new("VpcEndpointId", "vpcEndpointId", "VpcEndpointId", Type::String(&FREE)),
+    Member::new("VpcEndpointOwner", "vpcEndpointOwner", "VpcEndpointOwner", Type::String(&FREE)),
+    Member::new("VpcEndpointState", "vpcEndpointState", "VpcEndpointState", Type::String(&State)),
+    Member::new("CreationTimestamp", "creationTimestamp", "CreationTimestamp", Type::Timestamp(None)),
+    Member::new("DnsEntries", "dnsEntrySet", "DnsEntrySet", Type::List(&DnsEntrySet)),
+    Member::new("NetworkLoadBalancerArns", "networkLoadBalancerArnSet", "NetworkLoadBalancerArnSet", Type::List(&ValueStringList)),
+    Member::new("GatewayLoadBalancerArns", "gatewayLoadBalancerArnSet", "GatewayLoadBalancerArnSet", Type::List(&ValueStringList)),
+    Member::new("IpAddressType", "ipAddressType", "IpAddressType", Type::String(&IpAddressType)),
+    Member::new("VpcEndpointConnectionId", "vpcEndpointConnectionId", "VpcEndpointConnectionId", Type::String(&FREE)),
+    Member::new("Tags", "tagSet", "TagSet", Type::List(&TagList)),
+    Member::new("VpcEndpointRegion", "vpcEndpointRegion", "VpcEndpointRegion", Type::String(&FREE)),
+] };
+pub static VpcEndpointConnectionSet: ListSchema = ListSchema { item: Type::Struct(&VpcEndpointConnection), wire: "item", flattened: false, limits: &FREE };
 pub static VpcEndpointIdList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
 pub static VpcEndpointRouteTableIdList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
 pub static VpcEndpointSecurityGroupIdList: ListSchema = ListSchema { item: Type::String(&FREE), wire: "item", flattened: false, limits: &FREE };
@@ -4864,6 +5583,11 @@ pub static scope: Limits = Limits { min: None, max: None, values: &["Availabilit
 
 pub mod operations {
 use super::*;
+pub static AcceptVpcEndpointConnections: OperationSchema = OperationSchema {
+    name: "AcceptVpcEndpointConnections", method: "POST", uri: "/", status: 200,
+    input: &super::AcceptVpcEndpointConnectionsRequest, output: &super::AcceptVpcEndpointConnectionsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static AcceptVpcPeeringConnection: OperationSchema = OperationSchema {
     name: "AcceptVpcPeeringConnection", method: "POST", uri: "/", status: 200,
     input: &super::AcceptVpcPeeringConnectionRequest, output: &super::AcceptVpcPeeringConnectionResult, result_wrapper: None, input_root: None,
@@ -4964,6 +5688,11 @@ pub static CreateDhcpOptions: OperationSchema = OperationSchema {
     input: &super::CreateDhcpOptionsRequest, output: &super::CreateDhcpOptionsResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static CreateEgressOnlyInternetGateway: OperationSchema = OperationSchema {
+    name: "CreateEgressOnlyInternetGateway", method: "POST", uri: "/", status: 200,
+    input: &super::CreateEgressOnlyInternetGatewayRequest, output: &super::CreateEgressOnlyInternetGatewayResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static CreateFleet: OperationSchema = OperationSchema {
     name: "CreateFleet", method: "POST", uri: "/", status: 200,
     input: &super::CreateFleetRequest, output: &super::CreateFleetResult, result_wrapper: None, input_root: None,
@@ -4997,6 +5726,11 @@ pub static CreateLaunchTemplate: OperationSchema = OperationSchema {
 pub static CreateLaunchTemplateVersion: OperationSchema = OperationSchema {
     name: "CreateLaunchTemplateVersion", method: "POST", uri: "/", status: 200,
     input: &super::CreateLaunchTemplateVersionRequest, output: &super::CreateLaunchTemplateVersionResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static CreateManagedPrefixList: OperationSchema = OperationSchema {
+    name: "CreateManagedPrefixList", method: "POST", uri: "/", status: 200,
+    input: &super::CreateManagedPrefixListRequest, output: &super::CreateManagedPrefixListResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static CreateNatGateway: OperationSchema = OperationSchema {
@@ -5044,6 +5778,11 @@ pub static CreateSnapshot: OperationSchema = OperationSchema {
     input: &super::CreateSnapshotRequest, output: &super::Snapshot, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static CreateSnapshots: OperationSchema = OperationSchema {
+    name: "CreateSnapshots", method: "POST", uri: "/", status: 200,
+    input: &super::CreateSnapshotsRequest, output: &super::CreateSnapshotsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static CreateSubnet: OperationSchema = OperationSchema {
     name: "CreateSubnet", method: "POST", uri: "/", status: 200,
     input: &super::CreateSubnetRequest, output: &super::CreateSubnetResult, result_wrapper: None, input_root: None,
@@ -5089,6 +5828,16 @@ pub static DeleteDhcpOptions: OperationSchema = OperationSchema {
     input: &super::DeleteDhcpOptionsRequest, output: &super::DeleteDhcpOptionsOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static DeleteEgressOnlyInternetGateway: OperationSchema = OperationSchema {
+    name: "DeleteEgressOnlyInternetGateway", method: "POST", uri: "/", status: 200,
+    input: &super::DeleteEgressOnlyInternetGatewayRequest, output: &super::DeleteEgressOnlyInternetGatewayResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static DeleteFleets: OperationSchema = OperationSchema {
+    name: "DeleteFleets", method: "POST", uri: "/", status: 200,
+    input: &super::DeleteFleetsRequest, output: &super::DeleteFleetsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static DeleteFlowLogs: OperationSchema = OperationSchema {
     name: "DeleteFlowLogs", method: "POST", uri: "/", status: 200,
     input: &super::DeleteFlowLogsRequest, output: &super::DeleteFlowLogsResult, result_wrapper: None, input_root: None,
@@ -5112,6 +5861,11 @@ pub static DeleteLaunchTemplate: OperationSchema = OperationSchema {
 pub static DeleteLaunchTemplateVersions: OperationSchema = OperationSchema {
     name: "DeleteLaunchTemplateVersions", method: "POST", uri: "/", status: 200,
     input: &super::DeleteLaunchTemplateVersionsRequest, output: &super::DeleteLaunchTemplateVersionsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static DeleteManagedPrefixList: OperationSchema = OperationSchema {
+    name: "DeleteManagedPrefixList", method: "POST", uri: "/", status: 200,
+    input: &super::DeleteManagedPrefixListRequest, output: &super::DeleteManagedPrefixListResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static DeleteNatGateway: OperationSchema = OperationSchema {
@@ -5234,6 +5988,16 @@ pub static DescribeEgressOnlyInternetGateways: OperationSchema = OperationSchema
     input: &super::DescribeEgressOnlyInternetGatewaysRequest, output: &super::DescribeEgressOnlyInternetGatewaysResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static DescribeFleetInstances: OperationSchema = OperationSchema {
+    name: "DescribeFleetInstances", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeFleetInstancesRequest, output: &super::DescribeFleetInstancesResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static DescribeFleets: OperationSchema = OperationSchema {
+    name: "DescribeFleets", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeFleetsRequest, output: &super::DescribeFleetsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static DescribeFlowLogs: OperationSchema = OperationSchema {
     name: "DescribeFlowLogs", method: "POST", uri: "/", status: 200,
     input: &super::DescribeFlowLogsRequest, output: &super::DescribeFlowLogsResult, result_wrapper: None, input_root: None,
@@ -5252,6 +6016,16 @@ pub static DescribeImageAttribute: OperationSchema = OperationSchema {
 pub static DescribeImages: OperationSchema = OperationSchema {
     name: "DescribeImages", method: "POST", uri: "/", status: 200,
     input: &super::DescribeImagesRequest, output: &super::DescribeImagesResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static DescribeImportImageTasks: OperationSchema = OperationSchema {
+    name: "DescribeImportImageTasks", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeImportImageTasksRequest, output: &super::DescribeImportImageTasksResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static DescribeImportSnapshotTasks: OperationSchema = OperationSchema {
+    name: "DescribeImportSnapshotTasks", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeImportSnapshotTasksRequest, output: &super::DescribeImportSnapshotTasksResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static DescribeInstanceAttribute: OperationSchema = OperationSchema {
@@ -5314,6 +6088,11 @@ pub static DescribeLaunchTemplates: OperationSchema = OperationSchema {
     input: &super::DescribeLaunchTemplatesRequest, output: &super::DescribeLaunchTemplatesResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static DescribeManagedPrefixLists: OperationSchema = OperationSchema {
+    name: "DescribeManagedPrefixLists", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeManagedPrefixListsRequest, output: &super::DescribeManagedPrefixListsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static DescribeNatGateways: OperationSchema = OperationSchema {
     name: "DescribeNatGateways", method: "POST", uri: "/", status: 200,
     input: &super::DescribeNatGatewaysRequest, output: &super::DescribeNatGatewaysResult, result_wrapper: None, input_root: None,
@@ -5374,6 +6153,11 @@ pub static DescribeSecurityGroups: OperationSchema = OperationSchema {
     input: &super::DescribeSecurityGroupsRequest, output: &super::DescribeSecurityGroupsResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static DescribeSnapshotAttribute: OperationSchema = OperationSchema {
+    name: "DescribeSnapshotAttribute", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeSnapshotAttributeRequest, output: &super::DescribeSnapshotAttributeResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static DescribeSnapshots: OperationSchema = OperationSchema {
     name: "DescribeSnapshots", method: "POST", uri: "/", status: 200,
     input: &super::DescribeSnapshotsRequest, output: &super::DescribeSnapshotsResult, result_wrapper: None, input_root: None,
@@ -5404,6 +6188,11 @@ pub static DescribeTags: OperationSchema = OperationSchema {
     input: &super::DescribeTagsRequest, output: &super::DescribeTagsResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static DescribeVolumeAttribute: OperationSchema = OperationSchema {
+    name: "DescribeVolumeAttribute", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeVolumeAttributeRequest, output: &super::DescribeVolumeAttributeResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static DescribeVolumeStatus: OperationSchema = OperationSchema {
     name: "DescribeVolumeStatus", method: "POST", uri: "/", status: 200,
     input: &super::DescribeVolumeStatusRequest, output: &super::DescribeVolumeStatusResult, result_wrapper: None, input_root: None,
@@ -5422,6 +6211,11 @@ pub static DescribeVolumesModifications: OperationSchema = OperationSchema {
 pub static DescribeVpcAttribute: OperationSchema = OperationSchema {
     name: "DescribeVpcAttribute", method: "POST", uri: "/", status: 200,
     input: &super::DescribeVpcAttributeRequest, output: &super::DescribeVpcAttributeResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static DescribeVpcEndpointConnections: OperationSchema = OperationSchema {
+    name: "DescribeVpcEndpointConnections", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeVpcEndpointConnectionsRequest, output: &super::DescribeVpcEndpointConnectionsResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static DescribeVpcEndpointServiceConfigurations: OperationSchema = OperationSchema {
@@ -5479,6 +6273,11 @@ pub static DetachVpnGateway: OperationSchema = OperationSchema {
     input: &super::DetachVpnGatewayRequest, output: &super::DetachVpnGatewayOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static DisableVgwRoutePropagation: OperationSchema = OperationSchema {
+    name: "DisableVgwRoutePropagation", method: "POST", uri: "/", status: 200,
+    input: &super::DisableVgwRoutePropagationRequest, output: &super::DisableVgwRoutePropagationOutput, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static DisassociateAddress: OperationSchema = OperationSchema {
     name: "DisassociateAddress", method: "POST", uri: "/", status: 200,
     input: &super::DisassociateAddressRequest, output: &super::DisassociateAddressOutput, result_wrapper: None, input_root: None,
@@ -5497,6 +6296,16 @@ pub static DisassociateRouteTable: OperationSchema = OperationSchema {
 pub static DisassociateVpcCidrBlock: OperationSchema = OperationSchema {
     name: "DisassociateVpcCidrBlock", method: "POST", uri: "/", status: 200,
     input: &super::DisassociateVpcCidrBlockRequest, output: &super::DisassociateVpcCidrBlockResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static EnableVgwRoutePropagation: OperationSchema = OperationSchema {
+    name: "EnableVgwRoutePropagation", method: "POST", uri: "/", status: 200,
+    input: &super::EnableVgwRoutePropagationRequest, output: &super::EnableVgwRoutePropagationOutput, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static EnableVolumeIO: OperationSchema = OperationSchema {
+    name: "EnableVolumeIO", method: "POST", uri: "/", status: 200,
+    input: &super::EnableVolumeIORequest, output: &super::EnableVolumeIOOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static GetConsoleOutput: OperationSchema = OperationSchema {
@@ -5519,6 +6328,11 @@ pub static GetLaunchTemplateData: OperationSchema = OperationSchema {
     input: &super::GetLaunchTemplateDataRequest, output: &super::GetLaunchTemplateDataResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static GetManagedPrefixListEntries: OperationSchema = OperationSchema {
+    name: "GetManagedPrefixListEntries", method: "POST", uri: "/", status: 200,
+    input: &super::GetManagedPrefixListEntriesRequest, output: &super::GetManagedPrefixListEntriesResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static GetPasswordData: OperationSchema = OperationSchema {
     name: "GetPasswordData", method: "POST", uri: "/", status: 200,
     input: &super::GetPasswordDataRequest, output: &super::GetPasswordDataResult, result_wrapper: None, input_root: None,
@@ -5529,9 +6343,19 @@ pub static GetSecurityGroupsForVpc: OperationSchema = OperationSchema {
     input: &super::GetSecurityGroupsForVpcRequest, output: &super::GetSecurityGroupsForVpcResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static ImportImage: OperationSchema = OperationSchema {
+    name: "ImportImage", method: "POST", uri: "/", status: 200,
+    input: &super::ImportImageRequest, output: &super::ImportImageResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static ImportKeyPair: OperationSchema = OperationSchema {
     name: "ImportKeyPair", method: "POST", uri: "/", status: 200,
     input: &super::ImportKeyPairRequest, output: &super::ImportKeyPairResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static ImportSnapshot: OperationSchema = OperationSchema {
+    name: "ImportSnapshot", method: "POST", uri: "/", status: 200,
+    input: &super::ImportSnapshotRequest, output: &super::ImportSnapshotResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static ModifyImageAttribute: OperationSchema = OperationSchema {
@@ -5544,9 +6368,19 @@ pub static ModifyInstanceAttribute: OperationSchema = OperationSchema {
     input: &super::ModifyInstanceAttributeRequest, output: &super::ModifyInstanceAttributeOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static ModifyInstanceCreditSpecification: OperationSchema = OperationSchema {
+    name: "ModifyInstanceCreditSpecification", method: "POST", uri: "/", status: 200,
+    input: &super::ModifyInstanceCreditSpecificationRequest, output: &super::ModifyInstanceCreditSpecificationResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static ModifyInstanceMetadataOptions: OperationSchema = OperationSchema {
     name: "ModifyInstanceMetadataOptions", method: "POST", uri: "/", status: 200,
     input: &super::ModifyInstanceMetadataOptionsRequest, output: &super::ModifyInstanceMetadataOptionsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static ModifyInstancePlacement: OperationSchema = OperationSchema {
+    name: "ModifyInstancePlacement", method: "POST", uri: "/", status: 200,
+    input: &super::ModifyInstancePlacementRequest, output: &super::ModifyInstancePlacementResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static ModifyLaunchTemplate: OperationSchema = OperationSchema {
@@ -5554,14 +6388,29 @@ pub static ModifyLaunchTemplate: OperationSchema = OperationSchema {
     input: &super::ModifyLaunchTemplateRequest, output: &super::ModifyLaunchTemplateResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static ModifyManagedPrefixList: OperationSchema = OperationSchema {
+    name: "ModifyManagedPrefixList", method: "POST", uri: "/", status: 200,
+    input: &super::ModifyManagedPrefixListRequest, output: &super::ModifyManagedPrefixListResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static ModifyNetworkInterfaceAttribute: OperationSchema = OperationSchema {
     name: "ModifyNetworkInterfaceAttribute", method: "POST", uri: "/", status: 200,
     input: &super::ModifyNetworkInterfaceAttributeRequest, output: &super::ModifyNetworkInterfaceAttributeOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static ModifyPrivateDnsNameOptions: OperationSchema = OperationSchema {
+    name: "ModifyPrivateDnsNameOptions", method: "POST", uri: "/", status: 200,
+    input: &super::ModifyPrivateDnsNameOptionsRequest, output: &super::ModifyPrivateDnsNameOptionsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static ModifySecurityGroupRules: OperationSchema = OperationSchema {
     name: "ModifySecurityGroupRules", method: "POST", uri: "/", status: 200,
     input: &super::ModifySecurityGroupRulesRequest, output: &super::ModifySecurityGroupRulesResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static ModifySnapshotAttribute: OperationSchema = OperationSchema {
+    name: "ModifySnapshotAttribute", method: "POST", uri: "/", status: 200,
+    input: &super::ModifySnapshotAttributeRequest, output: &super::ModifySnapshotAttributeOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static ModifySubnetAttribute: OperationSchema = OperationSchema {
@@ -5574,14 +6423,34 @@ pub static ModifyVolume: OperationSchema = OperationSchema {
     input: &super::ModifyVolumeRequest, output: &super::ModifyVolumeResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static ModifyVolumeAttribute: OperationSchema = OperationSchema {
+    name: "ModifyVolumeAttribute", method: "POST", uri: "/", status: 200,
+    input: &super::ModifyVolumeAttributeRequest, output: &super::ModifyVolumeAttributeOutput, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static ModifyVpcAttribute: OperationSchema = OperationSchema {
     name: "ModifyVpcAttribute", method: "POST", uri: "/", status: 200,
     input: &super::ModifyVpcAttributeRequest, output: &super::ModifyVpcAttributeOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static ModifyVpcEndpoint: OperationSchema = OperationSchema {
+    name: "ModifyVpcEndpoint", method: "POST", uri: "/", status: 200,
+    input: &super::ModifyVpcEndpointRequest, output: &super::ModifyVpcEndpointResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static ModifyVpcEndpointServiceConfiguration: OperationSchema = OperationSchema {
     name: "ModifyVpcEndpointServiceConfiguration", method: "POST", uri: "/", status: 200,
     input: &super::ModifyVpcEndpointServiceConfigurationRequest, output: &super::ModifyVpcEndpointServiceConfigurationResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static ModifyVpcEndpointServicePermissions: OperationSchema = OperationSchema {
+    name: "ModifyVpcEndpointServicePermissions", method: "POST", uri: "/", status: 200,
+    input: &super::ModifyVpcEndpointServicePermissionsRequest, output: &super::ModifyVpcEndpointServicePermissionsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static ModifyVpcPeeringConnectionOptions: OperationSchema = OperationSchema {
+    name: "ModifyVpcPeeringConnectionOptions", method: "POST", uri: "/", status: 200,
+    input: &super::ModifyVpcPeeringConnectionOptionsRequest, output: &super::ModifyVpcPeeringConnectionOptionsResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static MonitorInstances: OperationSchema = OperationSchema {
@@ -5594,9 +6463,29 @@ pub static RebootInstances: OperationSchema = OperationSchema {
     input: &super::RebootInstancesRequest, output: &super::RebootInstancesOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static RegisterImage: OperationSchema = OperationSchema {
+    name: "RegisterImage", method: "POST", uri: "/", status: 200,
+    input: &super::RegisterImageRequest, output: &super::RegisterImageResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static RejectVpcEndpointConnections: OperationSchema = OperationSchema {
+    name: "RejectVpcEndpointConnections", method: "POST", uri: "/", status: 200,
+    input: &super::RejectVpcEndpointConnectionsRequest, output: &super::RejectVpcEndpointConnectionsResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static RejectVpcPeeringConnection: OperationSchema = OperationSchema {
+    name: "RejectVpcPeeringConnection", method: "POST", uri: "/", status: 200,
+    input: &super::RejectVpcPeeringConnectionRequest, output: &super::RejectVpcPeeringConnectionResult, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static ReleaseAddress: OperationSchema = OperationSchema {
     name: "ReleaseAddress", method: "POST", uri: "/", status: 200,
     input: &super::ReleaseAddressRequest, output: &super::ReleaseAddressOutput, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static ReplaceIamInstanceProfileAssociation: OperationSchema = OperationSchema {
+    name: "ReplaceIamInstanceProfileAssociation", method: "POST", uri: "/", status: 200,
+    input: &super::ReplaceIamInstanceProfileAssociationRequest, output: &super::ReplaceIamInstanceProfileAssociationResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static ReplaceNetworkAclAssociation: OperationSchema = OperationSchema {
@@ -5629,9 +6518,24 @@ pub static RequestSpotInstances: OperationSchema = OperationSchema {
     input: &super::RequestSpotInstancesRequest, output: &super::RequestSpotInstancesResult, result_wrapper: None, input_root: None,
     errors: &[],
 };
+pub static ResetImageAttribute: OperationSchema = OperationSchema {
+    name: "ResetImageAttribute", method: "POST", uri: "/", status: 200,
+    input: &super::ResetImageAttributeRequest, output: &super::ResetImageAttributeOutput, result_wrapper: None, input_root: None,
+    errors: &[],
+};
 pub static ResetInstanceAttribute: OperationSchema = OperationSchema {
     name: "ResetInstanceAttribute", method: "POST", uri: "/", status: 200,
     input: &super::ResetInstanceAttributeRequest, output: &super::ResetInstanceAttributeOutput, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static ResetNetworkInterfaceAttribute: OperationSchema = OperationSchema {
+    name: "ResetNetworkInterfaceAttribute", method: "POST", uri: "/", status: 200,
+    input: &super::ResetNetworkInterfaceAttributeRequest, output: &super::ResetNetworkInterfaceAttributeOutput, result_wrapper: None, input_root: None,
+    errors: &[],
+};
+pub static ResetSnapshotAttribute: OperationSchema = OperationSchema {
+    name: "ResetSnapshotAttribute", method: "POST", uri: "/", status: 200,
+    input: &super::ResetSnapshotAttributeRequest, output: &super::ResetSnapshotAttributeOutput, result_wrapper: None, input_root: None,
     errors: &[],
 };
 pub static RevokeSecurityGroupEgress: OperationSchema = OperationSchema {
@@ -5692,6 +6596,7 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     target_prefix: None, cbor_name: "EC2",
     xml_namespace: "http://ec2.amazonaws.com/doc/2016-11-15", global: false,
     operations: &[
+    &operations::AcceptVpcEndpointConnections,
     &operations::AcceptVpcPeeringConnection,
     &operations::AllocateAddress,
     &operations::AssignPrivateIpAddresses,
@@ -5712,6 +6617,7 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::CreateDefaultSubnet,
     &operations::CreateDefaultVpc,
     &operations::CreateDhcpOptions,
+    &operations::CreateEgressOnlyInternetGateway,
     &operations::CreateFleet,
     &operations::CreateFlowLogs,
     &operations::CreateImage,
@@ -5719,6 +6625,7 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::CreateKeyPair,
     &operations::CreateLaunchTemplate,
     &operations::CreateLaunchTemplateVersion,
+    &operations::CreateManagedPrefixList,
     &operations::CreateNatGateway,
     &operations::CreateNetworkAcl,
     &operations::CreateNetworkAclEntry,
@@ -5728,6 +6635,7 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::CreateRouteTable,
     &operations::CreateSecurityGroup,
     &operations::CreateSnapshot,
+    &operations::CreateSnapshots,
     &operations::CreateSubnet,
     &operations::CreateTags,
     &operations::CreateVolume,
@@ -5737,11 +6645,14 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::CreateVpcPeeringConnection,
     &operations::CreateVpnGateway,
     &operations::DeleteDhcpOptions,
+    &operations::DeleteEgressOnlyInternetGateway,
+    &operations::DeleteFleets,
     &operations::DeleteFlowLogs,
     &operations::DeleteInternetGateway,
     &operations::DeleteKeyPair,
     &operations::DeleteLaunchTemplate,
     &operations::DeleteLaunchTemplateVersions,
+    &operations::DeleteManagedPrefixList,
     &operations::DeleteNatGateway,
     &operations::DeleteNetworkAcl,
     &operations::DeleteNetworkAclEntry,
@@ -5766,10 +6677,14 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::DescribeAvailabilityZones,
     &operations::DescribeDhcpOptions,
     &operations::DescribeEgressOnlyInternetGateways,
+    &operations::DescribeFleetInstances,
+    &operations::DescribeFleets,
     &operations::DescribeFlowLogs,
     &operations::DescribeIamInstanceProfileAssociations,
     &operations::DescribeImageAttribute,
     &operations::DescribeImages,
+    &operations::DescribeImportImageTasks,
+    &operations::DescribeImportSnapshotTasks,
     &operations::DescribeInstanceAttribute,
     &operations::DescribeInstanceConnectEndpoints,
     &operations::DescribeInstanceCreditSpecifications,
@@ -5782,6 +6697,7 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::DescribeKeyPairs,
     &operations::DescribeLaunchTemplateVersions,
     &operations::DescribeLaunchTemplates,
+    &operations::DescribeManagedPrefixLists,
     &operations::DescribeNatGateways,
     &operations::DescribeNetworkAcls,
     &operations::DescribeNetworkInterfaceAttribute,
@@ -5794,16 +6710,19 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::DescribeSecurityGroupReferences,
     &operations::DescribeSecurityGroupRules,
     &operations::DescribeSecurityGroups,
+    &operations::DescribeSnapshotAttribute,
     &operations::DescribeSnapshots,
     &operations::DescribeSpotInstanceRequests,
     &operations::DescribeSpotPriceHistory,
     &operations::DescribeStaleSecurityGroups,
     &operations::DescribeSubnets,
     &operations::DescribeTags,
+    &operations::DescribeVolumeAttribute,
     &operations::DescribeVolumeStatus,
     &operations::DescribeVolumes,
     &operations::DescribeVolumesModifications,
     &operations::DescribeVpcAttribute,
+    &operations::DescribeVpcEndpointConnections,
     &operations::DescribeVpcEndpointServiceConfigurations,
     &operations::DescribeVpcEndpointServicePermissions,
     &operations::DescribeVpcEndpointServices,
@@ -5815,37 +6734,59 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::DetachNetworkInterface,
     &operations::DetachVolume,
     &operations::DetachVpnGateway,
+    &operations::DisableVgwRoutePropagation,
     &operations::DisassociateAddress,
     &operations::DisassociateIamInstanceProfile,
     &operations::DisassociateRouteTable,
     &operations::DisassociateVpcCidrBlock,
+    &operations::EnableVgwRoutePropagation,
+    &operations::EnableVolumeIO,
     &operations::GetConsoleOutput,
     &operations::GetInstanceMetadataDefaults,
     &operations::GetInstanceUefiData,
     &operations::GetLaunchTemplateData,
+    &operations::GetManagedPrefixListEntries,
     &operations::GetPasswordData,
     &operations::GetSecurityGroupsForVpc,
+    &operations::ImportImage,
     &operations::ImportKeyPair,
+    &operations::ImportSnapshot,
     &operations::ModifyImageAttribute,
     &operations::ModifyInstanceAttribute,
+    &operations::ModifyInstanceCreditSpecification,
     &operations::ModifyInstanceMetadataOptions,
+    &operations::ModifyInstancePlacement,
     &operations::ModifyLaunchTemplate,
+    &operations::ModifyManagedPrefixList,
     &operations::ModifyNetworkInterfaceAttribute,
+    &operations::ModifyPrivateDnsNameOptions,
     &operations::ModifySecurityGroupRules,
+    &operations::ModifySnapshotAttribute,
     &operations::ModifySubnetAttribute,
     &operations::ModifyVolume,
+    &operations::ModifyVolumeAttribute,
     &operations::ModifyVpcAttribute,
+    &operations::ModifyVpcEndpoint,
     &operations::ModifyVpcEndpointServiceConfiguration,
+    &operations::ModifyVpcEndpointServicePermissions,
+    &operations::ModifyVpcPeeringConnectionOptions,
     &operations::MonitorInstances,
     &operations::RebootInstances,
+    &operations::RegisterImage,
+    &operations::RejectVpcEndpointConnections,
+    &operations::RejectVpcPeeringConnection,
     &operations::ReleaseAddress,
+    &operations::ReplaceIamInstanceProfileAssociation,
     &operations::ReplaceNetworkAclAssociation,
     &operations::ReplaceNetworkAclEntry,
     &operations::ReplaceRoute,
     &operations::ReplaceRouteTableAssociation,
     &operations::ReportInstanceStatus,
     &operations::RequestSpotInstances,
+    &operations::ResetImageAttribute,
     &operations::ResetInstanceAttribute,
+    &operations::ResetNetworkInterfaceAttribute,
+    &operations::ResetSnapshotAttribute,
     &operations::RevokeSecurityGroupEgress,
     &operations::RevokeSecurityGroupIngress,
     &operations::RunInstances,

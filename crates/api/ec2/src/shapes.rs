@@ -109,6 +109,38 @@ impl wire::Encode for AcceleratorTotalMemoryMiBRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AcceptVpcEndpointConnectionsRequest {
+    pub dry_run: Option<bool>,
+    pub service_id: String,
+    pub vpc_endpoint_ids: Vec<String>,
+}
+impl wire::Decode for AcceptVpcEndpointConnectionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AcceptVpcEndpointConnectionsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.service_id = FromValue::from_value(value),
+            2 => self.vpc_endpoint_ids = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AcceptVpcEndpointConnectionsResult {
+    pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
+}
+impl wire::Encode for AcceptVpcEndpointConnectionsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AcceptVpcEndpointConnectionsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.unsuccessful).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcceptVpcPeeringConnectionRequest {
     pub dry_run: Option<bool>,
     pub vpc_peering_connection_id: String,
@@ -163,6 +195,62 @@ impl wire::Encode for AccountAttributeValue {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.attribute_value).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ActiveInstance {
+    pub instance_id: Option<String>,
+    pub instance_type: Option<String>,
+    pub spot_instance_request_id: Option<String>,
+    pub instance_health: Option<String>,
+}
+impl wire::Encode for ActiveInstance {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ActiveInstance;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.instance_id).into_value(),
+            1 => std::mem::take(&mut self.instance_type).into_value(),
+            2 => std::mem::take(&mut self.spot_instance_request_id).into_value(),
+            3 => std::mem::take(&mut self.instance_health).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddPrefixListEntry {
+    pub cidr: String,
+    pub description: Option<String>,
+}
+impl wire::Decode for AddPrefixListEntry {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AddPrefixListEntry;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.cidr = FromValue::from_value(value),
+            1 => self.description = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddedPrincipal {
+    pub principal_type: Option<String>,
+    pub principal: Option<String>,
+    pub service_permission_id: Option<String>,
+    pub service_id: Option<String>,
+}
+impl wire::Encode for AddedPrincipal {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AddedPrincipal;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.principal_type).into_value(),
+            1 => std::mem::take(&mut self.principal).into_value(),
+            2 => std::mem::take(&mut self.service_permission_id).into_value(),
+            3 => std::mem::take(&mut self.service_id).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -1169,6 +1257,20 @@ impl wire::Encode for CancelledSpotInstanceRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservationOptions {
+    pub usage_strategy: Option<String>,
+}
+impl wire::Encode for CapacityReservationOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CapacityReservationOptions;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.usage_strategy).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CapacityReservationOptionsRequest {
     pub usage_strategy: Option<String>,
 }
@@ -1286,6 +1388,26 @@ impl wire::Encode for CidrBlock {
         match slot {
             0 => std::mem::take(&mut self.cidr_block).into_value(),
             _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClientData {
+    pub comment: Option<String>,
+    pub upload_end: Option<core::Timestamp>,
+    pub upload_size: Option<f64>,
+    pub upload_start: Option<core::Timestamp>,
+}
+impl wire::Decode for ClientData {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ClientData;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.comment = FromValue::from_value(value),
+            1 => self.upload_end = FromValue::from_value(value),
+            2 => self.upload_size = FromValue::from_value(value),
+            3 => self.upload_start = FromValue::from_value(value),
+            _ => {}
         }
     }
 }
@@ -1683,6 +1805,42 @@ impl wire::Encode for CreateDhcpOptionsResult {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateEgressOnlyInternetGatewayRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub vpc_id: String,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+impl wire::Decode for CreateEgressOnlyInternetGatewayRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateEgressOnlyInternetGatewayRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.client_token = FromValue::from_value(value),
+            1 => self.dry_run = FromValue::from_value(value),
+            2 => self.vpc_id = FromValue::from_value(value),
+            3 => self.tag_specifications = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateEgressOnlyInternetGatewayResult {
+    pub client_token: Option<String>,
+    pub egress_only_internet_gateway: Option<EgressOnlyInternetGateway>,
+}
+impl wire::Encode for CreateEgressOnlyInternetGatewayResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateEgressOnlyInternetGatewayResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.client_token).into_value(),
+            1 => std::mem::take(&mut self.egress_only_internet_gateway).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateFleetError {
     pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
     pub lifecycle: Option<String>,
@@ -2017,6 +2175,46 @@ impl wire::Encode for CreateLaunchTemplateVersionResult {
         match slot {
             0 => std::mem::take(&mut self.launch_template_version).into_value(),
             1 => std::mem::take(&mut self.warning).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateManagedPrefixListRequest {
+    pub dry_run: Option<bool>,
+    pub prefix_list_name: String,
+    pub entries: Option<Vec<AddPrefixListEntry>>,
+    pub max_entries: i32,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub address_family: String,
+    pub client_token: Option<String>,
+}
+impl wire::Decode for CreateManagedPrefixListRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateManagedPrefixListRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.prefix_list_name = FromValue::from_value(value),
+            2 => self.entries = FromValue::from_value(value),
+            3 => self.max_entries = FromValue::from_value(value),
+            4 => self.tag_specifications = FromValue::from_value(value),
+            5 => self.address_family = FromValue::from_value(value),
+            6 => self.client_token = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+impl wire::Encode for CreateManagedPrefixListResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateManagedPrefixListResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.prefix_list).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -2420,6 +2618,46 @@ impl wire::Decode for CreateSnapshotRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSnapshotsRequest {
+    pub description: Option<String>,
+    pub instance_specification: InstanceSpecification,
+    pub outpost_arn: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub dry_run: Option<bool>,
+    pub copy_tags_from_source: Option<String>,
+    pub location: Option<String>,
+}
+impl wire::Decode for CreateSnapshotsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateSnapshotsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.description = FromValue::from_value(value),
+            1 => self.instance_specification = FromValue::from_value(value),
+            2 => self.outpost_arn = FromValue::from_value(value),
+            3 => self.tag_specifications = FromValue::from_value(value),
+            4 => self.dry_run = FromValue::from_value(value),
+            5 => self.copy_tags_from_source = FromValue::from_value(value),
+            6 => self.location = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSnapshotsResult {
+    pub snapshots: Option<Vec<SnapshotInfo>>,
+}
+impl wire::Encode for CreateSnapshotsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateSnapshotsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.snapshots).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateSubnetRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub availability_zone: Option<String>,
@@ -2491,6 +2729,48 @@ impl wire::Decode for CreateTagsRequest {
             0 => self.dry_run = FromValue::from_value(value),
             1 => self.resources = FromValue::from_value(value),
             2 => self.tags = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVolumePermission {
+    pub user_id: Option<String>,
+    pub group: Option<String>,
+}
+impl wire::Decode for CreateVolumePermission {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateVolumePermission;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.user_id = FromValue::from_value(value),
+            1 => self.group = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+impl wire::Encode for CreateVolumePermission {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateVolumePermission;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.user_id).into_value(),
+            1 => std::mem::take(&mut self.group).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVolumePermissionModifications {
+    pub add: Option<Vec<CreateVolumePermission>>,
+    pub remove: Option<Vec<CreateVolumePermission>>,
+}
+impl wire::Decode for CreateVolumePermissionModifications {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateVolumePermissionModifications;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.add = FromValue::from_value(value),
+            1 => self.remove = FromValue::from_value(value),
             _ => {}
         }
     }
@@ -2862,6 +3142,120 @@ impl wire::Decode for DeleteDhcpOptionsRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteEgressOnlyInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub egress_only_internet_gateway_id: String,
+}
+impl wire::Decode for DeleteEgressOnlyInternetGatewayRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteEgressOnlyInternetGatewayRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.egress_only_internet_gateway_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteEgressOnlyInternetGatewayResult {
+    pub return_code: Option<bool>,
+}
+impl wire::Encode for DeleteEgressOnlyInternetGatewayResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteEgressOnlyInternetGatewayResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.return_code).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+impl wire::Encode for DeleteFleetError {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteFleetError;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.code).into_value(),
+            1 => std::mem::take(&mut self.message).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetErrorItem {
+    pub error: Option<DeleteFleetError>,
+    pub fleet_id: Option<String>,
+}
+impl wire::Encode for DeleteFleetErrorItem {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteFleetErrorItem;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.error).into_value(),
+            1 => std::mem::take(&mut self.fleet_id).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetSuccessItem {
+    pub current_fleet_state: Option<String>,
+    pub previous_fleet_state: Option<String>,
+    pub fleet_id: Option<String>,
+}
+impl wire::Encode for DeleteFleetSuccessItem {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteFleetSuccessItem;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.current_fleet_state).into_value(),
+            1 => std::mem::take(&mut self.previous_fleet_state).into_value(),
+            2 => std::mem::take(&mut self.fleet_id).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetsRequest {
+    pub dry_run: Option<bool>,
+    pub fleet_ids: Vec<String>,
+    pub terminate_instances: bool,
+}
+impl wire::Decode for DeleteFleetsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteFleetsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.fleet_ids = FromValue::from_value(value),
+            2 => self.terminate_instances = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetsResult {
+    pub successful_fleet_deletions: Option<Vec<DeleteFleetSuccessItem>>,
+    pub unsuccessful_fleet_deletions: Option<Vec<DeleteFleetErrorItem>>,
+}
+impl wire::Encode for DeleteFleetsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteFleetsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.successful_fleet_deletions).into_value(),
+            1 => std::mem::take(&mut self.unsuccessful_fleet_deletions).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteFlowLogsRequest {
     pub dry_run: Option<bool>,
     pub flow_log_ids: Vec<String>,
@@ -3049,6 +3443,36 @@ impl wire::Encode for DeleteLaunchTemplateVersionsResult {
         match slot {
             0 => std::mem::take(&mut self.successfully_deleted_launch_template_versions).into_value(),
             1 => std::mem::take(&mut self.unsuccessfully_deleted_launch_template_versions).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteManagedPrefixListRequest {
+    pub dry_run: Option<bool>,
+    pub prefix_list_id: String,
+}
+impl wire::Decode for DeleteManagedPrefixListRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteManagedPrefixListRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.prefix_list_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+impl wire::Encode for DeleteManagedPrefixListResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteManagedPrefixListResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.prefix_list).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -3761,6 +4185,126 @@ impl wire::Encode for DescribeEgressOnlyInternetGatewaysResult {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetError {
+    pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
+    pub lifecycle: Option<String>,
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+}
+impl wire::Encode for DescribeFleetError {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeFleetError;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.launch_template_and_overrides).into_value(),
+            1 => std::mem::take(&mut self.lifecycle).into_value(),
+            2 => std::mem::take(&mut self.error_code).into_value(),
+            3 => std::mem::take(&mut self.error_message).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetInstancesRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub fleet_id: String,
+    pub filters: Option<Vec<Filter>>,
+}
+impl wire::Decode for DescribeFleetInstancesRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeFleetInstancesRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.max_results = FromValue::from_value(value),
+            2 => self.next_token = FromValue::from_value(value),
+            3 => self.fleet_id = FromValue::from_value(value),
+            4 => self.filters = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetInstancesResult {
+    pub active_instances: Option<Vec<ActiveInstance>>,
+    pub next_token: Option<String>,
+    pub fleet_id: Option<String>,
+}
+impl wire::Encode for DescribeFleetInstancesResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeFleetInstancesResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.active_instances).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
+            2 => std::mem::take(&mut self.fleet_id).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetsInstances {
+    pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
+    pub lifecycle: Option<String>,
+    pub instance_ids: Option<Vec<String>>,
+    pub instance_type: Option<String>,
+    pub platform: Option<String>,
+}
+impl wire::Encode for DescribeFleetsInstances {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeFleetsInstances;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.launch_template_and_overrides).into_value(),
+            1 => std::mem::take(&mut self.lifecycle).into_value(),
+            2 => std::mem::take(&mut self.instance_ids).into_value(),
+            3 => std::mem::take(&mut self.instance_type).into_value(),
+            4 => std::mem::take(&mut self.platform).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetsRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub fleet_ids: Option<Vec<String>>,
+    pub filters: Option<Vec<Filter>>,
+}
+impl wire::Decode for DescribeFleetsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeFleetsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.max_results = FromValue::from_value(value),
+            2 => self.next_token = FromValue::from_value(value),
+            3 => self.fleet_ids = FromValue::from_value(value),
+            4 => self.filters = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetsResult {
+    pub next_token: Option<String>,
+    pub fleets: Option<Vec<FleetData>>,
+}
+impl wire::Encode for DescribeFleetsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeFleetsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.next_token).into_value(),
+            1 => std::mem::take(&mut self.fleets).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeFlowLogsRequest {
     pub dry_run: Option<bool>,
     pub filter: Option<Vec<Filter>>,
@@ -3893,6 +4437,82 @@ impl wire::Encode for DescribeImagesResult {
         match slot {
             0 => std::mem::take(&mut self.next_token).into_value(),
             1 => std::mem::take(&mut self.images).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImportImageTasksRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub import_task_ids: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+impl wire::Decode for DescribeImportImageTasksRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeImportImageTasksRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.filters = FromValue::from_value(value),
+            2 => self.import_task_ids = FromValue::from_value(value),
+            3 => self.max_results = FromValue::from_value(value),
+            4 => self.next_token = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImportImageTasksResult {
+    pub import_image_tasks: Option<Vec<ImportImageTask>>,
+    pub next_token: Option<String>,
+}
+impl wire::Encode for DescribeImportImageTasksResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeImportImageTasksResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.import_image_tasks).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImportSnapshotTasksRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub import_task_ids: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+impl wire::Decode for DescribeImportSnapshotTasksRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeImportSnapshotTasksRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.filters = FromValue::from_value(value),
+            2 => self.import_task_ids = FromValue::from_value(value),
+            3 => self.max_results = FromValue::from_value(value),
+            4 => self.next_token = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImportSnapshotTasksResult {
+    pub import_snapshot_tasks: Option<Vec<ImportSnapshotTask>>,
+    pub next_token: Option<String>,
+}
+impl wire::Encode for DescribeImportSnapshotTasksResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeImportSnapshotTasksResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.import_snapshot_tasks).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -4357,6 +4977,44 @@ impl wire::Encode for DescribeLaunchTemplatesResult {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeManagedPrefixListsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub prefix_list_ids: Option<Vec<String>>,
+}
+impl wire::Decode for DescribeManagedPrefixListsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeManagedPrefixListsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.filters = FromValue::from_value(value),
+            2 => self.max_results = FromValue::from_value(value),
+            3 => self.next_token = FromValue::from_value(value),
+            4 => self.prefix_list_ids = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeManagedPrefixListsResult {
+    pub next_token: Option<String>,
+    pub prefix_lists: Option<Vec<ManagedPrefixList>>,
+}
+impl wire::Encode for DescribeManagedPrefixListsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeManagedPrefixListsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.next_token).into_value(),
+            1 => std::mem::take(&mut self.prefix_lists).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeNatGatewaysRequest {
     pub dry_run: Option<bool>,
     pub filter: Option<Vec<Filter>>,
@@ -4803,6 +5461,42 @@ impl wire::Encode for DescribeSecurityGroupsResult {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSnapshotAttributeRequest {
+    pub attribute: String,
+    pub snapshot_id: String,
+    pub dry_run: Option<bool>,
+}
+impl wire::Decode for DescribeSnapshotAttributeRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeSnapshotAttributeRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.attribute = FromValue::from_value(value),
+            1 => self.snapshot_id = FromValue::from_value(value),
+            2 => self.dry_run = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSnapshotAttributeResult {
+    pub product_codes: Option<Vec<ProductCode>>,
+    pub snapshot_id: Option<String>,
+    pub create_volume_permissions: Option<Vec<CreateVolumePermission>>,
+}
+impl wire::Encode for DescribeSnapshotAttributeResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeSnapshotAttributeResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.product_codes).into_value(),
+            1 => std::mem::take(&mut self.snapshot_id).into_value(),
+            2 => std::mem::take(&mut self.create_volume_permissions).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeSnapshotsRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
@@ -5041,6 +5735,42 @@ impl wire::Encode for DescribeTagsResult {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVolumeAttributeRequest {
+    pub attribute: String,
+    pub volume_id: String,
+    pub dry_run: Option<bool>,
+}
+impl wire::Decode for DescribeVolumeAttributeRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeVolumeAttributeRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.attribute = FromValue::from_value(value),
+            1 => self.volume_id = FromValue::from_value(value),
+            2 => self.dry_run = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVolumeAttributeResult {
+    pub auto_enable_io: Option<AttributeBooleanValue>,
+    pub product_codes: Option<Vec<ProductCode>>,
+    pub volume_id: Option<String>,
+}
+impl wire::Encode for DescribeVolumeAttributeResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeVolumeAttributeResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.auto_enable_io).into_value(),
+            1 => std::mem::take(&mut self.product_codes).into_value(),
+            2 => std::mem::take(&mut self.volume_id).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeVolumeStatusRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
@@ -5191,6 +5921,42 @@ impl wire::Encode for DescribeVpcAttributeResult {
             1 => std::mem::take(&mut self.enable_dns_support).into_value(),
             2 => std::mem::take(&mut self.enable_network_address_usage_metrics).into_value(),
             3 => std::mem::take(&mut self.vpc_id).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointConnectionsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+impl wire::Decode for DescribeVpcEndpointConnectionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeVpcEndpointConnectionsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.filters = FromValue::from_value(value),
+            2 => self.max_results = FromValue::from_value(value),
+            3 => self.next_token = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointConnectionsResult {
+    pub vpc_endpoint_connections: Option<Vec<VpcEndpointConnection>>,
+    pub next_token: Option<String>,
+}
+impl wire::Encode for DescribeVpcEndpointConnectionsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeVpcEndpointConnectionsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.vpc_endpoint_connections).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -5625,6 +6391,31 @@ impl wire::Encode for DhcpOptions {
             2 => std::mem::take(&mut self.dhcp_options_id).into_value(),
             3 => std::mem::take(&mut self.dhcp_configurations).into_value(),
             _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableVgwRoutePropagationOutput {}
+impl wire::Encode for DisableVgwRoutePropagationOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DisableVgwRoutePropagationOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableVgwRoutePropagationRequest {
+    pub gateway_id: String,
+    pub route_table_id: String,
+    pub dry_run: Option<bool>,
+}
+impl wire::Decode for DisableVgwRoutePropagationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DisableVgwRoutePropagationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.gateway_id = FromValue::from_value(value),
+            1 => self.route_table_id = FromValue::from_value(value),
+            2 => self.dry_run = FromValue::from_value(value),
+            _ => {}
         }
     }
 }
@@ -6326,6 +7117,54 @@ impl wire::Encode for EnaSrdUdpSpecificationRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableVgwRoutePropagationOutput {}
+impl wire::Encode for EnableVgwRoutePropagationOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::EnableVgwRoutePropagationOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableVgwRoutePropagationRequest {
+    pub gateway_id: String,
+    pub route_table_id: String,
+    pub dry_run: Option<bool>,
+}
+impl wire::Decode for EnableVgwRoutePropagationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::EnableVgwRoutePropagationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.gateway_id = FromValue::from_value(value),
+            1 => self.route_table_id = FromValue::from_value(value),
+            2 => self.dry_run = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableVolumeIOOutput {}
+impl wire::Encode for EnableVolumeIOOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::EnableVolumeIOOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableVolumeIORequest {
+    pub dry_run: Option<bool>,
+    pub volume_id: String,
+}
+impl wire::Decode for EnableVolumeIORequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::EnableVolumeIORequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.volume_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnclaveOptions {
     pub enabled: Option<bool>,
 }
@@ -6399,6 +7238,62 @@ impl wire::Decode for FleetBlockDeviceMappingRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetData {
+    pub activity_status: Option<String>,
+    pub create_time: Option<core::Timestamp>,
+    pub fleet_id: Option<String>,
+    pub fleet_state: Option<String>,
+    pub client_token: Option<String>,
+    pub excess_capacity_termination_policy: Option<String>,
+    pub fulfilled_capacity: Option<f64>,
+    pub fulfilled_on_demand_capacity: Option<f64>,
+    pub launch_template_configs: Option<Vec<FleetLaunchTemplateConfig>>,
+    pub target_capacity_specification: Option<TargetCapacitySpecification>,
+    pub terminate_instances_with_expiration: Option<bool>,
+    pub r#type: Option<String>,
+    pub valid_from: Option<core::Timestamp>,
+    pub valid_until: Option<core::Timestamp>,
+    pub replace_unhealthy_instances: Option<bool>,
+    pub spot_options: Option<SpotOptions>,
+    pub on_demand_options: Option<OnDemandOptions>,
+    pub reserved_capacity_options: Option<ReservedCapacityOptions>,
+    pub tags: Option<Vec<Tag>>,
+    pub errors: Option<Vec<DescribeFleetError>>,
+    pub instances: Option<Vec<DescribeFleetsInstances>>,
+    pub context: Option<String>,
+}
+impl wire::Encode for FleetData {
+    const SCHEMA: &'static wire::StructSchema = &schemas::FleetData;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.activity_status).into_value(),
+            1 => std::mem::take(&mut self.create_time).into_value(),
+            2 => std::mem::take(&mut self.fleet_id).into_value(),
+            3 => std::mem::take(&mut self.fleet_state).into_value(),
+            4 => std::mem::take(&mut self.client_token).into_value(),
+            5 => std::mem::take(&mut self.excess_capacity_termination_policy).into_value(),
+            6 => std::mem::take(&mut self.fulfilled_capacity).into_value(),
+            7 => std::mem::take(&mut self.fulfilled_on_demand_capacity).into_value(),
+            8 => std::mem::take(&mut self.launch_template_configs).into_value(),
+            9 => std::mem::take(&mut self.target_capacity_specification).into_value(),
+            10 => std::mem::take(&mut self.terminate_instances_with_expiration).into_value(),
+            11 => std::mem::take(&mut self.r#type).into_value(),
+            12 => std::mem::take(&mut self.valid_from).into_value(),
+            13 => std::mem::take(&mut self.valid_until).into_value(),
+            14 => std::mem::take(&mut self.replace_unhealthy_instances).into_value(),
+            15 => std::mem::take(&mut self.spot_options).into_value(),
+            16 => std::mem::take(&mut self.on_demand_options).into_value(),
+            17 => std::mem::take(&mut self.reserved_capacity_options).into_value(),
+            18 => std::mem::take(&mut self.tags).into_value(),
+            19 => std::mem::take(&mut self.errors).into_value(),
+            20 => std::mem::take(&mut self.instances).into_value(),
+            21 => std::mem::take(&mut self.context).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FleetEbsBlockDeviceRequest {
     pub encrypted: Option<bool>,
     pub delete_on_termination: Option<bool>,
@@ -6422,6 +7317,22 @@ impl wire::Decode for FleetEbsBlockDeviceRequest {
             6 => self.volume_size = FromValue::from_value(value),
             7 => self.volume_type = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetLaunchTemplateConfig {
+    pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
+    pub overrides: Option<Vec<FleetLaunchTemplateOverrides>>,
+}
+impl wire::Encode for FleetLaunchTemplateConfig {
+    const SCHEMA: &'static wire::StructSchema = &schemas::FleetLaunchTemplateConfig;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.launch_template_specification).into_value(),
+            1 => std::mem::take(&mut self.overrides).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -6547,6 +7458,22 @@ impl wire::Decode for FleetLaunchTemplateSpecificationRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetSpotCapacityRebalance {
+    pub replacement_strategy: Option<String>,
+    pub termination_delay: Option<i32>,
+}
+impl wire::Encode for FleetSpotCapacityRebalance {
+    const SCHEMA: &'static wire::StructSchema = &schemas::FleetSpotCapacityRebalance;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.replacement_strategy).into_value(),
+            1 => std::mem::take(&mut self.termination_delay).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FleetSpotCapacityRebalanceRequest {
     pub replacement_strategy: Option<String>,
     pub termination_delay: Option<i32>,
@@ -6558,6 +7485,20 @@ impl wire::Decode for FleetSpotCapacityRebalanceRequest {
             0 => self.replacement_strategy = FromValue::from_value(value),
             1 => self.termination_delay = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetSpotMaintenanceStrategies {
+    pub capacity_rebalance: Option<FleetSpotCapacityRebalance>,
+}
+impl wire::Encode for FleetSpotMaintenanceStrategies {
+    const SCHEMA: &'static wire::StructSchema = &schemas::FleetSpotMaintenanceStrategies;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.capacity_rebalance).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -6791,6 +7732,44 @@ impl wire::Encode for GetLaunchTemplateDataResult {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.launch_template_data).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetManagedPrefixListEntriesRequest {
+    pub dry_run: Option<bool>,
+    pub prefix_list_id: String,
+    pub target_version: Option<i64>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+impl wire::Decode for GetManagedPrefixListEntriesRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetManagedPrefixListEntriesRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.prefix_list_id = FromValue::from_value(value),
+            2 => self.target_version = FromValue::from_value(value),
+            3 => self.max_results = FromValue::from_value(value),
+            4 => self.next_token = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetManagedPrefixListEntriesResult {
+    pub entries: Option<Vec<PrefixListEntry>>,
+    pub next_token: Option<String>,
+}
+impl wire::Encode for GetManagedPrefixListEntriesResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetManagedPrefixListEntriesResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.entries).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -7194,6 +8173,192 @@ impl wire::Encode for ImageAttribute {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageDiskContainer {
+    pub description: Option<String>,
+    pub device_name: Option<String>,
+    pub format: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub url: Option<String>,
+    pub user_bucket: Option<UserBucket>,
+}
+impl wire::Decode for ImageDiskContainer {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImageDiskContainer;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.description = FromValue::from_value(value),
+            1 => self.device_name = FromValue::from_value(value),
+            2 => self.format = FromValue::from_value(value),
+            3 => self.snapshot_id = FromValue::from_value(value),
+            4 => self.url = FromValue::from_value(value),
+            5 => self.user_bucket = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportImageLicenseConfigurationRequest {
+    pub license_configuration_arn: Option<String>,
+}
+impl wire::Decode for ImportImageLicenseConfigurationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImportImageLicenseConfigurationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.license_configuration_arn = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportImageLicenseConfigurationResponse {
+    pub license_configuration_arn: Option<String>,
+}
+impl wire::Encode for ImportImageLicenseConfigurationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImportImageLicenseConfigurationResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.license_configuration_arn).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportImageRequest {
+    pub architecture: Option<String>,
+    pub client_data: Option<ClientData>,
+    pub client_token: Option<String>,
+    pub description: Option<String>,
+    pub disk_containers: Option<Vec<ImageDiskContainer>>,
+    pub dry_run: Option<bool>,
+    pub encrypted: Option<bool>,
+    pub hypervisor: Option<String>,
+    pub kms_key_id: Option<String>,
+    pub license_type: Option<String>,
+    pub platform: Option<String>,
+    pub role_name: Option<String>,
+    pub license_specifications: Option<Vec<ImportImageLicenseConfigurationRequest>>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub usage_operation: Option<String>,
+    pub boot_mode: Option<String>,
+}
+impl wire::Decode for ImportImageRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImportImageRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.architecture = FromValue::from_value(value),
+            1 => self.client_data = FromValue::from_value(value),
+            2 => self.client_token = FromValue::from_value(value),
+            3 => self.description = FromValue::from_value(value),
+            4 => self.disk_containers = FromValue::from_value(value),
+            5 => self.dry_run = FromValue::from_value(value),
+            6 => self.encrypted = FromValue::from_value(value),
+            7 => self.hypervisor = FromValue::from_value(value),
+            8 => self.kms_key_id = FromValue::from_value(value),
+            9 => self.license_type = FromValue::from_value(value),
+            10 => self.platform = FromValue::from_value(value),
+            11 => self.role_name = FromValue::from_value(value),
+            12 => self.license_specifications = FromValue::from_value(value),
+            13 => self.tag_specifications = FromValue::from_value(value),
+            14 => self.usage_operation = FromValue::from_value(value),
+            15 => self.boot_mode = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportImageResult {
+    pub architecture: Option<String>,
+    pub description: Option<String>,
+    pub encrypted: Option<bool>,
+    pub hypervisor: Option<String>,
+    pub image_id: Option<String>,
+    pub import_task_id: Option<String>,
+    pub kms_key_id: Option<String>,
+    pub license_type: Option<String>,
+    pub platform: Option<String>,
+    pub progress: Option<String>,
+    pub snapshot_details: Option<Vec<SnapshotDetail>>,
+    pub status: Option<String>,
+    pub status_message: Option<String>,
+    pub license_specifications: Option<Vec<ImportImageLicenseConfigurationResponse>>,
+    pub tags: Option<Vec<Tag>>,
+    pub usage_operation: Option<String>,
+}
+impl wire::Encode for ImportImageResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImportImageResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.architecture).into_value(),
+            1 => std::mem::take(&mut self.description).into_value(),
+            2 => std::mem::take(&mut self.encrypted).into_value(),
+            3 => std::mem::take(&mut self.hypervisor).into_value(),
+            4 => std::mem::take(&mut self.image_id).into_value(),
+            5 => std::mem::take(&mut self.import_task_id).into_value(),
+            6 => std::mem::take(&mut self.kms_key_id).into_value(),
+            7 => std::mem::take(&mut self.license_type).into_value(),
+            8 => std::mem::take(&mut self.platform).into_value(),
+            9 => std::mem::take(&mut self.progress).into_value(),
+            10 => std::mem::take(&mut self.snapshot_details).into_value(),
+            11 => std::mem::take(&mut self.status).into_value(),
+            12 => std::mem::take(&mut self.status_message).into_value(),
+            13 => std::mem::take(&mut self.license_specifications).into_value(),
+            14 => std::mem::take(&mut self.tags).into_value(),
+            15 => std::mem::take(&mut self.usage_operation).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportImageTask {
+    pub architecture: Option<String>,
+    pub description: Option<String>,
+    pub encrypted: Option<bool>,
+    pub hypervisor: Option<String>,
+    pub image_id: Option<String>,
+    pub import_task_id: Option<String>,
+    pub kms_key_id: Option<String>,
+    pub license_type: Option<String>,
+    pub platform: Option<String>,
+    pub progress: Option<String>,
+    pub snapshot_details: Option<Vec<SnapshotDetail>>,
+    pub status: Option<String>,
+    pub status_message: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub license_specifications: Option<Vec<ImportImageLicenseConfigurationResponse>>,
+    pub usage_operation: Option<String>,
+    pub boot_mode: Option<String>,
+}
+impl wire::Encode for ImportImageTask {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImportImageTask;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.architecture).into_value(),
+            1 => std::mem::take(&mut self.description).into_value(),
+            2 => std::mem::take(&mut self.encrypted).into_value(),
+            3 => std::mem::take(&mut self.hypervisor).into_value(),
+            4 => std::mem::take(&mut self.image_id).into_value(),
+            5 => std::mem::take(&mut self.import_task_id).into_value(),
+            6 => std::mem::take(&mut self.kms_key_id).into_value(),
+            7 => std::mem::take(&mut self.license_type).into_value(),
+            8 => std::mem::take(&mut self.platform).into_value(),
+            9 => std::mem::take(&mut self.progress).into_value(),
+            10 => std::mem::take(&mut self.snapshot_details).into_value(),
+            11 => std::mem::take(&mut self.status).into_value(),
+            12 => std::mem::take(&mut self.status_message).into_value(),
+            13 => std::mem::take(&mut self.tags).into_value(),
+            14 => std::mem::take(&mut self.license_specifications).into_value(),
+            15 => std::mem::take(&mut self.usage_operation).into_value(),
+            16 => std::mem::take(&mut self.boot_mode).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImportKeyPairRequest {
     pub tag_specifications: Option<Vec<TagSpecification>>,
     pub dry_run: Option<bool>,
@@ -7227,6 +8392,76 @@ impl wire::Encode for ImportKeyPairResult {
             0 => std::mem::take(&mut self.key_fingerprint).into_value(),
             1 => std::mem::take(&mut self.key_name).into_value(),
             2 => std::mem::take(&mut self.key_pair_id).into_value(),
+            3 => std::mem::take(&mut self.tags).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportSnapshotRequest {
+    pub client_data: Option<ClientData>,
+    pub client_token: Option<String>,
+    pub description: Option<String>,
+    pub disk_container: Option<SnapshotDiskContainer>,
+    pub dry_run: Option<bool>,
+    pub encrypted: Option<bool>,
+    pub kms_key_id: Option<String>,
+    pub role_name: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+impl wire::Decode for ImportSnapshotRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImportSnapshotRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.client_data = FromValue::from_value(value),
+            1 => self.client_token = FromValue::from_value(value),
+            2 => self.description = FromValue::from_value(value),
+            3 => self.disk_container = FromValue::from_value(value),
+            4 => self.dry_run = FromValue::from_value(value),
+            5 => self.encrypted = FromValue::from_value(value),
+            6 => self.kms_key_id = FromValue::from_value(value),
+            7 => self.role_name = FromValue::from_value(value),
+            8 => self.tag_specifications = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportSnapshotResult {
+    pub description: Option<String>,
+    pub import_task_id: Option<String>,
+    pub snapshot_task_detail: Option<SnapshotTaskDetail>,
+    pub tags: Option<Vec<Tag>>,
+}
+impl wire::Encode for ImportSnapshotResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImportSnapshotResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.description).into_value(),
+            1 => std::mem::take(&mut self.import_task_id).into_value(),
+            2 => std::mem::take(&mut self.snapshot_task_detail).into_value(),
+            3 => std::mem::take(&mut self.tags).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportSnapshotTask {
+    pub description: Option<String>,
+    pub import_task_id: Option<String>,
+    pub snapshot_task_detail: Option<SnapshotTaskDetail>,
+    pub tags: Option<Vec<Tag>>,
+}
+impl wire::Encode for ImportSnapshotTask {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ImportSnapshotTask;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.description).into_value(),
+            1 => std::mem::take(&mut self.import_task_id).into_value(),
+            2 => std::mem::take(&mut self.snapshot_task_detail).into_value(),
             3 => std::mem::take(&mut self.tags).into_value(),
             _ => wire::Value::Null,
         }
@@ -7591,6 +8826,22 @@ impl wire::Encode for InstanceCreditSpecification {
             0 => std::mem::take(&mut self.instance_id).into_value(),
             1 => std::mem::take(&mut self.cpu_credits).into_value(),
             _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceCreditSpecificationRequest {
+    pub instance_id: String,
+    pub cpu_credits: Option<String>,
+}
+impl wire::Decode for InstanceCreditSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceCreditSpecificationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.instance_id = FromValue::from_value(value),
+            1 => self.cpu_credits = FromValue::from_value(value),
+            _ => {}
         }
     }
 }
@@ -8476,6 +9727,24 @@ impl wire::Encode for InstanceSecondaryInterfaceSpecificationRequest {
             5 => std::mem::take(&mut self.interface_type).into_value(),
             6 => std::mem::take(&mut self.network_card_index).into_value(),
             _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceSpecification {
+    pub instance_id: String,
+    pub exclude_boot_volume: Option<bool>,
+    pub exclude_data_volume_ids: Option<Vec<String>>,
+}
+impl wire::Decode for InstanceSpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::InstanceSpecification;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.instance_id = FromValue::from_value(value),
+            1 => self.exclude_boot_volume = FromValue::from_value(value),
+            2 => self.exclude_data_volume_ids = FromValue::from_value(value),
+            _ => {}
         }
     }
 }
@@ -10650,6 +11919,42 @@ impl wire::Encode for LicenseConfigurationRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedPrefixList {
+    pub prefix_list_id: Option<String>,
+    pub address_family: Option<String>,
+    pub state: Option<String>,
+    pub state_message: Option<String>,
+    pub prefix_list_arn: Option<String>,
+    pub prefix_list_name: Option<String>,
+    pub max_entries: Option<i32>,
+    pub version: Option<i64>,
+    pub tags: Option<Vec<Tag>>,
+    pub owner_id: Option<String>,
+    pub ipam_prefix_list_resolver_target_id: Option<String>,
+    pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
+}
+impl wire::Encode for ManagedPrefixList {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ManagedPrefixList;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.prefix_list_id).into_value(),
+            1 => std::mem::take(&mut self.address_family).into_value(),
+            2 => std::mem::take(&mut self.state).into_value(),
+            3 => std::mem::take(&mut self.state_message).into_value(),
+            4 => std::mem::take(&mut self.prefix_list_arn).into_value(),
+            5 => std::mem::take(&mut self.prefix_list_name).into_value(),
+            6 => std::mem::take(&mut self.max_entries).into_value(),
+            7 => std::mem::take(&mut self.version).into_value(),
+            8 => std::mem::take(&mut self.tags).into_value(),
+            9 => std::mem::take(&mut self.owner_id).into_value(),
+            10 => std::mem::take(&mut self.ipam_prefix_list_resolver_target_id).into_value(),
+            11 => std::mem::take(&mut self.ipam_prefix_list_resolver_sync_enabled).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MediaAcceleratorInfo {
     pub accelerators: Option<Vec<MediaDeviceInfo>>,
     pub total_media_memory_in_mib: Option<i32>,
@@ -10916,6 +12221,40 @@ impl wire::Decode for ModifyInstanceAttributeRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstanceCreditSpecificationRequest {
+    pub dry_run: Option<bool>,
+    pub client_token: Option<String>,
+    pub instance_credit_specifications: Vec<InstanceCreditSpecificationRequest>,
+}
+impl wire::Decode for ModifyInstanceCreditSpecificationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyInstanceCreditSpecificationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.client_token = FromValue::from_value(value),
+            2 => self.instance_credit_specifications = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstanceCreditSpecificationResult {
+    pub successful_instance_credit_specifications: Option<Vec<SuccessfulInstanceCreditSpecificationItem>>,
+    pub unsuccessful_instance_credit_specifications: Option<Vec<UnsuccessfulInstanceCreditSpecificationItem>>,
+}
+impl wire::Encode for ModifyInstanceCreditSpecificationResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyInstanceCreditSpecificationResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.successful_instance_credit_specifications).into_value(),
+            1 => std::mem::take(&mut self.unsuccessful_instance_credit_specifications).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyInstanceMetadataOptionsRequest {
     pub instance_id: String,
     pub http_tokens: Option<String>,
@@ -10958,6 +12297,48 @@ impl wire::Encode for ModifyInstanceMetadataOptionsResult {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstancePlacementRequest {
+    pub group_name: Option<String>,
+    pub partition_number: Option<i32>,
+    pub host_resource_group_arn: Option<String>,
+    pub group_id: Option<String>,
+    pub instance_id: String,
+    pub tenancy: Option<String>,
+    pub affinity: Option<String>,
+    pub host_id: Option<String>,
+}
+impl wire::Decode for ModifyInstancePlacementRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyInstancePlacementRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.group_name = FromValue::from_value(value),
+            1 => self.partition_number = FromValue::from_value(value),
+            2 => self.host_resource_group_arn = FromValue::from_value(value),
+            3 => self.group_id = FromValue::from_value(value),
+            4 => self.instance_id = FromValue::from_value(value),
+            5 => self.tenancy = FromValue::from_value(value),
+            6 => self.affinity = FromValue::from_value(value),
+            7 => self.host_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstancePlacementResult {
+    pub r#return: Option<bool>,
+}
+impl wire::Encode for ModifyInstancePlacementResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyInstancePlacementResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.r#return).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyLaunchTemplateRequest {
     pub dry_run: Option<bool>,
     pub client_token: Option<String>,
@@ -10988,6 +12369,48 @@ impl wire::Encode for ModifyLaunchTemplateResult {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.launch_template).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyManagedPrefixListRequest {
+    pub dry_run: Option<bool>,
+    pub prefix_list_id: String,
+    pub current_version: Option<i64>,
+    pub prefix_list_name: Option<String>,
+    pub add_entries: Option<Vec<AddPrefixListEntry>>,
+    pub remove_entries: Option<Vec<RemovePrefixListEntry>>,
+    pub max_entries: Option<i32>,
+    pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
+}
+impl wire::Decode for ModifyManagedPrefixListRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyManagedPrefixListRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.prefix_list_id = FromValue::from_value(value),
+            2 => self.current_version = FromValue::from_value(value),
+            3 => self.prefix_list_name = FromValue::from_value(value),
+            4 => self.add_entries = FromValue::from_value(value),
+            5 => self.remove_entries = FromValue::from_value(value),
+            6 => self.max_entries = FromValue::from_value(value),
+            7 => self.ipam_prefix_list_resolver_sync_enabled = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+impl wire::Encode for ModifyManagedPrefixListResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyManagedPrefixListResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.prefix_list).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -11035,6 +12458,42 @@ impl wire::Decode for ModifyNetworkInterfaceAttributeRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyPrivateDnsNameOptionsRequest {
+    pub dry_run: Option<bool>,
+    pub instance_id: String,
+    pub private_dns_hostname_type: Option<String>,
+    pub enable_resource_name_dns_a_record: Option<bool>,
+    pub enable_resource_name_dns_aaaa_record: Option<bool>,
+}
+impl wire::Decode for ModifyPrivateDnsNameOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyPrivateDnsNameOptionsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.instance_id = FromValue::from_value(value),
+            2 => self.private_dns_hostname_type = FromValue::from_value(value),
+            3 => self.enable_resource_name_dns_a_record = FromValue::from_value(value),
+            4 => self.enable_resource_name_dns_aaaa_record = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyPrivateDnsNameOptionsResult {
+    pub r#return: Option<bool>,
+}
+impl wire::Encode for ModifyPrivateDnsNameOptionsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyPrivateDnsNameOptionsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.r#return).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifySecurityGroupRulesRequest {
     pub group_id: String,
     pub security_group_rules: Vec<SecurityGroupRuleUpdate>,
@@ -11062,6 +12521,39 @@ impl wire::Encode for ModifySecurityGroupRulesResult {
         match slot {
             0 => std::mem::take(&mut self.r#return).into_value(),
             _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySnapshotAttributeOutput {}
+impl wire::Encode for ModifySnapshotAttributeOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifySnapshotAttributeOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySnapshotAttributeRequest {
+    pub attribute: Option<String>,
+    pub create_volume_permission: Option<CreateVolumePermissionModifications>,
+    pub group_names: Option<Vec<String>>,
+    pub operation_type: Option<String>,
+    pub snapshot_id: String,
+    pub user_ids: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+}
+impl wire::Decode for ModifySnapshotAttributeRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifySnapshotAttributeRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.attribute = FromValue::from_value(value),
+            1 => self.create_volume_permission = FromValue::from_value(value),
+            2 => self.group_names = FromValue::from_value(value),
+            3 => self.operation_type = FromValue::from_value(value),
+            4 => self.snapshot_id = FromValue::from_value(value),
+            5 => self.user_ids = FromValue::from_value(value),
+            6 => self.dry_run = FromValue::from_value(value),
+            _ => {}
         }
     }
 }
@@ -11102,6 +12594,31 @@ impl wire::Decode for ModifySubnetAttributeRequest {
             8 => self.enable_resource_name_dns_aaaa_record_on_launch = FromValue::from_value(value),
             9 => self.enable_lni_at_device_index = FromValue::from_value(value),
             10 => self.disable_lni_at_device_index = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVolumeAttributeOutput {}
+impl wire::Encode for ModifyVolumeAttributeOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyVolumeAttributeOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVolumeAttributeRequest {
+    pub auto_enable_io: Option<AttributeBooleanValue>,
+    pub volume_id: String,
+    pub dry_run: Option<bool>,
+}
+impl wire::Decode for ModifyVolumeAttributeRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyVolumeAttributeRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.auto_enable_io = FromValue::from_value(value),
+            1 => self.volume_id = FromValue::from_value(value),
+            2 => self.dry_run = FromValue::from_value(value),
             _ => {}
         }
     }
@@ -11175,6 +12692,60 @@ impl wire::Decode for ModifyVpcAttributeRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcEndpointRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_endpoint_id: String,
+    pub reset_policy: Option<bool>,
+    pub policy_document: Option<String>,
+    pub add_route_table_ids: Option<Vec<String>>,
+    pub remove_route_table_ids: Option<Vec<String>>,
+    pub add_subnet_ids: Option<Vec<String>>,
+    pub remove_subnet_ids: Option<Vec<String>>,
+    pub add_security_group_ids: Option<Vec<String>>,
+    pub remove_security_group_ids: Option<Vec<String>>,
+    pub ip_address_type: Option<String>,
+    pub dns_options: Option<DnsOptionsSpecification>,
+    pub private_dns_enabled: Option<bool>,
+    pub subnet_configurations: Option<Vec<SubnetConfiguration>>,
+}
+impl wire::Decode for ModifyVpcEndpointRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyVpcEndpointRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.vpc_endpoint_id = FromValue::from_value(value),
+            2 => self.reset_policy = FromValue::from_value(value),
+            3 => self.policy_document = FromValue::from_value(value),
+            4 => self.add_route_table_ids = FromValue::from_value(value),
+            5 => self.remove_route_table_ids = FromValue::from_value(value),
+            6 => self.add_subnet_ids = FromValue::from_value(value),
+            7 => self.remove_subnet_ids = FromValue::from_value(value),
+            8 => self.add_security_group_ids = FromValue::from_value(value),
+            9 => self.remove_security_group_ids = FromValue::from_value(value),
+            10 => self.ip_address_type = FromValue::from_value(value),
+            11 => self.dns_options = FromValue::from_value(value),
+            12 => self.private_dns_enabled = FromValue::from_value(value),
+            13 => self.subnet_configurations = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcEndpointResult {
+    pub r#return: Option<bool>,
+}
+impl wire::Encode for ModifyVpcEndpointResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyVpcEndpointResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.r#return).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyVpcEndpointServiceConfigurationRequest {
     pub dry_run: Option<bool>,
     pub service_id: String,
@@ -11221,6 +12792,78 @@ impl wire::Encode for ModifyVpcEndpointServiceConfigurationResult {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.r#return).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcEndpointServicePermissionsRequest {
+    pub dry_run: Option<bool>,
+    pub service_id: String,
+    pub add_allowed_principals: Option<Vec<String>>,
+    pub remove_allowed_principals: Option<Vec<String>>,
+}
+impl wire::Decode for ModifyVpcEndpointServicePermissionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyVpcEndpointServicePermissionsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.service_id = FromValue::from_value(value),
+            2 => self.add_allowed_principals = FromValue::from_value(value),
+            3 => self.remove_allowed_principals = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcEndpointServicePermissionsResult {
+    pub added_principals: Option<Vec<AddedPrincipal>>,
+    pub return_value: Option<bool>,
+}
+impl wire::Encode for ModifyVpcEndpointServicePermissionsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyVpcEndpointServicePermissionsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.added_principals).into_value(),
+            1 => std::mem::take(&mut self.return_value).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcPeeringConnectionOptionsRequest {
+    pub accepter_peering_connection_options: Option<PeeringConnectionOptionsRequest>,
+    pub dry_run: Option<bool>,
+    pub requester_peering_connection_options: Option<PeeringConnectionOptionsRequest>,
+    pub vpc_peering_connection_id: String,
+}
+impl wire::Decode for ModifyVpcPeeringConnectionOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyVpcPeeringConnectionOptionsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.accepter_peering_connection_options = FromValue::from_value(value),
+            1 => self.dry_run = FromValue::from_value(value),
+            2 => self.requester_peering_connection_options = FromValue::from_value(value),
+            3 => self.vpc_peering_connection_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcPeeringConnectionOptionsResult {
+    pub accepter_peering_connection_options: Option<PeeringConnectionOptions>,
+    pub requester_peering_connection_options: Option<PeeringConnectionOptions>,
+}
+impl wire::Encode for ModifyVpcPeeringConnectionOptionsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ModifyVpcPeeringConnectionOptionsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.accepter_peering_connection_options).into_value(),
+            1 => std::mem::take(&mut self.requester_peering_connection_options).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -11919,6 +13562,30 @@ impl wire::Encode for NitroTpmInfo {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnDemandOptions {
+    pub allocation_strategy: Option<String>,
+    pub capacity_reservation_options: Option<CapacityReservationOptions>,
+    pub single_instance_type: Option<bool>,
+    pub single_availability_zone: Option<bool>,
+    pub min_target_capacity: Option<i32>,
+    pub max_total_price: Option<String>,
+}
+impl wire::Encode for OnDemandOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::OnDemandOptions;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.allocation_strategy).into_value(),
+            1 => std::mem::take(&mut self.capacity_reservation_options).into_value(),
+            2 => std::mem::take(&mut self.single_instance_type).into_value(),
+            3 => std::mem::take(&mut self.single_availability_zone).into_value(),
+            4 => std::mem::take(&mut self.min_target_capacity).into_value(),
+            5 => std::mem::take(&mut self.max_total_price).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnDemandOptionsRequest {
     pub allocation_strategy: Option<String>,
     pub capacity_reservation_options: Option<CapacityReservationOptionsRequest>,
@@ -11990,6 +13657,42 @@ impl wire::Encode for OperatorResponse {
             1 => std::mem::take(&mut self.principal).into_value(),
             2 => std::mem::take(&mut self.hidden_by_default).into_value(),
             _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PeeringConnectionOptions {
+    pub allow_dns_resolution_from_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_classic_link_to_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_vpc_to_remote_classic_link: Option<bool>,
+}
+impl wire::Encode for PeeringConnectionOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::PeeringConnectionOptions;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.allow_dns_resolution_from_remote_vpc).into_value(),
+            1 => std::mem::take(&mut self.allow_egress_from_local_classic_link_to_remote_vpc).into_value(),
+            2 => std::mem::take(&mut self.allow_egress_from_local_vpc_to_remote_classic_link).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PeeringConnectionOptionsRequest {
+    pub allow_dns_resolution_from_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_classic_link_to_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_vpc_to_remote_classic_link: Option<bool>,
+}
+impl wire::Decode for PeeringConnectionOptionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::PeeringConnectionOptionsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.allow_dns_resolution_from_remote_vpc = FromValue::from_value(value),
+            1 => self.allow_egress_from_local_classic_link_to_remote_vpc = FromValue::from_value(value),
+            2 => self.allow_egress_from_local_vpc_to_remote_classic_link = FromValue::from_value(value),
+            _ => {}
         }
     }
 }
@@ -12189,6 +13892,22 @@ impl wire::Encode for PrefixList {
             0 => std::mem::take(&mut self.cidrs).into_value(),
             1 => std::mem::take(&mut self.prefix_list_id).into_value(),
             2 => std::mem::take(&mut self.prefix_list_name).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrefixListEntry {
+    pub cidr: Option<String>,
+    pub description: Option<String>,
+}
+impl wire::Encode for PrefixListEntry {
+    const SCHEMA: &'static wire::StructSchema = &schemas::PrefixListEntry;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.cidr).into_value(),
+            1 => std::mem::take(&mut self.description).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -12551,6 +14270,130 @@ impl wire::Encode for RegionGeography {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterImageRequest {
+    pub image_location: Option<String>,
+    pub billing_products: Option<Vec<String>>,
+    pub boot_mode: Option<String>,
+    pub tpm_support: Option<String>,
+    pub uefi_data: Option<String>,
+    pub imds_support: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub dry_run: Option<bool>,
+    pub name: String,
+    pub description: Option<String>,
+    pub architecture: Option<String>,
+    pub kernel_id: Option<String>,
+    pub ramdisk_id: Option<String>,
+    pub root_device_name: Option<String>,
+    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
+    pub virtualization_type: Option<String>,
+    pub sriov_net_support: Option<String>,
+    pub ena_support: Option<bool>,
+}
+impl wire::Decode for RegisterImageRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RegisterImageRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.image_location = FromValue::from_value(value),
+            1 => self.billing_products = FromValue::from_value(value),
+            2 => self.boot_mode = FromValue::from_value(value),
+            3 => self.tpm_support = FromValue::from_value(value),
+            4 => self.uefi_data = FromValue::from_value(value),
+            5 => self.imds_support = FromValue::from_value(value),
+            6 => self.tag_specifications = FromValue::from_value(value),
+            7 => self.dry_run = FromValue::from_value(value),
+            8 => self.name = FromValue::from_value(value),
+            9 => self.description = FromValue::from_value(value),
+            10 => self.architecture = FromValue::from_value(value),
+            11 => self.kernel_id = FromValue::from_value(value),
+            12 => self.ramdisk_id = FromValue::from_value(value),
+            13 => self.root_device_name = FromValue::from_value(value),
+            14 => self.block_device_mappings = FromValue::from_value(value),
+            15 => self.virtualization_type = FromValue::from_value(value),
+            16 => self.sriov_net_support = FromValue::from_value(value),
+            17 => self.ena_support = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterImageResult {
+    pub image_id: Option<String>,
+}
+impl wire::Encode for RegisterImageResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RegisterImageResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.image_id).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RejectVpcEndpointConnectionsRequest {
+    pub dry_run: Option<bool>,
+    pub service_id: String,
+    pub vpc_endpoint_ids: Vec<String>,
+}
+impl wire::Decode for RejectVpcEndpointConnectionsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RejectVpcEndpointConnectionsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.service_id = FromValue::from_value(value),
+            2 => self.vpc_endpoint_ids = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RejectVpcEndpointConnectionsResult {
+    pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
+}
+impl wire::Encode for RejectVpcEndpointConnectionsResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RejectVpcEndpointConnectionsResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.unsuccessful).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RejectVpcPeeringConnectionRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_peering_connection_id: String,
+}
+impl wire::Decode for RejectVpcPeeringConnectionRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RejectVpcPeeringConnectionRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.vpc_peering_connection_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RejectVpcPeeringConnectionResult {
+    pub r#return: Option<bool>,
+}
+impl wire::Encode for RejectVpcPeeringConnectionResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RejectVpcPeeringConnectionResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.r#return).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReleaseAddressOutput {}
 impl wire::Encode for ReleaseAddressOutput {
     const SCHEMA: &'static wire::StructSchema = &schemas::ReleaseAddressOutput;
@@ -12573,6 +14416,50 @@ impl wire::Decode for ReleaseAddressRequest {
             2 => self.network_border_group = FromValue::from_value(value),
             3 => self.dry_run = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemovePrefixListEntry {
+    pub cidr: String,
+}
+impl wire::Decode for RemovePrefixListEntry {
+    const SCHEMA: &'static wire::StructSchema = &schemas::RemovePrefixListEntry;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.cidr = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceIamInstanceProfileAssociationRequest {
+    pub iam_instance_profile: IamInstanceProfileSpecification,
+    pub association_id: String,
+}
+impl wire::Decode for ReplaceIamInstanceProfileAssociationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ReplaceIamInstanceProfileAssociationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.iam_instance_profile = FromValue::from_value(value),
+            1 => self.association_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceIamInstanceProfileAssociationResult {
+    pub iam_instance_profile_association: Option<IamInstanceProfileAssociation>,
+}
+impl wire::Encode for ReplaceIamInstanceProfileAssociationResult {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ReplaceIamInstanceProfileAssociationResult;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.iam_instance_profile_association).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -13011,6 +14898,20 @@ impl wire::Encode for Reservation {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReservedCapacityOptions {
+    pub reservation_types: Option<Vec<String>>,
+}
+impl wire::Encode for ReservedCapacityOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ReservedCapacityOptions;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.reservation_types).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReservedCapacityOptionsRequest {
     pub reservation_types: Option<Vec<String>>,
 }
@@ -13075,6 +14976,31 @@ impl wire::Encode for ReservedInstances {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetImageAttributeOutput {}
+impl wire::Encode for ResetImageAttributeOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ResetImageAttributeOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetImageAttributeRequest {
+    pub attribute: String,
+    pub image_id: String,
+    pub dry_run: Option<bool>,
+}
+impl wire::Decode for ResetImageAttributeRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ResetImageAttributeRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.attribute = FromValue::from_value(value),
+            1 => self.image_id = FromValue::from_value(value),
+            2 => self.dry_run = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResetInstanceAttributeOutput {}
 impl wire::Encode for ResetInstanceAttributeOutput {
     const SCHEMA: &'static wire::StructSchema = &schemas::ResetInstanceAttributeOutput;
@@ -13094,6 +15020,56 @@ impl wire::Decode for ResetInstanceAttributeRequest {
             0 => self.dry_run = FromValue::from_value(value),
             1 => self.instance_id = FromValue::from_value(value),
             2 => self.attribute = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetNetworkInterfaceAttributeOutput {}
+impl wire::Encode for ResetNetworkInterfaceAttributeOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ResetNetworkInterfaceAttributeOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetNetworkInterfaceAttributeRequest {
+    pub dry_run: Option<bool>,
+    pub network_interface_id: String,
+    pub source_dest_check: Option<String>,
+}
+impl wire::Decode for ResetNetworkInterfaceAttributeRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ResetNetworkInterfaceAttributeRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.dry_run = FromValue::from_value(value),
+            1 => self.network_interface_id = FromValue::from_value(value),
+            2 => self.source_dest_check = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetSnapshotAttributeOutput {}
+impl wire::Encode for ResetSnapshotAttributeOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ResetSnapshotAttributeOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetSnapshotAttributeRequest {
+    pub attribute: String,
+    pub snapshot_id: String,
+    pub dry_run: Option<bool>,
+}
+impl wire::Decode for ResetSnapshotAttributeRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ResetSnapshotAttributeRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.attribute = FromValue::from_value(value),
+            1 => self.snapshot_id = FromValue::from_value(value),
+            2 => self.dry_run = FromValue::from_value(value),
             _ => {}
         }
     }
@@ -14067,6 +16043,130 @@ impl wire::Encode for Snapshot {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct SnapshotDetail {
+    pub description: Option<String>,
+    pub device_name: Option<String>,
+    pub disk_image_size: Option<f64>,
+    pub format: Option<String>,
+    pub progress: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub status: Option<String>,
+    pub status_message: Option<String>,
+    pub url: Option<String>,
+    pub user_bucket: Option<UserBucketDetails>,
+}
+impl wire::Encode for SnapshotDetail {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SnapshotDetail;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.description).into_value(),
+            1 => std::mem::take(&mut self.device_name).into_value(),
+            2 => std::mem::take(&mut self.disk_image_size).into_value(),
+            3 => std::mem::take(&mut self.format).into_value(),
+            4 => std::mem::take(&mut self.progress).into_value(),
+            5 => std::mem::take(&mut self.snapshot_id).into_value(),
+            6 => std::mem::take(&mut self.status).into_value(),
+            7 => std::mem::take(&mut self.status_message).into_value(),
+            8 => std::mem::take(&mut self.url).into_value(),
+            9 => std::mem::take(&mut self.user_bucket).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SnapshotDiskContainer {
+    pub description: Option<String>,
+    pub format: Option<String>,
+    pub url: Option<String>,
+    pub user_bucket: Option<UserBucket>,
+}
+impl wire::Decode for SnapshotDiskContainer {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SnapshotDiskContainer;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.description = FromValue::from_value(value),
+            1 => self.format = FromValue::from_value(value),
+            2 => self.url = FromValue::from_value(value),
+            3 => self.user_bucket = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SnapshotInfo {
+    pub description: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub encrypted: Option<bool>,
+    pub volume_id: Option<String>,
+    pub state: Option<String>,
+    pub volume_size: Option<i32>,
+    pub start_time: Option<core::Timestamp>,
+    pub progress: Option<String>,
+    pub owner_id: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub outpost_arn: Option<String>,
+    pub sse_type: Option<String>,
+    pub availability_zone: Option<String>,
+}
+impl wire::Encode for SnapshotInfo {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SnapshotInfo;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.description).into_value(),
+            1 => std::mem::take(&mut self.tags).into_value(),
+            2 => std::mem::take(&mut self.encrypted).into_value(),
+            3 => std::mem::take(&mut self.volume_id).into_value(),
+            4 => std::mem::take(&mut self.state).into_value(),
+            5 => std::mem::take(&mut self.volume_size).into_value(),
+            6 => std::mem::take(&mut self.start_time).into_value(),
+            7 => std::mem::take(&mut self.progress).into_value(),
+            8 => std::mem::take(&mut self.owner_id).into_value(),
+            9 => std::mem::take(&mut self.snapshot_id).into_value(),
+            10 => std::mem::take(&mut self.outpost_arn).into_value(),
+            11 => std::mem::take(&mut self.sse_type).into_value(),
+            12 => std::mem::take(&mut self.availability_zone).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SnapshotTaskDetail {
+    pub description: Option<String>,
+    pub disk_image_size: Option<f64>,
+    pub encrypted: Option<bool>,
+    pub format: Option<String>,
+    pub kms_key_id: Option<String>,
+    pub progress: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub status: Option<String>,
+    pub status_message: Option<String>,
+    pub url: Option<String>,
+    pub user_bucket: Option<UserBucketDetails>,
+}
+impl wire::Encode for SnapshotTaskDetail {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SnapshotTaskDetail;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.description).into_value(),
+            1 => std::mem::take(&mut self.disk_image_size).into_value(),
+            2 => std::mem::take(&mut self.encrypted).into_value(),
+            3 => std::mem::take(&mut self.format).into_value(),
+            4 => std::mem::take(&mut self.kms_key_id).into_value(),
+            5 => std::mem::take(&mut self.progress).into_value(),
+            6 => std::mem::take(&mut self.snapshot_id).into_value(),
+            7 => std::mem::take(&mut self.status).into_value(),
+            8 => std::mem::take(&mut self.status_message).into_value(),
+            9 => std::mem::take(&mut self.url).into_value(),
+            10 => std::mem::take(&mut self.user_bucket).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpotInstanceRequest {
     pub actual_block_hourly_price: Option<String>,
     pub availability_zone_group: Option<String>,
@@ -14182,6 +16282,34 @@ impl wire::Encode for SpotMarketOptions {
             2 => std::mem::take(&mut self.block_duration_minutes).into_value(),
             3 => std::mem::take(&mut self.valid_until).into_value(),
             4 => std::mem::take(&mut self.instance_interruption_behavior).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotOptions {
+    pub allocation_strategy: Option<String>,
+    pub maintenance_strategies: Option<FleetSpotMaintenanceStrategies>,
+    pub instance_interruption_behavior: Option<String>,
+    pub instance_pools_to_use_count: Option<i32>,
+    pub single_instance_type: Option<bool>,
+    pub single_availability_zone: Option<bool>,
+    pub min_target_capacity: Option<i32>,
+    pub max_total_price: Option<String>,
+}
+impl wire::Encode for SpotOptions {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SpotOptions;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.allocation_strategy).into_value(),
+            1 => std::mem::take(&mut self.maintenance_strategies).into_value(),
+            2 => std::mem::take(&mut self.instance_interruption_behavior).into_value(),
+            3 => std::mem::take(&mut self.instance_pools_to_use_count).into_value(),
+            4 => std::mem::take(&mut self.single_instance_type).into_value(),
+            5 => std::mem::take(&mut self.single_availability_zone).into_value(),
+            6 => std::mem::take(&mut self.min_target_capacity).into_value(),
+            7 => std::mem::take(&mut self.max_total_price).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -14534,6 +16662,20 @@ impl wire::Encode for SubnetIpv6CidrBlockAssociation {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct SuccessfulInstanceCreditSpecificationItem {
+    pub instance_id: Option<String>,
+}
+impl wire::Encode for SuccessfulInstanceCreditSpecificationItem {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SuccessfulInstanceCreditSpecificationItem;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.instance_id).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SupportedRegionDetail {
     pub region: Option<String>,
     pub service_state: Option<String>,
@@ -14616,6 +16758,28 @@ impl wire::Encode for TagSpecification {
         match slot {
             0 => std::mem::take(&mut self.resource_type).into_value(),
             1 => std::mem::take(&mut self.tags).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetCapacitySpecification {
+    pub total_target_capacity: Option<i32>,
+    pub on_demand_target_capacity: Option<i32>,
+    pub spot_target_capacity: Option<i32>,
+    pub default_target_capacity_type: Option<String>,
+    pub target_capacity_unit_type: Option<String>,
+}
+impl wire::Encode for TargetCapacitySpecification {
+    const SCHEMA: &'static wire::StructSchema = &schemas::TargetCapacitySpecification;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.total_target_capacity).into_value(),
+            1 => std::mem::take(&mut self.on_demand_target_capacity).into_value(),
+            2 => std::mem::take(&mut self.spot_target_capacity).into_value(),
+            3 => std::mem::take(&mut self.default_target_capacity_type).into_value(),
+            4 => std::mem::take(&mut self.target_capacity_unit_type).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -14785,6 +16949,38 @@ impl wire::Encode for UnmonitorInstancesResult {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnsuccessfulInstanceCreditSpecificationItem {
+    pub instance_id: Option<String>,
+    pub error: Option<UnsuccessfulInstanceCreditSpecificationItemError>,
+}
+impl wire::Encode for UnsuccessfulInstanceCreditSpecificationItem {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UnsuccessfulInstanceCreditSpecificationItem;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.instance_id).into_value(),
+            1 => std::mem::take(&mut self.error).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnsuccessfulInstanceCreditSpecificationItemError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+impl wire::Encode for UnsuccessfulInstanceCreditSpecificationItemError {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UnsuccessfulInstanceCreditSpecificationItemError;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.code).into_value(),
+            1 => std::mem::take(&mut self.message).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnsuccessfulItem {
     pub error: Option<UnsuccessfulItemError>,
     pub resource_id: Option<String>,
@@ -14883,6 +17079,38 @@ impl wire::Encode for UpdateSecurityGroupRuleDescriptionsIngressResult {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.r#return).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserBucket {
+    pub s3_bucket: Option<String>,
+    pub s3_key: Option<String>,
+}
+impl wire::Decode for UserBucket {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UserBucket;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.s3_bucket = FromValue::from_value(value),
+            1 => self.s3_key = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserBucketDetails {
+    pub s3_bucket: Option<String>,
+    pub s3_key: Option<String>,
+}
+impl wire::Encode for UserBucketDetails {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UserBucketDetails;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.s3_bucket).into_value(),
+            1 => std::mem::take(&mut self.s3_key).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -15530,6 +17758,42 @@ impl wire::Encode for VpcEndpoint {
             22 => std::mem::take(&mut self.service_network_arn).into_value(),
             23 => std::mem::take(&mut self.resource_configuration_arn).into_value(),
             24 => std::mem::take(&mut self.service_region).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcEndpointConnection {
+    pub service_id: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_endpoint_owner: Option<String>,
+    pub vpc_endpoint_state: Option<String>,
+    pub creation_timestamp: Option<core::Timestamp>,
+    pub dns_entries: Option<Vec<DnsEntry>>,
+    pub network_load_balancer_arns: Option<Vec<String>>,
+    pub gateway_load_balancer_arns: Option<Vec<String>>,
+    pub ip_address_type: Option<String>,
+    pub vpc_endpoint_connection_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_endpoint_region: Option<String>,
+}
+impl wire::Encode for VpcEndpointConnection {
+    const SCHEMA: &'static wire::StructSchema = &schemas::VpcEndpointConnection;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.service_id).into_value(),
+            1 => std::mem::take(&mut self.vpc_endpoint_id).into_value(),
+            2 => std::mem::take(&mut self.vpc_endpoint_owner).into_value(),
+            3 => std::mem::take(&mut self.vpc_endpoint_state).into_value(),
+            4 => std::mem::take(&mut self.creation_timestamp).into_value(),
+            5 => std::mem::take(&mut self.dns_entries).into_value(),
+            6 => std::mem::take(&mut self.network_load_balancer_arns).into_value(),
+            7 => std::mem::take(&mut self.gateway_load_balancer_arns).into_value(),
+            8 => std::mem::take(&mut self.ip_address_type).into_value(),
+            9 => std::mem::take(&mut self.vpc_endpoint_connection_id).into_value(),
+            10 => std::mem::take(&mut self.tags).into_value(),
+            11 => std::mem::take(&mut self.vpc_endpoint_region).into_value(),
             _ => wire::Value::Null,
         }
     }
