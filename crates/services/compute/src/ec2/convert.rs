@@ -211,7 +211,7 @@ fn interface(
     interface: &NetworkInterface,
     public_name: Option<&str>,
 ) -> api::InstanceNetworkInterface {
-    let dns = private_dns(&scope.region, interface.private_ip);
+    let dns = private_dns(&scope.region, interface.private_ip());
     let primary = instance.interfaces.first() == Some(id);
     let association = instance.public_ip.filter(|_| primary).map(|address| api::InstanceNetworkInterfaceAssociation {
         ip_owner_id: text("amazon"),
@@ -237,12 +237,12 @@ fn interface(
         network_interface_id: Some(id.into()),
         owner_id: Some(scope.account.to_string()),
         private_dns_name: Some(dns.clone()),
-        private_ip_address: Some(interface.private_ip.to_string()),
+        private_ip_address: Some(interface.private_ip().to_string()),
         private_ip_addresses: Some(vec![api::InstancePrivateIpAddress {
             association: association.clone(),
             primary: Some(true),
             private_dns_name: Some(dns),
-            private_ip_address: Some(interface.private_ip.to_string()),
+            private_ip_address: Some(interface.private_ip().to_string()),
         }]),
         association,
         source_dest_check: Some(interface.source_dest_check),

@@ -12,7 +12,8 @@ use standfast_store::{Txn, View};
 use super::addresses::Refused;
 use super::errors::{self, find};
 use super::model::{
-    Addresses, Attachment, BlockDevice, Instance, KeyPair, NetworkInterface, State, Subnet, Volume, VolumeAttachment,
+    Addresses, Attachment, BlockDevice, Instance, InterfaceAddress, KeyPair, NetworkInterface, State, Subnet, Volume,
+    VolumeAttachment,
 };
 use super::network_interfaces::new_mac;
 use super::run::{Device, Interface, Launch};
@@ -247,11 +248,12 @@ impl Launching<'_> {
             security_groups::same_vpc(tx, self.scope, &subnet.vpc, &wanted.groups)?;
         }
         let id = Id::new(&self.rng);
+        let private = subnets::take_address(tx, self.scope, subnet_id, &subnet, wanted.private_ip)?;
         let interface = NetworkInterface {
             vpc: subnet.vpc.clone(),
             subnet: subnet_id.clone(),
             zone: subnet.zone.clone(),
-            private_ip: subnets::take_address(tx, self.scope, subnet_id, &subnet, wanted.private_ip)?,
+            addresses: vec![InterfaceAddress::private(private)],
             mac: new_mac(&self.rng),
             description: wanted.description.clone(),
             groups: if wanted.groups.is_empty() { groups.to_vec() } else { wanted.groups.clone() },
@@ -325,7 +327,7 @@ impl Launching<'_> {
             vpc: primary.vpc.clone(),
             subnet: primary.subnet.clone(),
             zone: primary.zone.clone(),
-            private_ip: primary.private_ip,
+            private_ip: primary.private_ip(),
             public: public.unwrap_or(subnet.map_public_ip),
             public_ip: None,
             interfaces,
@@ -364,7 +366,7 @@ pub fn release(tx: &mut Txn, scope: &Scope, instance: &Instance) {
         let Some(interface) = tx.get::<NetworkInterface>(scope, id) else { continue };
         let goes = interface.attachment.as_ref().is_none_or(|attachment| attachment.delete_on_termination);
         if goes {
-            subnets::release_address(tx, scope, &interface.subnet, interface.private_ip);
+            subnets::release_address(tx, scope, &interface.subnet, interface.private_ip());
             tx.delete::<NetworkInterface>(scope, id);
             tags::forget(tx, scope, id);
         } else {

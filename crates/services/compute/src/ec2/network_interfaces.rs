@@ -12,7 +12,7 @@ use standfast_store::{Txn, View};
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::instance_types::{InstanceType, interfaces_max};
-use super::model::{Attachment, Instance, NetworkInterface, State, Subnet};
+use super::model::{Attachment, Instance, InterfaceAddress, NetworkInterface, State, Subnet};
 use super::{convert, defaults, security_groups, subnets, tags};
 
 /// A hardware address of the kind that is administered locally.
@@ -50,7 +50,9 @@ pub async fn create(cx: Cx, input: api::CreateNetworkInterfaceInput) -> Result<a
                 vpc: subnet.vpc.clone(),
                 subnet: subnet_id.clone(),
                 zone: subnet.zone.clone(),
-                private_ip: subnets::take_address(tx, scope, &subnet_id, &subnet, asked)?,
+                addresses: vec![InterfaceAddress::private(subnets::take_address(
+                    tx, scope, &subnet_id, &subnet, asked,
+                )?)],
                 mac: mac.clone(),
                 description: input.description.clone().unwrap_or_default(),
                 groups,
@@ -87,7 +89,7 @@ pub async fn delete(cx: Cx, input: api::DeleteNetworkInterfaceInput) -> Result<a
             return Err(Error::client("InvalidParameterValue", message));
         }
         errors::dry_run(input.dry_run)?;
-        subnets::release_address(tx, scope, &interface.subnet, interface.private_ip);
+        subnets::release_address(tx, scope, &interface.subnet, interface.private_ip());
         tx.delete::<NetworkInterface>(scope, &id);
         tags::forget(tx, scope, &id);
         Ok(())
@@ -277,7 +279,7 @@ pub async fn describe_attribute(
 }
 
 fn shape(view: &View, scope: &Scope, id: &str, interface: &NetworkInterface) -> api::NetworkInterface {
-    let dns = convert::private_dns(&scope.region, interface.private_ip);
+    let dns = convert::private_dns(&scope.region, interface.private_ip());
     let instance = interface.attachment.as_ref().and_then(|at| view.get::<Instance>(scope, &at.instance));
     let primary = instance.as_ref().is_some_and(|instance| instance.interfaces.first().is_some_and(|i| **i == *id));
     let public_ip = instance.as_ref().filter(|_| primary).and_then(|instance| instance.public_ip);
@@ -309,12 +311,12 @@ fn shape(view: &View, scope: &Scope, id: &str, interface: &NetworkInterface) -> 
         network_interface_id: Some(id.to_owned()),
         owner_id: Some(scope.account.to_string()),
         private_dns_name: Some(dns.clone()),
-        private_ip_address: Some(interface.private_ip.to_string()),
+        private_ip_address: Some(interface.private_ip().to_string()),
         private_ip_addresses: Some(vec![api::NetworkInterfacePrivateIpAddress {
             association: association.clone(),
             primary: Some(true),
             private_dns_name: Some(dns),
-            private_ip_address: Some(interface.private_ip.to_string()),
+            private_ip_address: Some(interface.private_ip().to_string()),
         }]),
         association,
         requester_id: interface.requester.as_ref().map(|service| format!("amazon-{service}")),

@@ -248,7 +248,7 @@ impl<'a> Index<'a> {
             subnet: interface.subnet.clone(),
             zone: interface.zone.clone(),
             mac: interface.mac.clone(),
-            addresses: vec![Address { private: interface.private_ip, public }],
+            addresses: vec![Address { private: interface.private_ip(), public }],
             groups: interface.groups.clone(),
             source_dest_check: interface.source_dest_check,
             owner: match &interface.attachment {
@@ -290,7 +290,7 @@ impl<'a> Index<'a> {
         };
         let Some(vpc) = vpcs.get_mut(&interface.vpc).filter(|vpc| vpc.dns) else { return };
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        vpc.names.entry(name).or_default().push(interface.private_ip);
+        vpc.names.entry(name).or_default().push(interface.private_ip());
     }
 }
 

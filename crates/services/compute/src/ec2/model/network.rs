@@ -189,13 +189,14 @@ impl Keyed for DhcpOptions {
     type Kind = id::DhcpOptions;
 }
 
-/// A network interface. Its address is marked as used in the subnet's `Addresses` for as long as it exists.
+/// A network interface. Its private addresses are marked as used in the subnet's `Addresses` while it has them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NetworkInterface {
     pub vpc: Id<id::Vpc>,
     pub subnet: Id<id::Subnet>,
     pub zone: String,
-    pub private_ip: Ipv4Addr,
+    /// The primary address first; never empty.
+    pub addresses: Vec<InterfaceAddress>,
     pub mac: String,
     pub description: String,
     /// The security groups, in the order in which they were given.
@@ -204,6 +205,34 @@ pub struct NetworkInterface {
     pub attachment: Option<Attachment>,
     /// Whether a service made it and owns it (`RequesterManaged`): its name.
     pub requester: Option<String>,
+}
+
+/// A private address of an interface, and the one on the internet that is translated to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceAddress {
+    pub private: Ipv4Addr,
+    pub public: Option<PublicAddress>,
+}
+
+impl InterfaceAddress {
+    pub fn private(private: Ipv4Addr) -> Self {
+        Self { private, public: None }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicAddress {
+    pub address: Ipv4Addr,
+    /// The Elastic IP address that it is; `None` when it was given because of how the subnet or the launch is.
+    pub allocation: Option<Id<id::Allocation>>,
+    pub association: Option<Id<id::Association>>,
+}
+
+impl NetworkInterface {
+    /// The primary private address.
+    pub fn private_ip(&self) -> Ipv4Addr {
+        self.addresses[0].private
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -220,7 +249,12 @@ impl Record for NetworkInterface {
     fn indexes(&self) -> Vec<(&'static str, String)> {
         let groups: BTreeSet<_> = self.groups.iter().collect();
         let attachment = self.attachment.iter().map(|attachment| ("attachment", attachment.id.to_string()));
-        groups.into_iter().map(|group| ("group", group.to_string())).chain(attachment).collect()
+        let elastic = self.addresses.iter().filter_map(|address| address.public.as_ref()).flat_map(|public| {
+            let allocation = public.allocation.iter().map(|id| ("allocation", id.to_string()));
+            allocation.chain(public.association.iter().map(|id| ("association", id.to_string())))
+        });
+        let groups = groups.into_iter().map(|group| ("group", group.to_string()));
+        groups.chain(attachment).chain(elastic).collect()
     }
 }
 impl Keyed for NetworkInterface {
