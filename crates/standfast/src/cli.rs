@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use standfast_core::{Clock, Timestamp};
 
 /// Where the API listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4566";
@@ -63,6 +64,12 @@ pub enum Command {
     Exec(Exec),
     /// Run a cloud in the foreground
     Server(Server),
+    /// The process of a cloud that runs its instances; `server` starts it
+    #[command(hide = true)]
+    Host(HostProcess),
+    /// The process of a cloud that runs its load balancers; `server` starts it
+    #[command(hide = true)]
+    Dataplane(DataplaneProcess),
     /// Print which operations work, as JSON
     #[command(hide = true)]
     Coverage,
@@ -131,6 +138,32 @@ pub enum Breakable {
         /// For example i-0123456789abcdef0
         id: String,
     },
+    /// The hardware below the instance fails: it is recovered elsewhere, or its status check fails for good
+    Hardware {
+        /// For example i-0123456789abcdef0
+        id: String,
+    },
+    /// The spot instance gets its notice, and is taken away two minutes later
+    Spot {
+        /// For example i-0123456789abcdef0
+        id: String,
+    },
+    /// Packets between two zones are lost or late, in both directions, until healed
+    Link(Link),
+}
+
+#[derive(Debug, Args)]
+pub struct Link {
+    /// For example eu-west-1a
+    pub zone: String,
+    /// For example eu-west-1b; the same zone again for traffic within it
+    pub other: String,
+    /// How many packets of a hundred are lost; 100 is a partition
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100), value_name = "PERCENT")]
+    pub loss: u8,
+    /// How many milliseconds later packets arrive
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub delay: u32,
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +178,13 @@ pub enum Healable {
     Zone {
         /// For example eu-west-1a
         zone: String,
+    },
+    /// Packets between the two zones arrive again
+    Link {
+        /// For example eu-west-1a
+        zone: String,
+        /// For example eu-west-1b
+        other: String,
     },
 }
 
@@ -186,10 +226,58 @@ pub struct Server {
 pub enum Driver {
     /// The best one that this machine allows
     Auto,
+    /// Instances are little machines: namespaces, networks and file systems of their own
+    Linux,
     /// Instances are process groups with loopback addresses of their own
     Process,
     /// Instances are simulated
     Sim,
+}
+
+/// What every process of a cloud is told.
+#[derive(Debug, Args)]
+pub struct Process {
+    /// What the cloud's clock showed, and what the machine's did, in milliseconds
+    #[arg(long, value_name = "CLOUD:MACHINE", value_parser = moment)]
+    pub clock: (i64, i64),
+    #[arg(long, default_value_t = 1.0, value_parser = speed)]
+    pub speed: f64,
+    /// Where it is found by a later server; without it, it ends with the server that started it
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+}
+
+impl Process {
+    /// The cloud's clock.
+    pub fn clock(&self) -> Clock {
+        let (cloud, machine) = self.clock;
+        let passed = Clock::system(1.0).now().since(Timestamp(machine));
+        Clock::starting_at(Timestamp(cloud) + passed.mul_f64(self.speed), self.speed)
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct HostProcess {
+    #[command(flatten)]
+    pub process: Process,
+    #[arg(long, value_enum)]
+    pub driver: Driver,
+    /// Where instances live; removed at the end unless there is a later server
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct DataplaneProcess {
+    #[command(flatten)]
+    pub process: Process,
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+fn moment(text: &str) -> Result<(i64, i64), String> {
+    let pair = text.split_once(':').and_then(|(cloud, machine)| Some((cloud.parse().ok()?, machine.parse().ok()?)));
+    pair.ok_or_else(|| format!("'{text}' is not two times"))
 }
 
 /// Reads `250ms`, `90s`, `5m`, `1h`; a bare number is seconds.

@@ -11,13 +11,22 @@ use standfast_core::place::Zone;
 
 use super::text;
 use crate::api_client::ApiClient;
-use crate::cli::{Breakable, Healable};
+use crate::cli::{self, Breakable, Healable};
 use crate::output;
 
 /// The action that cuts a zone's power until the experiment ends.
 const POWER: &str = "standfast:az:power-interruption";
 /// The action that kills instances as failing hardware would.
 const KILL: &str = "standfast:ec2:kill-instances";
+/// The action that fails the hardware below instances.
+const HARDWARE: &str = "standfast:ec2:fail-hardware";
+/// The action that interrupts spot instances, and the notice that they get.
+const SPOT: &str = "aws:ec2:send-spot-instance-interruptions";
+const SPOT_NOTICE: &str = "PT2M";
+/// The action that loses or delays packets between zones.
+const LINK: &str = "standfast:az:impair-link";
+/// The tag by which a lasting experiment is found again; its value is the zone or the two zones of the link.
+const MARK: &str = "zone";
 /// Experiments begin and end at once; one that does not is stuck.
 const EXPERIMENT_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
@@ -32,8 +41,8 @@ pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> 
                 output::line(format_args!("Zone {zone} is dark already; `standfast heal zone {zone}` brings it back."));
                 return Ok(ExitCode::SUCCESS);
             }
-            let actions = json!({"power": {"actionId": POWER, "parameters": {"availabilityZoneIdentifier": zone}}});
-            let id = start(&client, &format!("{zone} loses power"), actions, json!({}), json!({"zone": zone})).await?;
+            let parameters = json!({"availabilityZoneIdentifier": zone});
+            let id = lasting(&client, &format!("{zone} loses power"), POWER, parameters, zone).await?;
             output::line(format_args!(
                 "Zone {zone} is dark: its instances, load balancer nodes and links are gone (experiment {id})."
             ));
@@ -41,31 +50,97 @@ pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> 
                 "`standfast status` and `standfast probe` show what users see; `standfast heal zone {zone}` brings it back."
             ));
         }
+        Breakable::Link(link) => break_link(client, link).await?,
         Breakable::Instance { id } => {
-            let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
-            let arn = format!("arn:aws:ec2:{}:{}:instance/{id}", client.region(), text(&caller, "Account"));
-            let actions = json!({"kill": {"actionId": KILL, "targets": {"Instances": "instance"}}});
-            let targets = json!({"instance": {
-                "resourceType": "aws:ec2:instance", "resourceArns": [arn], "selectionMode": "ALL",
-            }});
-            start(client, &format!("{id} is killed"), actions, targets, json!({})).await?;
+            to_instance(client, id, &format!("{id} is killed"), KILL, json!({})).await?;
             output::line(format_args!("Instance {id} was killed with SIGKILL."));
+        }
+        Breakable::Hardware { id } => {
+            to_instance(client, id, &format!("the hardware below {id} fails"), HARDWARE, json!({})).await?;
+            output::line(format_args!(
+                "The hardware below {id} has failed; `aws ec2 describe-instance-status` shows when it is recovered."
+            ));
+        }
+        Breakable::Spot { id } => {
+            let notice = json!({"durationBeforeInterruption": SPOT_NOTICE});
+            to_instance(client, id, &format!("{id} is interrupted"), SPOT, notice).await?;
+            output::line(format_args!("Spot instance {id} has its notice: it goes in two minutes."));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+async fn break_link(client: &ApiClient, link: &cli::Link) -> Result<()> {
+    let (zone, other) = (&link.zone, &link.other);
+    let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
+    region_of(other)?;
+    let mark = link_mark(zone, other);
+    if running(&client, &mark).await?.is_some() {
+        bail!(
+            "the link between {zone} and {other} is broken already; `standfast heal link {zone} {other}` comes first"
+        );
+    }
+    let parameters = json!({
+        "availabilityZoneIdentifier": zone, "otherAvailabilityZoneIdentifier": other,
+        "lossPercent": link.loss.to_string(), "delayMilliseconds": link.delay.to_string(),
+    });
+    let id = lasting(&client, &format!("{zone} and {other} are cut off"), LINK, parameters, &mark).await?;
+    output::line(format_args!(
+        "Between {zone} and {other}, {} % of the packets are lost and each is {} ms late (experiment {id}); \
+         `standfast heal link {zone} {other}` undoes it.",
+        link.loss, link.delay
+    ));
+    Ok(())
+}
+
+/// What marks the experiment on a link, whichever zone is named first.
+fn link_mark(zone: &str, other: &str) -> String {
+    let (first, second) = if zone <= other { (zone, other) } else { (other, zone) };
+    format!("{first} {second}")
+}
+
+/// An experiment that goes on until it is stopped, found again by its mark.
+async fn lasting(client: &ApiClient, description: &str, action: &str, parameters: Json, mark: &str) -> Result<String> {
+    let actions = json!({"action": {"actionId": action, "parameters": parameters}});
+    start(client, description, actions, json!({}), json!({MARK: mark})).await
+}
+
+/// An experiment of one action on one instance.
+async fn to_instance(
+    client: &ApiClient,
+    id: &str,
+    description: &str,
+    action: &str,
+    parameters: Json,
+) -> Result<String> {
+    let (resource, name) =
+        if action == SPOT { ("aws:ec2:spot-instance", "SpotInstances") } else { ("aws:ec2:instance", "Instances") };
+    let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
+    let arn = format!("arn:aws:ec2:{}:{}:instance/{id}", client.region(), text(&caller, "Account"));
+    let actions = json!({"action": {"actionId": action, "targets": {name: "instance"}, "parameters": parameters}});
+    let targets = json!({"instance": {"resourceType": resource, "resourceArns": [arn], "selectionMode": "ALL"}});
+    start(client, description, actions, targets, json!({})).await
+}
+
 /// Stops the experiment that broke it.
 pub async fn heal(client: &ApiClient, what: &Healable) -> Result<ExitCode> {
-    let Healable::Zone { zone } = what;
+    let (zone, mark, broken, whole) = match what {
+        Healable::Zone { zone } => {
+            (zone, zone.clone(), format!("Zone {zone} has power"), format!("Zone {zone} has power again."))
+        }
+        Healable::Link { zone, other } => {
+            let link = format!("The link between {zone} and {other}");
+            (zone, link_mark(zone, other), format!("{link} is whole"), format!("{link} is whole again."))
+        }
+    };
     let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
-    let Some(id) = running(&client, zone).await? else {
-        output::line(format_args!("Zone {zone} has power; nothing to heal."));
+    let Some(id) = running(&client, &mark).await? else {
+        output::line(format_args!("{broken}; nothing to heal."));
         return Ok(ExitCode::SUCCESS);
     };
     client.call(&fis::MODEL, "StopExperiment", json!({"id": id})).await?;
     until(&client, &id, "has not ended", is_over).await?;
-    output::line(format_args!("Zone {zone} has power again."));
+    output::line(format_args!("{whole}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,11 +151,11 @@ fn region_of(zone: &str) -> Result<String> {
     }
 }
 
-/// The running experiment that keeps the zone dark.
-async fn running(client: &ApiClient, zone: &str) -> Result<Option<String>> {
+/// The running experiment with this mark.
+async fn running(client: &ApiClient, mark: &str) -> Result<Option<String>> {
     for experiment in client.list(&fis::MODEL, "ListExperiments", json!({}), "experiments").await? {
-        let of_zone = experiment.get("tags").map(|tags| text(tags, "zone")) == Some(zone);
-        if of_zone && matches!(status(&experiment), "pending" | "initiating" | "running") {
+        let is_it = experiment.get("tags").map(|tags| text(tags, MARK)) == Some(mark);
+        if is_it && matches!(status(&experiment), "pending" | "initiating" | "running") {
             return Ok(Some(text(&experiment, "id").to_owned()));
         }
     }
