@@ -3,7 +3,7 @@
 //! Each node (load balancer and zone) has a loopback address of its own, found by hash, so that it is the same after a
 //! restart; when somebody else listens there the next candidate is taken. A port that cannot be bound (privileged, or
 //! taken by a wildcard listener) is replaced by one that the system chooses. Where 127.x addresses cannot be bound, all
-//! nodes live on 127.0.0.1.
+//! nodes live on 127.0.0.1. A node with a place in a VPC listens there besides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::fingerprint;
+use crate::space::Space;
 
 /// Candidates that are looked at for one node.
 const CANDIDATES_MAX: u64 = 16;
@@ -87,6 +88,22 @@ impl Addresses {
         self.nodes.insert(key, address);
         address
     }
+}
+
+/// Binds a port of a node's own address in its VPC once for each worker; 0 is a port that the system chooses.
+pub fn bind_in(place: &Space, port: u16, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let mut socket = SocketAddr::from((place.address, port));
+    let mut listeners = Vec::new();
+    for _ in 0..workers {
+        let listener = place.socket()?;
+        listener.set_reuse_address(true)?;
+        listener.set_reuse_port(true)?;
+        listener.bind(&socket.into())?;
+        listener.listen(BACKLOG)?;
+        socket.set_port(local_port(&listener)?);
+        listeners.push(listener.into());
+    }
+    Ok((socket, listeners))
 }
 
 /// Whether nothing but a missing privilege keeps us from the port.

@@ -10,6 +10,7 @@ use crate::body::Framing;
 use crate::choose::Tried;
 use crate::io::{Inbox, Key, Pool, Ready};
 use crate::metrics::{Counters, Event};
+use crate::space::Space;
 use crate::table::{Balancer, Flight, Group, Route, Table};
 
 /// Capacity that a connection's own buffers keep between requests.
@@ -56,6 +57,8 @@ pub struct Place {
     pub balancer: Arc<Balancer>,
     pub route: Arc<Route>,
     pub counters: Arc<Counters>,
+    /// Where its node connects from.
+    pub space: Option<Arc<Space>>,
 }
 
 impl Place {
@@ -69,6 +72,7 @@ impl Place {
             balancer: balancer.clone(),
             route: route.clone(),
             counters: node.counters.clone(),
+            space: node.space.clone(),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::choose::{self, Chosen};
 use crate::client::{Answer, Phase};
 use crate::io::Key;
 use crate::metrics::Event as Count;
+use crate::space;
 use crate::worker::{Step, Worker};
 
 /// Why a target did not answer.
@@ -49,7 +50,7 @@ impl Worker {
         }
         if fault == Fault::Refused {
             cell.refused();
-            self.upstreams.drop_idle(cell.socket);
+            self.upstreams.drop_idle(cell.socket, space::number(client.place.space.as_ref()));
         }
         let stale =
             fault == Fault::Closed && reused && !exchange.received && exchange.idempotent && !exchange.body_sent;

@@ -2,7 +2,8 @@
 //! decides health by itself, and shows what it sees.
 //!
 //! - `plane`: the real one. Event loops (`worker`, `serve`, `decide`, `relay`, `failure`) with clients (`client`) and connections to targets
-//!   (`upstream`); a thread for listeners (`address`) and health checks (`probe`), the `steward`.
+//!   (`upstream`), each in its node's place in a VPC (`space`); a thread for listeners (`address`) and health checks
+//!   (`probe`), the `steward`.
 //! - `sim`: the same decisions on virtual time, without sockets.
 //! - Pure parts, used by both: `route`, `choose`, `pick`, `health`, `metrics`, `table`; and of HTTP: `head`, `body`,
 //!   `answer`.
@@ -28,6 +29,7 @@ mod relay;
 mod route;
 mod serve;
 mod sim;
+mod space;
 mod steward;
 mod table;
 mod upstream;

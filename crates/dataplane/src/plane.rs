@@ -1,6 +1,6 @@
 //! The real data plane: workers, a steward, and what they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,6 +75,7 @@ impl Plane {
             prober: Prober::new(config.speed),
             addresses: Addresses::default(),
             open: BTreeMap::new(),
+            shut: BTreeSet::new(),
         };
         threads.push(Builder::new().name("lb-steward".into()).spawn(move || report("steward", steward.run()))?);
         Ok(Self {

@@ -16,7 +16,8 @@ use standfast_core::lb::HealthCheck;
 
 use crate::health::Outcome;
 use crate::io::{Key, Kind, Slab};
-use crate::table::{Cell, Table};
+use crate::space::{self, Space};
+use crate::table::{Cell, Origin, Table};
 
 const TIMEOUT_MIN: Duration = Duration::from_millis(200);
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -29,6 +30,7 @@ const STATUS_SIZE: usize = 13;
 struct Job {
     cell: Arc<Cell>,
     check: HealthCheck,
+    from: Option<Arc<Space>>,
     next_us: u64,
     probe: Option<Probe>,
 }
@@ -61,13 +63,19 @@ impl Prober {
         let mut by_cell = HashMap::new();
         for group in table.groups.values().filter(|group| group.check.enabled) {
             for member in group.members.iter().filter(|member| member.draining_until.is_none()) {
+                let from = match &member.probed_from {
+                    Origin::Machine => None,
+                    Origin::Place(space) => Some(space.clone()),
+                    Origin::Nowhere => continue,
+                };
                 let id = Arc::as_ptr(&member.cell).addr();
                 let key = self.by_cell.remove(&id).unwrap_or_else(|| {
                     let (cell, check) = (member.cell.clone(), group.check.clone());
-                    self.jobs.insert(Job { cell, check, next_us: now_us, probe: None })
+                    self.jobs.insert(Job { cell, check, from: None, next_us: now_us, probe: None })
                 });
                 if let Some(job) = self.jobs.get_mut(key) {
                     job.check = group.check.clone();
+                    job.from = from;
                 }
                 by_cell.insert(id, key);
             }
@@ -122,7 +130,7 @@ impl Job {
         self.next_us = now_us + real(self.check.interval_ms, INTERVAL_MIN);
         self.probe = None;
         let port = self.check.port.unwrap_or(self.cell.socket.port());
-        let stream = TcpStream::connect(SocketAddr::new(self.cell.socket.ip(), port));
+        let stream = space::connect(self.from.as_deref(), SocketAddr::new(self.cell.socket.ip(), port));
         let registered = stream.and_then(|mut stream| {
             registry.register(&mut stream, key.token(Kind::Upstream), Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)

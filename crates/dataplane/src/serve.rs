@@ -13,6 +13,7 @@ use crate::head::{self, Rejected, RequestHead};
 use crate::io::{Fill, Key, fill, send};
 use crate::metrics::Event as Count;
 use crate::relay::{self, Trouble};
+use crate::space;
 use crate::table::{Cell, Flight, Group};
 use crate::worker::{Step, Worker};
 
@@ -124,6 +125,7 @@ impl Worker {
         if facts.expects_continue && !facts.framing.is_done() {
             client.out.extend_from_slice(CONTINUE);
         }
+        let space = space::number(client.place.space.as_ref());
         client.phase = Phase::Exchange;
         client.keep_alive = false;
         client.exchange = Some(Exchange {
@@ -149,17 +151,20 @@ impl Worker {
             tunnel: Tunnel::No,
             sent_us: self.now_us,
         });
-        let pooled = self.upstreams.reuse(&cell, key);
+        let pooled = self.upstreams.reuse(&cell, space, key);
         self.attempt(key, cell, pooled)
     }
 
     /// Gives the exchange to `cell`, over a pooled connection or a new one.
     pub fn attempt(&mut self, key: Key, cell: Arc<Cell>, pooled: Option<Key>) -> Step {
+        let Some(client) = self.clients.get_mut(key) else { return Step::Gone };
         let made = match pooled {
             Some(upstream) => Ok(upstream),
-            None => self.upstreams.connect(self.poll.registry(), &cell, key, self.now_us),
+            None => {
+                let way = (&cell, client.place.space.as_ref());
+                self.upstreams.connect(self.poll.registry(), way, key, self.now_us)
+            }
         };
-        let Some(client) = self.clients.get_mut(key) else { return Step::Gone };
         let Some(exchange) = client.exchange.as_mut() else { return Step::Gone };
         exchange.flight = Flight::begin(&cell);
         exchange.tried.add(&cell);

@@ -66,7 +66,7 @@ impl SimLb {
         Self {
             clock,
             backend,
-            registry: Mutex::new(Registry::new(changes.clone())),
+            registry: Mutex::new(Registry::simulated(changes.clone())),
             changes,
             table: Mutex::default(),
             probes: Mutex::default(),

@@ -2,7 +2,7 @@
 //!
 //! Workers never wait for it: health and tables reach them through shared cells and their own channels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Waker};
 
-use crate::address::{Addresses, Door};
+use crate::address::{self, Addresses, Door};
 use crate::io::Key;
 use crate::probe::Prober;
+use crate::space::{MACHINE, Space};
 use crate::table::{Changes, Table, lock};
 use crate::worker::{Command, WAKER};
 
@@ -45,6 +46,9 @@ impl Line {
 /// Where the listeners are, by balancer, zone and port.
 pub type Sockets = Mutex<BTreeMap<(String, String, u16), SocketAddr>>;
 
+/// A door and the number of the place that it leads in from.
+pub type Way = (Door, u64);
+
 pub struct Steward {
     pub poll: Poll,
     pub orders: Receiver<Order>,
@@ -53,8 +57,10 @@ pub struct Steward {
     pub changes: Changes,
     pub prober: Prober,
     pub addresses: Addresses,
-    /// The doors that are open.
-    pub open: BTreeMap<Door, SocketAddr>,
+    /// The doors that are open, each in the machine's own network and in its node's place.
+    pub open: BTreeMap<Way, SocketAddr>,
+    /// Those of which it was said that they cannot be opened.
+    pub shut: BTreeSet<Way>,
 }
 
 impl Steward {
@@ -99,33 +105,50 @@ impl Steward {
 
     fn replace_doors(&mut self, table: &Table) {
         let wanted = doors(table);
-        let closed: Vec<Door> = self.open.keys().filter(|door| !wanted.contains_key(*door)).cloned().collect();
-        for door in &closed {
-            self.open.remove(door);
-            self.tell_all(|| Command::Close(door.clone()));
+        let closed: Vec<Way> = self.open.keys().filter(|way| !wanted.contains_key(*way)).cloned().collect();
+        for way in &closed {
+            self.open.remove(way);
+            self.tell_all(|| Command::Close(way.0.clone(), way.1));
         }
+        self.shut.retain(|way| wanted.contains_key(way));
         let mut opened = false;
-        for (door, ports) in &wanted {
-            if !self.open.contains_key(door) {
-                opened |= self.open(door, ports);
+        for (way, at) in &wanted {
+            if !self.open.contains_key(way) {
+                opened |= self.open(way, at);
             }
         }
         if opened || !closed.is_empty() {
-            let socket =
-                |(door, socket): (&Door, &SocketAddr)| ((door.balancer.clone(), door.zone.clone(), door.port), *socket);
-            *lock(&self.sockets) = self.open.iter().map(socket).collect();
+            let here = self.open.iter().filter(|((_, space), _)| *space == MACHINE);
+            let socket = |((door, _), socket): (&Way, &SocketAddr)| {
+                ((door.balancer.clone(), door.zone.clone(), door.port), *socket)
+            };
+            *lock(&self.sockets) = here.map(socket).collect();
             self.changes.tell();
         }
     }
 
     /// Whether it could be opened; what could not is tried again with the next table.
-    fn open(&mut self, door: &Door, ports: &[u16]) -> bool {
-        let Ok((socket, listeners)) = self.addresses.bind(door, ports, self.workers.len()) else { return false };
-        self.open.insert(door.clone(), socket);
+    fn open(&mut self, way: &Way, at: &At) -> bool {
+        let (door, space) = way;
+        let bound = match at {
+            At::Machine(ports) => self.addresses.bind(door, ports, self.workers.len()),
+            At::Place(place) => address::bind_in(place, door.port, self.workers.len()),
+        };
+        let (socket, listeners) = match bound {
+            Ok(bound) => bound,
+            Err(error) => {
+                if self.shut.insert(way.clone()) {
+                    say_shut(door, &error);
+                }
+                return false;
+            }
+        };
+        self.shut.remove(way);
+        self.open.insert(way.clone(), socket);
         let shared = Arc::new(door.clone());
         for (worker, listener) in self.workers.iter().zip(listeners) {
             // A worker that is gone serves nothing; its listener closes with the message.
-            let _ = worker.tell(Command::Open(shared.clone(), listener));
+            let _ = worker.tell(Command::Open(shared.clone(), *space, listener));
         }
         true
     }
@@ -137,15 +160,30 @@ impl Steward {
     }
 }
 
-/// The doors that should be open, with all ports of their node.
-fn doors(table: &Table) -> BTreeMap<Door, Vec<u16>> {
+fn say_shut(Door { balancer, zone, port }: &Door, error: &io::Error) {
+    let error = error.to_string();
+    eprintln!("level=warn event=lb_listener_shut load_balancer={balancer} zone={zone} port={port} error={error:?}");
+}
+
+/// Where a door is opened.
+enum At {
+    /// In the machine's own network; with all ports of its node.
+    Machine(Vec<u16>),
+    Place(Arc<Space>),
+}
+
+/// The doors that should be open.
+fn doors(table: &Table) -> BTreeMap<Way, At> {
     let mut doors = BTreeMap::new();
     for balancer in table.balancers.values() {
         let ports: Vec<u16> = balancer.routes.iter().map(|route| route.port).collect();
         for node in balancer.nodes.iter().filter(|node| node.up) {
             for port in &ports {
                 let door = Door { balancer: balancer.arn.clone(), zone: node.zone.clone(), port: *port };
-                doors.insert(door, ports.clone());
+                if let Some(place) = &node.space {
+                    doors.insert((door.clone(), place.number), At::Place(place.clone()));
+                }
+                doors.insert((door, MACHINE), At::Machine(ports.clone()));
             }
         }
     }

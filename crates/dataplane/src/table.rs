@@ -20,6 +20,7 @@ use crate::fingerprint;
 use crate::health::{Machine, Outcome};
 use crate::metrics::{self, Counters};
 use crate::pick::{Look, Standing};
+use crate::space::{self, Space, Spaces};
 
 /// Locks even when a holder panicked: the data are plain values that are never left half written.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -147,6 +148,16 @@ pub struct Group {
 pub struct Member {
     pub cell: Arc<Cell>,
     pub draining_until: Option<Timestamp>,
+    pub probed_from: Origin,
+}
+
+/// Where health checks of a target come from.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    Machine,
+    Place(Arc<Space>),
+    /// No node is up in the target's VPC: it is not probed.
+    Nowhere,
 }
 
 #[derive(Debug)]
@@ -190,6 +201,8 @@ pub struct Balancer {
 pub struct Node {
     pub zone: String,
     pub up: bool,
+    /// Where it is in its VPC, when instances have networks and it is up.
+    pub space: Option<Arc<Space>>,
     pub counters: Arc<Counters>,
 }
 
@@ -229,6 +242,12 @@ impl Table {
         self.balancers.values().find(|balancer| balancer.dns_name.eq_ignore_ascii_case(name))
     }
 
+    /// The numbers of the places that nodes are in.
+    pub fn places(&self) -> impl Iterator<Item = u64> {
+        let nodes = self.balancers.values().flat_map(|balancer| &balancer.nodes);
+        nodes.map(|node| space::number(node.space.as_ref())).chain([space::MACHINE])
+    }
+
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.groups.values().flat_map(|group| &group.members)
     }
@@ -244,6 +263,8 @@ pub struct Registry {
     changes: Changes,
     version: u64,
     cells: BTreeMap<TargetKey, Arc<Cell>>,
+    /// `None` in a simulation: the places of nodes make no difference there.
+    spaces: Option<Spaces>,
     /// By balancer dimension and zone.
     node_counters: BTreeMap<(String, String), Arc<Counters>>,
     /// By balancer dimension, target group dimension and zone.
@@ -252,10 +273,16 @@ pub struct Registry {
 
 impl Registry {
     pub fn new(changes: Changes) -> Self {
+        Self { spaces: Some(Spaces::default()), ..Self::simulated(changes) }
+    }
+
+    /// One whose nodes are nowhere.
+    pub fn simulated(changes: Changes) -> Self {
         Self {
             changes,
             version: 0,
             cells: BTreeMap::new(),
+            spaces: None,
             node_counters: BTreeMap::new(),
             group_counters: BTreeMap::new(),
         }
@@ -264,45 +291,79 @@ impl Registry {
     pub fn compile(&mut self, snapshot: &LbSnapshot) -> Table {
         self.version += 1;
         let mut table = Table { version: self.version, ..Table::default() };
+        if let Some(spaces) = &mut self.spaces {
+            spaces.renew(&snapshot.load_balancers);
+        }
         for balancer in &snapshot.load_balancers {
+            let nodes: Vec<Node> = balancer.nodes.iter().map(|node| self.node(node, &balancer.dimension)).collect();
             for action in balancer.listeners.iter().flat_map(|listener| &listener.rules).map(|rule| &rule.action) {
-                self.compile_groups(action, &balancer.dimension, snapshot, &mut table);
+                self.compile_groups(action, balancer, &nodes, snapshot, &mut table);
             }
-            table.balancers.insert(balancer.arn.clone(), Arc::new(self.balancer(balancer, &table)));
+            table.balancers.insert(balancer.arn.clone(), Arc::new(compile_balancer(balancer, nodes, &table)));
         }
         let live: BTreeSet<&TargetKey> = table.members().map(|member| &member.cell.key).collect();
         self.cells.retain(|key, _| live.contains(key));
         table
     }
 
-    fn compile_groups(&mut self, action: &Action, balancer: &str, snapshot: &LbSnapshot, table: &mut Table) {
+    fn compile_groups(
+        &mut self,
+        action: &Action,
+        balancer: &lb::LoadBalancer,
+        nodes: &[Node],
+        snapshot: &LbSnapshot,
+        table: &mut Table,
+    ) {
         let Action::Forward(weights) = action else { return };
         for (arn, _) in weights {
             let Some(group) = snapshot.target_groups.get(arn).filter(|_| !table.groups.contains_key(arn)) else {
                 continue;
             };
-            let members = group.targets.iter().filter_map(|target| self.member(target, group, balancer)).collect();
+            let members = group.targets.iter().filter_map(|target| {
+                let (cell, probed_from) = (self.member_cell(target, group, balancer)?, origin(target, balancer, nodes));
+                Some(Member { cell, draining_until: target.draining_until, probed_from })
+            });
+            let members = members.collect();
             let compiled = Group {
                 dimension: group.dimension.clone(),
                 algorithm: group.algorithm,
                 check: group.health.clone(),
                 stickiness_s: group.stickiness_s,
                 members,
-                balancer: balancer.to_owned(),
+                balancer: balancer.dimension.clone(),
                 turn: AtomicUsize::new(0),
             };
             table.groups.insert(arn.clone(), Arc::new(compiled));
         }
     }
 
-    fn member(&mut self, target: &lb::Target, group: &lb::TargetGroup, balancer: &str) -> Option<Member> {
+    fn node(&mut self, node: &lb::Node, dimension: &str) -> Node {
+        let place = node.place.as_ref().filter(|_| self.spaces.is_some());
+        let space = place.filter(|_| node.up).and_then(|place| self.spaces.as_ref()?.get(place)).cloned();
+        let key = (dimension.to_owned(), node.zone.clone());
+        Node {
+            zone: node.zone.clone(),
+            up: node.up && place.is_some() == space.is_some(),
+            space,
+            counters: self.node_counters.entry(key).or_default().clone(),
+        }
+    }
+
+    /// `None` when it cannot be reached.
+    fn member_cell(
+        &mut self,
+        target: &lb::Target,
+        group: &lb::TargetGroup,
+        balancer: &lb::LoadBalancer,
+    ) -> Option<Arc<Cell>> {
         let socket = target.socket()?;
         let key = TargetKey { target_group_arn: group.arn.clone(), id: target.id.clone(), port: target.port };
         let known = self.cells.get(&key).filter(|cell| cell.socket == socket).cloned();
-        let cell = known.unwrap_or_else(|| Arc::new(self.cell(key.clone(), socket, target, group, balancer)));
+        let cell =
+            known.unwrap_or_else(|| Arc::new(self.cell(key.clone(), socket, target, group, &balancer.dimension)));
         cell.draining.store(target.draining_until.is_some(), Ordering::Relaxed);
         self.cells.insert(key, cell.clone());
-        Some(Member { cell, draining_until: target.draining_until })
+        Some(cell)
     }
 
     fn cell(
@@ -325,28 +386,6 @@ impl Registry {
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             changes: self.changes.clone(),
-        }
-    }
-
-    fn balancer(&mut self, balancer: &lb::LoadBalancer, table: &Table) -> Balancer {
-        let mut node = |node: &lb::Node| Node {
-            zone: node.zone.clone(),
-            up: node.up,
-            counters: self.node_counters.entry((balancer.dimension.clone(), node.zone.clone())).or_default().clone(),
-        };
-        let route = |listener: &lb::Listener| {
-            let rule = |rule: &lb::Rule| (rule.conditions.clone(), act(&rule.action, table));
-            Arc::new(Route { port: listener.port, rules: listener.rules.iter().map(rule).collect() })
-        };
-        Balancer {
-            arn: balancer.arn.clone(),
-            dimension: balancer.dimension.clone(),
-            dns_name: balancer.dns_name.clone(),
-            idle_timeout: Duration::from_secs(u64::from(balancer.idle_timeout_s.max(1))),
-            xff: balancer.xff_mode,
-            nodes: balancer.nodes.iter().map(&mut node).collect(),
-            routes: balancer.listeners.iter().map(route).collect(),
-            turn: AtomicUsize::new(0),
         }
     }
 
@@ -394,6 +433,33 @@ impl Registry {
             .retain(|(dimension, _), counters| balancers.contains(&**dimension) || Arc::strong_count(counters) > 1);
         self.group_counters.retain(|_, counters| Arc::strong_count(counters) > 1);
     }
+}
+
+fn compile_balancer(balancer: &lb::LoadBalancer, nodes: Vec<Node>, table: &Table) -> Balancer {
+    let route = |listener: &lb::Listener| {
+        let rule = |rule: &lb::Rule| (rule.conditions.clone(), act(&rule.action, table));
+        Arc::new(Route { port: listener.port, rules: listener.rules.iter().map(rule).collect() })
+    };
+    Balancer {
+        arn: balancer.arn.clone(),
+        dimension: balancer.dimension.clone(),
+        dns_name: balancer.dns_name.clone(),
+        idle_timeout: Duration::from_secs(u64::from(balancer.idle_timeout_s.max(1))),
+        xff: balancer.xff_mode,
+        nodes,
+        routes: balancer.listeners.iter().map(route).collect(),
+        turn: AtomicUsize::new(0),
+    }
+}
+
+/// Health checks come from the node in the target's zone, or else from the first one that is up.
+fn origin(target: &lb::Target, balancer: &lb::LoadBalancer, nodes: &[Node]) -> Origin {
+    if balancer.nodes.iter().all(|node| node.place.is_none()) {
+        return Origin::Machine;
+    }
+    let up = || nodes.iter().filter_map(|node| Some((&node.zone, node.space.as_ref()?)));
+    let near = up().find(|(zone, _)| **zone == target.zone).or_else(|| up().next());
+    near.map_or(Origin::Nowhere, |(_, space)| Origin::Place(space.clone()))
 }
 
 fn act(action: &Action, table: &Table) -> Act {

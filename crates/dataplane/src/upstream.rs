@@ -1,4 +1,7 @@
 //! Connections to targets, and the pool of idle ones. Each worker has its own.
+//!
+//! Invariant: a request uses only connections that were made from its node's place. The same address may be another
+//! machine elsewhere.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,6 +12,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry};
 
 use crate::io::{Inbox, Key, Kind, Pool, Ready, Slab};
+use crate::space::{self, Space};
 use crate::table::Cell;
 
 /// Idle connections that a worker keeps to one target.
@@ -22,6 +26,8 @@ pub struct Upstream {
     pub ready: Ready,
     pub inbox: Inbox,
     pub cell: Arc<Cell>,
+    /// The number of the place that it was made from.
+    pub space: u64,
     /// Whose request it carries; `None` while idle.
     pub client: Option<Key>,
     pub connected: bool,
@@ -33,7 +39,8 @@ pub struct Upstream {
 #[derive(Default)]
 pub struct Upstreams {
     all: Slab<Upstream>,
-    idle: HashMap<SocketAddr, Vec<Key>>,
+    /// By target and the number of the place.
+    idle: HashMap<(SocketAddr, u64), Vec<Key>>,
 }
 
 impl Upstreams {
@@ -45,9 +52,9 @@ impl Upstreams {
         self.all.iter_mut()
     }
 
-    /// The idle connection to `cell` that was used last.
-    pub fn reuse(&mut self, cell: &Arc<Cell>, client: Key) -> Option<Key> {
-        let idle = self.idle.get_mut(&cell.socket)?;
+    /// The idle connection to `cell` from a place that was used last.
+    pub fn reuse(&mut self, cell: &Arc<Cell>, space: u64, client: Key) -> Option<Key> {
+        let idle = self.idle.get_mut(&(cell.socket, space))?;
         while let Some(key) = idle.pop() {
             let Some(upstream) = self.all.get_mut(key) else { continue };
             upstream.client = Some(client);
@@ -59,8 +66,14 @@ impl Upstreams {
         None
     }
 
-    pub fn connect(&mut self, registry: &Registry, cell: &Arc<Cell>, client: Key, now_us: u64) -> io::Result<Key> {
-        let stream = TcpStream::connect(cell.socket)?;
+    pub fn connect(
+        &mut self,
+        registry: &Registry,
+        (cell, from): (&Arc<Cell>, Option<&Arc<Space>>),
+        client: Key,
+        now_us: u64,
+    ) -> io::Result<Key> {
+        let stream = space::connect(from.map(|space| &**space), cell.socket)?;
         // Heads and last parts are written whole; waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
         let key = self.all.insert(Upstream {
@@ -68,6 +81,7 @@ impl Upstreams {
             ready: Ready::default(),
             inbox: Inbox::default(),
             cell: cell.clone(),
+            space: space::number(from),
             client: Some(client),
             connected: false,
             reused: false,
@@ -85,7 +99,7 @@ impl Upstreams {
     /// Puts a connection whose exchange is over into the pool.
     pub fn park(&mut self, key: Key, now_us: u64, pool: &mut Pool) {
         let Some(upstream) = self.all.get_mut(key) else { return };
-        let idle = self.idle.entry(upstream.cell.socket).or_default();
+        let idle = self.idle.entry((upstream.cell.socket, upstream.space)).or_default();
         if idle.len() >= IDLE_PER_TARGET_MAX || upstream.cell.is_draining() {
             self.drop(key, pool);
             return;
@@ -100,11 +114,11 @@ impl Upstreams {
         let Some(mut upstream) = self.all.remove(key) else { return };
         upstream.inbox.release(pool);
         if upstream.client.is_none()
-            && let Some(idle) = self.idle.get_mut(&upstream.cell.socket)
+            && let Some(idle) = self.idle.get_mut(&(upstream.cell.socket, upstream.space))
         {
             idle.retain(|other| *other != key);
             if idle.is_empty() {
-                self.idle.remove(&upstream.cell.socket);
+                self.idle.remove(&(upstream.cell.socket, upstream.space));
             }
         }
     }
@@ -115,8 +129,8 @@ impl Upstreams {
     }
 
     /// Closes the idle connections to a target that refuses new ones.
-    pub fn drop_idle(&mut self, socket: SocketAddr) {
-        for key in self.idle.remove(&socket).unwrap_or_default() {
+    pub fn drop_idle(&mut self, socket: SocketAddr, space: u64) {
+        for key in self.idle.remove(&(socket, space)).unwrap_or_default() {
             self.all.remove(key);
         }
     }

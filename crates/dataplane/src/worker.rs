@@ -34,8 +34,9 @@ const ACCEPT_PAUSE_US: u64 = 100_000;
 /// What a worker is told.
 pub enum Command {
     Table(Arc<Table>),
-    Open(Arc<Door>, std::net::TcpListener),
-    Close(Door),
+    /// A listener for a door, in the place of this number.
+    Open(Arc<Door>, u64, std::net::TcpListener),
+    Close(Door, u64),
     Adopt(std::net::TcpStream, SocketAddr, Arc<Door>),
     /// Finish what is under way, for this long at most, and end.
     Stop(Duration),
@@ -44,6 +45,7 @@ pub enum Command {
 struct Listening {
     listener: TcpListener,
     door: Arc<Door>,
+    space: u64,
 }
 
 pub struct Worker {
@@ -223,7 +225,7 @@ impl Worker {
 
     fn accept(&mut self, key: Key) {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            let Some(Listening { listener, door }) = self.listeners.get_mut(key) else { return };
+            let Some(Listening { listener, door, .. }) = self.listeners.get_mut(key) else { return };
             match listener.accept() {
                 Ok((stream, peer)) => {
                     let door = door.clone();
@@ -261,9 +263,9 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Table(table)) => self.replace_table(table),
-                Ok(Command::Open(door, listener)) => self.open(door, listener),
-                Ok(Command::Close(door)) => {
-                    for key in self.listeners.keys(|listening| *listening.door == door) {
+                Ok(Command::Open(door, space, listener)) => self.open(door, space, listener),
+                Ok(Command::Close(door, space)) => {
+                    for key in self.listeners.keys(|one| *one.door == door && one.space == space) {
                         self.listeners.remove(key);
                     }
                 }
@@ -275,8 +277,9 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, door: Arc<Door>, listener: std::net::TcpListener) {
-        let key = self.listeners.insert(Listening { listener: TcpListener::from_std(listener), door });
+    fn open(&mut self, door: Arc<Door>, space: u64, listener: std::net::TcpListener) {
+        let listener = TcpListener::from_std(listener);
+        let key = self.listeners.insert(Listening { listener, door, space });
         let listening = self.listeners.get_mut(key).expect("just inserted");
         let token = key.token(Kind::Listener);
         if self.poll.registry().register(&mut listening.listener, token, Interest::READABLE).is_err() {
@@ -316,8 +319,11 @@ impl Worker {
 
     fn replace_targets(&mut self, table: &Table) {
         let live: std::collections::HashSet<_> = table.members().map(|member| Arc::as_ptr(&member.cell)).collect();
+        let places: std::collections::HashSet<_> = table.places().collect();
         let dead = |(key, upstream): (Key, &mut crate::upstream::Upstream)| {
-            let unwanted = upstream.cell.is_draining() || !live.contains(&Arc::as_ptr(&upstream.cell));
+            let unwanted = upstream.cell.is_draining()
+                || !live.contains(&Arc::as_ptr(&upstream.cell))
+                || !places.contains(&upstream.space);
             (upstream.client.is_none() && unwanted).then_some(key)
         };
         let dead: Vec<_> = self.upstreams.iter_mut().filter_map(dead).collect();
@@ -326,6 +332,13 @@ impl Worker {
         }
         self.upstreams.tidy();
         self.cut(|cell| !live.contains(&Arc::as_ptr(cell)));
+        let stranded = |(_, upstream): (Key, &mut crate::upstream::Upstream)| {
+            upstream.client.filter(|_| !places.contains(&upstream.space))
+        };
+        let stranded: Vec<_> = self.upstreams.iter_mut().filter_map(stranded).collect();
+        for client in stranded {
+            self.cut_off(client);
+        }
         let drain = |member: &crate::table::Member| {
             let left = member.draining_until?.since(self.now).div_f64(self.speed);
             Some((self.now_us + left.as_micros() as u64, member.cell.clone()))

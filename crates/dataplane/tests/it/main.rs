@@ -4,6 +4,8 @@ mod bodies;
 mod failures;
 mod garbage;
 mod nodes;
+#[cfg(target_os = "linux")]
+mod places;
 mod requests;
 mod simulation;
 mod support;
