@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything that must hold, in one command, on a machine with Rust, a C compiler and Python 3.
 //!
-//! What the tests need beyond that (boto3, the aws CLI, pytest) goes into `target/venv`. Terraform, cargo-deny and the
-//! second user run where the machine has them; where it has not, the summary says so.
+//! What the tests need beyond that (boto3, the aws CLI, pytest) goes into `target/venv`; programs that instances of the
+//! linux driver use are Debian's packages, installed when it is root who asks. Terraform, cargo-deny and the second user
+//! run where the machine has them; where it has not, the summary says so.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,6 +14,15 @@ use crate::workspace::Workspace;
 
 const CLIENTS: &[&str] = &["boto3==1.43.11", "awscli==1.45.11", "pytest==8.4.2"];
 
+/// Programs that tests of the linux driver use (inside instances: their image is the machine's own), and their packages.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("/usr/bin/curl", "curl"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
+    ("/usr/sbin/sshd", "openssh-server"),
+];
+
 struct Run<'a> {
     workspace: &'a Workspace,
     done: Vec<String>,
@@ -22,8 +32,15 @@ struct Run<'a> {
 
 /// Runs all steps, or the one that is named.
 pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let steps: [(&str, fn(&mut Run) -> Result<()>); 6] =
-        [("lint", lint), ("deny", deny), ("unit", unit), ("build", build), ("clients", clients), ("doc", doc)];
+    let steps: [(&str, fn(&mut Run) -> Result<()>); 7] = [
+        ("lint", lint),
+        ("deny", deny),
+        ("machine", machine),
+        ("unit", unit),
+        ("build", build),
+        ("clients", clients),
+        ("doc", doc),
+    ];
     let wanted = arguments.first().map(String::as_str);
     if let Some(wanted) = wanted
         && !steps.iter().any(|(name, _)| *name == wanted)
@@ -61,6 +78,26 @@ fn deny(run: &mut Run) -> Result<()> {
         return Ok(());
     }
     run.cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"])
+}
+
+/// Makes sure of the programs that tests of the linux driver use, where that can be done.
+fn machine(run: &mut Run) -> Result<()> {
+    let missing: Vec<_> = PROGRAMS.iter().filter(|(path, _)| !Path::new(path).exists()).collect();
+    let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    if !root() {
+        run.left_out.push("the linux driver's tests: they need root".into());
+    } else if !packages.is_empty() {
+        let install = Command::new("apt-get")
+            .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+            .args(&packages)
+            // No service of a package is started: nothing of the host is to change but its files.
+            .envs([("DEBIAN_FRONTEND", "noninteractive"), ("RUNLEVEL", "1")])
+            .status();
+        if !install.is_ok_and(|status| status.success()) {
+            run.left_out.push(format!("tests that need one of {}: they could not be installed", packages.join(", ")));
+        }
+    }
+    Ok(())
 }
 
 fn unit(run: &mut Run) -> Result<()> {
