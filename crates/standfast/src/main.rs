@@ -10,6 +10,7 @@ mod http_client;
 mod image;
 mod listen;
 mod output;
+mod processes;
 mod server;
 mod signals;
 

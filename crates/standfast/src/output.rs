@@ -22,3 +22,10 @@ pub fn bytes(bytes: &[u8]) {
     // Nobody reads any more: not our failure.
     let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
+
+/// A line of the log, on standard error: fields, not prose.
+pub fn log(level: &str, event: &str, fields: impl Display) {
+    let line = format!("level={level} event={event} {fields}");
+    // Who outlives its terminal has nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{}", line.trim_end());
+}

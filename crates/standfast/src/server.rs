@@ -1,23 +1,21 @@
-//! A cloud in this process: store, planes, services, listener.
+//! A cloud: its control plane in this process, its planes in others, and the API's port.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use standfast_core::host::HostDriver;
-use standfast_core::lb::LbDriver;
+use anyhow::{Context, Result, bail};
 use standfast_core::{Clock, Rng};
-use standfast_dataplane::{Plane, PlaneConfig};
 use standfast_dataplane::{SimAnswer, SimLb};
-use standfast_host::process::{ProcessConfig, ProcessDriver};
+use standfast_host::process;
 use standfast_host::sim::{SimConfig, SimHost, SimReply};
 use standfast_kernel::{Cloud, Config, Planes};
 use standfast_store::Store;
-use tokio::net::TcpListener;
 
 use crate::cli::{self, Driver};
-use crate::image;
 use crate::listen::{self, Sites};
+use crate::processes::adopt::{self, Found, Wanted};
+use crate::processes::{self, Processes, RunDir, Start};
 
 /// A running cloud and where it answers.
 pub struct Running {
@@ -30,24 +28,11 @@ impl Running {
     /// Opens the state, starts the planes, the services and the listener.
     pub async fn start(options: &cli::Server, listen: SocketAddr) -> Result<Self> {
         raise_descriptor_limit();
-        let listener = TcpListener::bind(listen).await.with_context(|| {
-            format!("listening on {listen} (is another cloud running? --listen takes another address)")
-        })?;
-        let address = listener.local_addr()?;
-        let clock = Clock::system(options.speed);
         let rng = options.seed.map_or_else(Rng::from_entropy, Rng::seeded);
-        let store = match &options.data {
-            Some(data) => Store::open(&data.join("store")).map_err(anyhow::Error::new)?,
-            None => Store::memory(),
-        };
-        // Damaged metric points stop the start, not the first request.
-        standfast_telemetry::cloudwatch::open(&store).map_err(anyhow::Error::new)?;
-        let (planes, sites) = planes(options, &clock, &rng)?;
-        let driver = planes.host.name();
-        let config = Config { clock, rng, store, planes, api_port: address.port() };
-        let cloud = Cloud::start(config, standfast::services());
-        tokio::spawn(listen::serve(listener, cloud.clone(), sites));
-        Ok(Self { cloud, address, driver })
+        match options.driver {
+            Driver::Sim => simulated(options, listen, rng).await,
+            _ => real(options, listen, rng).await,
+        }
     }
 
     /// Stops everything and leaves nothing behind.
@@ -58,39 +43,130 @@ impl Running {
 
 /// Every instance and every connection needs a file descriptor; the usual limit of 1,024 is for programs that wait with
 /// `select`, which nothing here does. Where it cannot be raised it stays.
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-fn planes(options: &cli::Server, clock: &Clock, rng: &Rng) -> Result<(Planes, Sites)> {
-    if options.driver == Driver::Sim {
-        let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
-        let answers = host.clone();
-        let backend = Arc::new(move |address, path: &str| match answers.answer(address, path) {
-            SimReply::Status(status) => SimAnswer::Status(status),
-            SimReply::Refused => SimAnswer::Refused,
-            SimReply::Timeout => SimAnswer::Timeout,
-        });
-        let lb = Arc::new(SimLb::new(clock.clone(), backend));
-        let simulated = lb.clone();
-        let sites = Sites::Simulated(Arc::new(move |name, path| simulated.request(name, path)));
-        return Ok((Planes { host, lb }, sites));
+fn open_store(data: Option<&Path>) -> Result<Store> {
+    let store = match data {
+        Some(data) => Store::open(&data.join("store")).map_err(anyhow::Error::new)?,
+        None => Store::memory(),
+    };
+    // Damaged metric points stop the start, not the first request.
+    standfast_telemetry::cloudwatch::open(&store).map_err(anyhow::Error::new)?;
+    Ok(store)
+}
+
+fn bind(listen: SocketAddr) -> Result<TcpListener> {
+    // With what tokio sets: an address can be taken again at once, and many may wait.
+    let bound = || -> std::io::Result<TcpListener> {
+        let socket = match listen {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bound().with_context(|| format!("listening on {listen} (is another cloud running? --listen takes another address)"))
+}
+
+/// How many connections may wait to be accepted, as far as the machine's own limit allows.
+const BACKLOG: u32 = 4096;
+
+/// Everything in this process.
+async fn simulated(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Running> {
+    let listener = tokio::net::TcpListener::from_std(bind(listen)?)?;
+    let address = listener.local_addr()?;
+    let clock = Clock::system(options.speed);
+    let store = open_store(options.data.as_deref())?;
+    let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
+    let answers = host.clone();
+    let backend = Arc::new(move |address, path: &str| match answers.answer(address, path) {
+        SimReply::Status(status) => SimAnswer::Status(status),
+        SimReply::Refused => SimAnswer::Refused,
+        SimReply::Timeout => SimAnswer::Timeout,
+    });
+    let lb = Arc::new(SimLb::new(clock.clone(), backend));
+    let sites = lb.clone();
+    let sites = Sites::Simulated(Arc::new(move |name, path| sites.request(name, path)));
+    let planes = Planes { host, lb };
+    let config = Config { clock, rng, store, planes, api_port: address.port() };
+    let cloud = Cloud::start(config, standfast::services());
+    tokio::spawn(listen::serve(listener, cloud.clone(), sites));
+    Ok(Running { cloud, address, driver: "sim" })
+}
+
+/// The planes in processes of their own.
+async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Running> {
+    let driver = driver(options.driver)?;
+    // Where state is kept its lock comes first: only who has it may look for processes of that cloud.
+    let (early, store, run) = match &options.data {
+        None => (Some(bind(listen)?), open_store(None)?, None),
+        Some(data) => {
+            let store = open_store(Some(data))?;
+            let run = RunDir::open(data.join("run")).with_context(|| format!("opening {}", data.display()))?;
+            (None, store, Some(run))
+        }
+    };
+    let wanted = Wanted {
+        build: processes::build(),
+        driver: (options.driver != Driver::Auto).then_some(driver),
+        speed: options.speed,
+    };
+    let host = run.as_ref().and_then(|run| adopt::find(run, &wanted));
+    let dataplane = run.as_ref().and_then(|run| adopt::find(run, &wanted));
+    let clock = match host.as_ref().map(|found| &found.hello).or(dataplane.as_ref().map(|found| &found.hello)) {
+        // The clock that the planes go by, which runs ahead of the machine's.
+        Some(hello) if options.speed != 1.0 => Clock::starting_at(hello.now, options.speed),
+        _ => Clock::system(options.speed),
+    };
+    let driver = host.as_ref().map_or(driver, |found| known(&found.hello.driver));
+    let listener = match early {
+        Some(listener) => listener,
+        None => match inherited(dataplane.as_ref(), listen)? {
+            Some(listener) => listener,
+            None => bind(listen)?,
+        },
+    };
+    let address = listener.local_addr()?;
+    let state = match &options.data {
+        Some(data) => std::path::absolute(data)?.join("hosts"),
+        None => process::temporary_path(),
+    };
+    let start = Start { driver, wanted, seed: options.seed, clock: clock.clone(), state, run, host, dataplane };
+    let Processes { host, lb, doors } = Processes::start(start).context("starting the processes")?;
+    let planes = Planes { host, lb };
+    let config = Config { clock, rng, store, planes, api_port: address.port() };
+    let cloud = Cloud::start(config, standfast::services());
+    tokio::spawn(processes::front::serve(listener, doors, cloud.clone()));
+    Ok(Running { cloud, address, driver })
+}
+
+/// The listening socket that a data plane has kept, where it is the one that is asked for.
+fn inherited(dataplane: Option<&Found<impl processes::Kind>>, listen: SocketAddr) -> Result<Option<TcpListener>> {
+    let Some(found) = dataplane else { return Ok(None) };
+    let Some(listener) = adopt::listener(&found.door).context("asking the load balancers for their listener")? else {
+        return Ok(None);
+    };
+    let there = listener.local_addr()?;
+    // A port of 0 is any port, so also this one.
+    Ok((there.ip() == listen.ip() && [0, there.port()].contains(&listen.port())).then_some(listener))
+}
+
+const PROCESS: &str = "process";
+const LINUX: &str = "linux";
+
+fn known(driver: &str) -> &'static str {
+    if driver == LINUX { LINUX } else { PROCESS }
+}
+
+/// What runs instances, by what was asked for and what is possible here.
+fn driver(asked: Driver) -> Result<&'static str> {
+    match asked {
+        Driver::Linux => bail!("this version has no linux driver yet; use --driver process"),
+        Driver::Auto | Driver::Process | Driver::Sim => Ok(PROCESS),
     }
-    let host = ProcessDriver::start(ProcessConfig {
-        state_dir: options.data.as_ref().map(|data| data.join("hosts")),
-        keep: options.data.is_some(),
-        programs: image::programs(),
-        ..ProcessConfig::new(clock.clone())
-    })
-    .context("starting the process driver")?;
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let config = PlaneConfig { workers, speed: options.speed, clock: clock.clone(), rng: rng.clone() };
-    let plane = Arc::new(Plane::start(config).context("starting the load balancers")?);
-    let adopting = plane.clone();
-    let sites = Sites::Real(Arc::new(move |host, stream| adopting.adopt(host, stream)));
-    let host: Arc<dyn HostDriver> = host;
-    let lb: Arc<dyn LbDriver> = plane;
-    Ok((Planes { host, lb }, sites))
 }

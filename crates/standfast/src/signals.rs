@@ -20,3 +20,14 @@ pub async fn stop_requested() -> std::io::Result<()> {
     });
     Ok(())
 }
+
+/// For processes of a cloud: the future resolves at SIGTERM. What a terminal sends to everything that was started from
+/// it is the server's to act on, and ignored.
+pub fn terminated() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let ignored = [signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
+    Ok(async move {
+        terminate.recv().await;
+        drop(ignored);
+    })
+}

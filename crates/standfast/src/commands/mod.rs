@@ -15,12 +15,15 @@ use anyhow::Result;
 use crate::api_client::ApiClient;
 use crate::cli::{Cli, Command};
 use crate::output;
+use crate::processes;
 
 /// Runs the command; the exit code is 0 when it did what it says.
 pub async fn run(cli: Cli) -> Result<ExitCode> {
     let client = ApiClient::new(&cli.endpoint, &cli.region)?;
     match cli.command {
         Command::Server(options) => run::server(&options).await,
+        Command::Host(options) => processes::host(&options).await,
+        Command::Dataplane(options) => processes::dataplane(&options).await,
         Command::Up(options) => run::up(&client, &options).await,
         Command::Down(options) => deploy::down(&client, options.stack_name.as_deref()).await,
         Command::Status(options) => status::run(&client, options.json).await,
