@@ -20,6 +20,9 @@ use crate::{BoxFuture, Error};
 /// itself is back.
 pub const HOST_RESTARTED: &str = "the cloud was restarted";
 
+/// What the text of `Phase::Failed` begins with when the machine has too little left for the instance.
+pub const NO_CAPACITY: &str = "no capacity";
+
 /// What a host should run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostSnapshot {

@@ -1,18 +1,22 @@
 //! Looking at instances: their descriptions, their status, their console.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use standfast_api::ec2 as api;
-use standfast_core::Result;
 use standfast_core::id::{self, Id};
 use standfast_core::place::Zone;
+use standfast_core::{Result, Timestamp};
 use standfast_kernel::Cx;
 use standfast_store::View;
 
 use super::errors;
 use super::filters::{self, Described, Field, Filters, Paging, USUAL_BOUNDS};
-use super::model::{Instance, State};
+use super::model::{Check, Impaired, Instance, State};
 use super::{convert, power};
+
+/// How long the event of a recovery is shown.
+const RECOVERY_VISIBLE: Duration = Duration::from_secs(3600);
 
 /// The instances of these ids, or all; without ids, a filter that names some spares a walk through the others.
 fn select(
@@ -195,37 +199,54 @@ pub async fn describe_status(
         let rows = instances
             .iter()
             .filter(|(_, instance)| all || instance.state == State::Running)
-            .map(|(id, instance)| status(id, instance));
+            .map(|(id, instance)| status(id, instance, cx.now()));
         let paging = Paging { max: input.max_results, token: input.next_token.as_deref(), bounds: USUAL_BOUNDS };
         let (statuses, next_token) = filters::answer(rows, input.filters.as_ref(), paging)?;
         Ok(api::DescribeInstanceStatusOutput { instance_statuses: Some(statuses), next_token })
     })
 }
 
-/// An instance is reachable from the moment its host shows it running, so a running one has passed its checks.
-fn status(id: &Id<id::Instance>, instance: &Instance) -> api::InstanceStatus {
-    let (status, check) = match instance.state {
+/// How one of an instance's checks stands. An instance is reachable from the moment its host shows it running, so a
+/// running one that is not impaired has passed its checks. Nothing answers on a system that fails.
+fn checked(instance: &Instance, check: Check) -> api::InstanceStatusSummary {
+    let fails = |impaired: &Impaired| impaired.check == check || impaired.check == Check::System;
+    let impaired = instance.impaired.filter(|_| instance.state == State::Running).filter(fails);
+    let (status, detail) = match instance.state {
+        State::Running if impaired.is_some() => ("impaired", Some("failed")),
         State::Running => ("ok", Some("passed")),
         State::Pending => ("initializing", Some("initializing")),
         _ => ("not-applicable", None),
     };
-    let summary = api::InstanceStatusSummary {
-        details: check.map(|check| {
-            vec![api::InstanceStatusDetails {
-                name: Some("reachability".into()),
-                status: Some(check.into()),
-                ..Default::default()
-            }]
-        }),
-        status: Some(status.into()),
-    };
+    let details = detail.map(|detail| api::InstanceStatusDetails {
+        name: Some("reachability".into()),
+        status: Some(detail.into()),
+        impaired_since: impaired.map(|impaired| impaired.since),
+    });
+    api::InstanceStatusSummary { details: details.map(|details| vec![details]), status: Some(status.into()) }
+}
+
+/// The event of a recovery, for as long as it is shown.
+fn recovery(id: &Id<id::Instance>, instance: &Instance, now: Timestamp) -> Option<Vec<api::InstanceStatusEvent>> {
+    let at = instance.recovered.filter(|at| now < *at + RECOVERY_VISIBLE)?;
+    let digits = id.as_str().trim_start_matches("i-");
+    Some(vec![api::InstanceStatusEvent {
+        code: Some("system-reboot".into()),
+        description: Some("[Completed] The instance was recovered from a failed system status check.".into()),
+        instance_event_id: Some(format!("instance-event-{digits}")),
+        not_before: Some(at),
+        ..Default::default()
+    }])
+}
+
+fn status(id: &Id<id::Instance>, instance: &Instance, now: Timestamp) -> api::InstanceStatus {
     api::InstanceStatus {
         availability_zone: Some(instance.zone.clone()),
         availability_zone_id: Zone::named(&instance.zone).map(|zone| zone.id),
         instance_id: Some(id.into()),
         instance_state: Some(convert::state(instance.state)),
-        instance_status: Some(summary.clone()),
-        system_status: Some(summary),
+        events: recovery(id, instance, now),
+        instance_status: Some(checked(instance, Check::Instance)),
+        system_status: Some(checked(instance, Check::System)),
         ..Default::default()
     }
 }
@@ -238,11 +259,13 @@ impl Described for api::InstanceStatus {
     const FIELDS: &'static [Field<Self>] = &[
         ("availability-zone", |status| filters::one(&status.availability_zone)),
         ("availability-zone-id", |status| filters::one(&status.availability_zone_id)),
-        ("event.code", |_| Vec::new()),
-        ("event.description", |_| Vec::new()),
-        ("event.instance-event-id", |_| Vec::new()),
+        ("event.code", |status| filters::each(&status.events, |event| &event.code)),
+        ("event.description", |status| filters::each(&status.events, |event| &event.description)),
+        ("event.instance-event-id", |status| filters::each(&status.events, |event| &event.instance_event_id)),
         ("event.not-after", |_| Vec::new()),
-        ("event.not-before", |_| Vec::new()),
+        ("event.not-before", |status| {
+            status.events.iter().flatten().flat_map(|event| filters::text(event.not_before)).collect()
+        }),
         ("instance-state-code", |status| status.instance_state.iter().flat_map(|s| filters::text(s.code)).collect()),
         ("instance-state-name", |status| status.instance_state.iter().flat_map(|s| filters::one(&s.name)).collect()),
         ("instance-status.reachability", |status| reachability(&status.instance_status)),

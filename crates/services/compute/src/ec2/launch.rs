@@ -344,6 +344,8 @@ impl Launching<'_> {
             iam_profile: launch.iam_profile.clone(),
             options,
             client_token: launch.token.clone(),
+            impaired: None,
+            recovered: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use standfast_core::{Result, Scope, Timestamp};
 use standfast_kernel::{Cx, Wake};
 
 use super::instance_types::InstanceType;
-use super::model::{Instance, State, Tagged};
+use super::model::{Check, Instance, State, Tagged};
 
 const NAMESPACE: &str = "AWS/EC2";
 const PERIOD: Duration = Duration::from_secs(60);
@@ -21,7 +21,13 @@ const PERIOD: Duration = Duration::from_secs(60);
 const DATA_MAX: usize = 1000;
 /// The tag that says which group an instance is a member of.
 const GROUP_TAG: &str = "aws:autoscaling:groupName";
-const CHECKS: [&str; 3] = ["StatusCheckFailed", "StatusCheckFailed_Instance", "StatusCheckFailed_System"];
+/// The metrics of the status checks, and whether an impaired instance fails them. Nothing answers on a system that fails.
+type CheckMetric = (&'static str, fn(Check) -> bool);
+const CHECKS: [CheckMetric; 3] = [
+    ("StatusCheckFailed", |_| true),
+    ("StatusCheckFailed_Instance", |_| true),
+    ("StatusCheckFailed_System", |check| check == Check::System),
+];
 
 /// How much an instance had used at some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +53,9 @@ struct Reading {
     id: Arc<str>,
     vcpus: i32,
     group: Option<String>,
-    sample: Sample,
+    impaired: Option<Check>,
+    /// None while nothing answers.
+    sample: Option<Sample>,
 }
 
 pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
@@ -67,12 +75,12 @@ pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
         put(&cx, data(&readings, &old, speed, now)).await?;
     }
     let due = (!readings.is_empty()).then(|| now + PERIOD);
-    let samples = readings.into_iter().map(|reading| (reading.id, reading.sample)).collect();
+    let samples = readings.into_iter().filter_map(|reading| Some((reading.id, reading.sample?))).collect();
     *memory.lock().unwrap_or_else(PoisonError::into_inner) = Memory { due, samples };
     Ok(due.map_or(Wake::OnChange, Wake::At))
 }
 
-/// The instances that run, as records and host agree.
+/// The instances that run, as records and host agree, and those that would if they were not impaired.
 fn read(cx: &Cx, now: Timestamp) -> Vec<Reading> {
     let running = |(_, _, instance): &(Scope, Arc<str>, Arc<Instance>)| instance.state == State::Running;
     let running: Vec<_> = cx.view(|view| view.all::<Instance>().into_iter().filter(running).collect());
@@ -84,12 +92,16 @@ fn read(cx: &Cx, now: Timestamp) -> Vec<Reading> {
         running
             .into_iter()
             .filter_map(|(scope, id, instance)| {
-                let seen = observed.instances.get(&*id).filter(|seen| seen.phase == Phase::Running)?;
+                let seen = observed.instances.get(&*id).filter(|seen| seen.phase == Phase::Running);
+                if seen.is_none() && instance.impaired.is_none() {
+                    return None;
+                }
                 let tagged = view.get::<Tagged>(&scope, &id);
                 Some(Reading {
                     vcpus: InstanceType::named(&instance.instance_type).map_or(1, |known| known.vcpus),
                     group: tagged.and_then(|tagged| tagged.tags.get(GROUP_TAG).cloned()),
-                    sample: Sample { boot: seen.boot, cpu_time: seen.cpu_time, at: now },
+                    impaired: instance.impaired.map(|impaired| impaired.check),
+                    sample: seen.map(|seen| Sample { boot: seen.boot, cpu_time: seen.cpu_time, at: now }),
                     scope,
                     id,
                 })
@@ -119,11 +131,14 @@ fn data(
         let to = out.entry(reading.scope.clone()).or_default();
         let mut dimensions = vec![dimension("InstanceId", &reading.id)];
         dimensions.extend(reading.group.iter().map(|group| dimension("AutoScalingGroupName", group)));
-        let sample = old.get(&reading.id);
-        let used = sample.and_then(|old| utilization(old, &reading.sample, reading.vcpus, speed));
+        let samples = old.get(&reading.id).zip(reading.sample.as_ref());
+        let used = samples.and_then(|(old, new)| utilization(old, new, reading.vcpus, speed));
         for dimension in dimensions {
             to.extend(used.map(|used| datum("CPUUtilization", "Percent", used, dimension.clone(), now)));
-            to.extend(CHECKS.map(|check| datum(check, "Count", 0.0, dimension.clone(), now)));
+            to.extend(CHECKS.map(|(check, fails)| {
+                let failed = if reading.impaired.is_some_and(fails) { 1.0 } else { 0.0 };
+                datum(check, "Count", failed, dimension.clone(), now)
+            }));
         }
     }
     out
@@ -191,7 +206,8 @@ mod tests {
             id: id.into(),
             vcpus: 1,
             group: group.map(str::to_owned),
-            sample: sample(1, 30.0, 60),
+            impaired: None,
+            sample: Some(sample(1, 30.0, 60)),
         };
         let readings = [reading("i-1", "eu-west-1", Some("web")), reading("i-2", "eu-west-2", None)];
         let old = BTreeMap::from([("i-1".into(), sample(1, 0.0, 0))]);

@@ -164,6 +164,7 @@ fn instances(service: Service) -> Service {
         .op(DescribeVolumes, volumes::describe)
         .op(DescribeVolumeStatus, volumes::describe_status)
         .controller("instances", wakes, move |cx| host::run(cx, memory.clone()))
+        .controller("credentials", On::tables(host::CREDENTIALS_TABLES), host::renew_credentials)
         .controller("metrics", On::tables(&["ec2.instances"]), move |cx| metrics::run(cx, samples.clone()))
 }
 

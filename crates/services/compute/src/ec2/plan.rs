@@ -4,13 +4,17 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use standfast_core::Timestamp;
-use standfast_core::host::{Observed, Phase};
+use standfast_core::host::{HOST_RESTARTED, NO_CAPACITY, Observed, Phase};
 
-use super::model::{Instance, State, StateReason};
+use super::model::{Check, Impaired, Instance, State, StateReason};
 use super::power::started;
 
 /// How long a terminated instance stays visible.
 pub const TERMINATED_VISIBLE: Duration = Duration::from_secs(3600);
+/// How often the status checks are made.
+pub const CHECK_PERIOD: Duration = Duration::from_secs(60);
+/// For how many checks a system may be impaired before its instance is recovered.
+const CHECKS_BEFORE_RECOVERY: u32 = 2;
 
 /// The next record of an instance.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub enum Step {
     Put(Box<Instance>),
     /// It is terminated: what it held is given back.
     Terminate(Box<Instance>),
+    /// It changes, and nothing asks any longer that it fails a check.
+    Heal(Box<Instance>),
     /// It has been terminated for long enough.
     Forget,
 }
@@ -30,21 +36,28 @@ pub struct World<'a> {
     pub seen: Option<&'a Observed>,
     /// Whether its zone has no power.
     pub dark: bool,
-    /// Whether this process has just begun: what crashed until now died with the process before it.
-    pub restarted: bool,
+    /// The check that it is asked to fail.
+    pub asked: Option<Check>,
+    /// Whether hosts have networks: the control plane gives out public addresses, and not the host.
+    pub networks: bool,
     pub now: Timestamp,
 }
 
 /// What should happen to the instance now; `None` when nothing should.
 pub fn next(instance: &Instance, world: World) -> Option<Step> {
-    let World { seen, dark, restarted, now } = world;
+    let World { seen, dark, now, .. } = world;
     // What the host says about an earlier boot says nothing about this one.
     let current = seen.filter(|seen| seen.boot == instance.boot);
-    let died = current.is_some_and(|seen| matches!(seen.phase, Phase::Crashed(_)));
+    let host_ended = current.is_some_and(|seen| matches!(&seen.phase, Phase::Crashed(why) if why == HOST_RESTARTED));
     match instance.state {
-        State::Pending | State::Running if restarted && died && !dark => Some(put(started(instance, now))),
-        State::Pending => pending(instance, current, dark, now),
-        State::Running => running(instance, current, dark, now),
+        State::Pending | State::Running if host_ended && !dark => Some(put(started(instance, now))),
+        State::Pending => pending(instance, current, world),
+        State::Running if !dark && (world.asked.is_some() || instance.impaired.is_some()) => impaired(instance, world),
+        State::Running => running(instance, current, world),
+        // What comes up again is on other hardware.
+        _ if world.asked.is_some() || instance.impaired.is_some() => {
+            Some(Step::Heal(Box::new(Instance { impaired: None, ..instance.clone() })))
+        }
         State::Stopping => {
             let off = |seen: &Observed| matches!(seen.phase, Phase::Off | Phase::Crashed(_) | Phase::Failed(_));
             (dark || seen.is_none_or(off)).then(|| put(stopped(instance, now)))
@@ -57,10 +70,38 @@ pub fn next(instance: &Instance, world: World) -> Option<Step> {
 
 /// When `next` may say something else without any change of record or host.
 pub fn deadline(instance: &Instance) -> Option<Timestamp> {
-    (instance.state == State::Terminated).then(|| instance.changed + TERMINATED_VISIBLE)
+    match instance.state {
+        State::Terminated => Some(instance.changed + TERMINATED_VISIBLE),
+        State::Running => recovery(instance),
+        _ => None,
+    }
 }
 
-fn pending(instance: &Instance, seen: Option<&Observed>, dark: bool, now: Timestamp) -> Option<Step> {
+/// When an impaired instance is recovered; `None` when it is not.
+fn recovery(instance: &Instance) -> Option<Timestamp> {
+    let impaired = instance.impaired.filter(|impaired| impaired.check == Check::System)?;
+    let allowed = instance.options.auto_recovery.as_deref() != Some("disabled");
+    allowed.then(|| impaired.since + CHECK_PERIOD * CHECKS_BEFORE_RECOVERY)
+}
+
+/// A running instance that fails a check, or is asked to, or no longer is.
+fn impaired(instance: &Instance, world: World) -> Option<Step> {
+    let World { asked, now, .. } = world;
+    let again = Instance { impaired: None, boot: instance.boot + 1, ..instance.clone() };
+    match (asked, instance.impaired) {
+        (Some(check), old) if old.is_none_or(|old| old.check != check) => {
+            Some(put(Instance { impaired: Some(Impaired { check, since: now }), ..instance.clone() }))
+        }
+        (None, _) => Some(put(again)),
+        _ if recovery(instance).is_some_and(|due| now >= due) => {
+            Some(Step::Heal(Box::new(Instance { recovered: Some(now), ..again })))
+        }
+        _ => None,
+    }
+}
+
+fn pending(instance: &Instance, seen: Option<&Observed>, world: World) -> Option<Step> {
+    let World { dark, now, .. } = world;
     let first = instance.boot == 1;
     if dark {
         let reason = server_error("Internal error on launch");
@@ -73,45 +114,45 @@ fn pending(instance: &Instance, seen: Option<&Observed>, dark: bool, now: Timest
     match &seen?.phase {
         Phase::Running => Some(put(Instance {
             state: State::Running,
-            public_ip: address(instance, seen),
+            public_ip: address(instance, seen, world),
             reason: None,
             changed: now,
             ..instance.clone()
         })),
-        Phase::Failed(_) | Phase::Crashed(_) if first => {
-            Some(terminate(instance, Some(server_error("Internal error on launch")), now))
+        Phase::Failed(why) | Phase::Crashed(why) if first => Some(terminate(instance, Some(failure(why)), now)),
+        Phase::Failed(why) | Phase::Crashed(why) => {
+            Some(put(Instance { reason: Some(failure(why)), ..stopped(instance, now) }))
         }
-        Phase::Failed(_) | Phase::Crashed(_) => {
-            let reason = Some(server_error("Internal error on launch"));
-            Some(put(Instance { reason, ..stopped(instance, now) }))
-        }
-        _ => None,
+        Phase::Off => Some(shut_itself_down(instance, now)),
+        Phase::Booting | Phase::ShuttingDown => None,
     }
 }
 
-fn running(instance: &Instance, seen: Option<&Observed>, dark: bool, now: Timestamp) -> Option<Step> {
+fn running(instance: &Instance, seen: Option<&Observed>, world: World) -> Option<Step> {
+    let World { dark, now, .. } = world;
     let crashed = || Instance { reason: Some(server_error("Internal error")), ..stopped(instance, now) };
     if dark {
         return Some(put(Instance { resume: true, ..crashed() }));
     }
     match &seen?.phase {
         Phase::Crashed(_) | Phase::Failed(_) => Some(put(crashed())),
-        // Nobody told it to be off: it shut itself down.
-        Phase::Off => {
-            let code = "Client.InstanceInitiatedShutdown";
-            let reason = StateReason { code: code.into(), message: format!("{code}: Instance initiated shutdown") };
-            Some(if instance.options.terminate_on_shutdown {
-                let ending = Instance { reason: Some(reason), changed: now, ..instance.clone() };
-                put(Instance { state: State::ShuttingDown, ..ending })
-            } else {
-                put(Instance { reason: Some(reason), ..stopped(instance, now) })
-            })
-        }
+        Phase::Off => Some(shut_itself_down(instance, now)),
         Phase::Running => {
-            let public_ip = address(instance, seen);
+            let public_ip = address(instance, seen, world);
             (public_ip != instance.public_ip).then(|| put(Instance { public_ip, ..instance.clone() }))
         }
         Phase::Booting | Phase::ShuttingDown => None,
+    }
+}
+
+/// It is off and nobody told it to be.
+fn shut_itself_down(instance: &Instance, now: Timestamp) -> Step {
+    let code = "Client.InstanceInitiatedShutdown";
+    let reason = Some(StateReason { code: code.into(), message: format!("{code}: Instance initiated shutdown") });
+    if instance.options.terminate_on_shutdown {
+        put(Instance { state: State::ShuttingDown, reason, changed: now, ..instance.clone() })
+    } else {
+        put(Instance { reason, ..stopped(instance, now) })
     }
 }
 
@@ -122,8 +163,18 @@ fn put(instance: Instance) -> Step {
 /// Where it can be reached from outside its VPC.
 ///
 /// AWS-DIFF: the address is one that this machine really answers at, not one of Amazon's.
-fn address(instance: &Instance, seen: Option<&Observed>) -> Option<Ipv4Addr> {
-    seen.filter(|_| instance.public)?.address
+fn address(instance: &Instance, seen: Option<&Observed>, world: World) -> Option<Ipv4Addr> {
+    if world.networks { instance.public_ip } else { seen.filter(|_| instance.public)?.address }
+}
+
+/// Why a boot failed, in EC2's words. The host's own are in the log.
+fn failure(why: &str) -> StateReason {
+    if !why.starts_with(NO_CAPACITY) {
+        return server_error("Internal error on launch");
+    }
+    let code = "Server.InsufficientInstanceCapacity";
+    let message = format!("{code}: There is not enough capacity to fulfill your request for instances ({why})");
+    StateReason { code: code.into(), message }
 }
 
 fn server_error(text: &str) -> StateReason {
@@ -131,7 +182,7 @@ fn server_error(text: &str) -> StateReason {
 }
 
 fn stopped(instance: &Instance, now: Timestamp) -> Instance {
-    Instance { state: State::Stopped, public_ip: None, changed: now, ..instance.clone() }
+    Instance { state: State::Stopped, public_ip: None, changed: now, impaired: None, ..instance.clone() }
 }
 
 /// The instance without what it held; its reason is the one that is given, or what it had.
@@ -182,6 +233,8 @@ mod tests {
             iam_profile: None,
             options: Options::default(),
             client_token: None,
+            impaired: None,
+            recovered: None,
         }
     }
 
@@ -191,12 +244,12 @@ mod tests {
     }
 
     fn at(now: Timestamp, seen: Option<&Observed>, dark: bool) -> World<'_> {
-        World { seen, dark, restarted: false, now }
+        World { seen, dark, asked: None, networks: false, now }
     }
 
     fn state_after(instance: &Instance, seen: Option<Observed>, dark: bool) -> Option<(State, bool)> {
         match next(instance, at(NOW, seen.as_ref(), dark))? {
-            Step::Put(new) | Step::Terminate(new) => Some((new.state, new.resume)),
+            Step::Put(new) | Step::Terminate(new) | Step::Heal(new) => Some((new.state, new.resume)),
             Step::Forget => None,
         }
     }
@@ -236,11 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn what_died_with_the_process_before_is_started_again() {
-        let crashed = seen(Phase::Crashed("the cloud was restarted".into()), 1);
+    fn what_died_with_its_host_is_started_again() {
+        let crashed = seen(Phase::Crashed(HOST_RESTARTED.into()), 1);
         for state in [State::Pending, State::Running] {
-            let world = World { restarted: true, ..at(NOW, crashed.as_ref(), false) };
-            let Some(Step::Put(new)) = next(&instance(state, 1), world) else { panic!("it starts") };
+            let Some(Step::Put(new)) = next(&instance(state, 1), at(NOW, crashed.as_ref(), false)) else {
+                panic!("it starts")
+            };
             assert_eq!((new.state, new.boot), (State::Pending, 2));
         }
     }
@@ -264,6 +318,41 @@ mod tests {
         let private = Instance { public: false, ..instance(State::Pending, 1) };
         let Some(Step::Put(new)) = next(&private, at(NOW, up.as_ref(), false)) else { panic!("it runs") };
         assert_eq!(new.public_ip, None);
+    }
+
+    #[test]
+    fn an_impaired_system_is_recovered_after_two_checks() {
+        let world = |asked, now| World { asked, ..at(now, None, false) };
+        let healthy = instance(State::Running, 1);
+        let Some(Step::Put(sick)) = next(&healthy, world(Some(Check::System), NOW)) else { panic!("it is impaired") };
+        assert_eq!((sick.state, sick.boot, sick.impaired.is_some()), (State::Running, 1, true));
+        let due = NOW + CHECK_PERIOD * 2;
+        assert_eq!(deadline(&sick), Some(due));
+        // That its host has switched it off is no shutdown of its own.
+        let off = seen(Phase::Off, 1);
+        let early = World { asked: Some(Check::System), ..at(NOW, off.as_ref(), false) };
+        assert!(next(&sick, early).is_none());
+        let Some(Step::Heal(well)) = next(&sick, world(Some(Check::System), due)) else { panic!("it is recovered") };
+        assert_eq!((well.state, well.boot, well.impaired, well.recovered), (State::Running, 2, None, Some(due)));
+
+        let mut left = (*sick).clone();
+        left.options.auto_recovery = Some("disabled".into());
+        assert!(next(&left, world(Some(Check::System), due)).is_none() && deadline(&left).is_none());
+        let Some(Step::Put(well)) = next(&left, world(None, due)) else { panic!("it comes back") };
+        assert_eq!((well.boot, well.impaired), (2, None));
+    }
+
+    #[test]
+    fn a_machine_that_is_full_is_told_from_one_that_fails() {
+        for (why, code) in [
+            (format!("{NO_CAPACITY}: memory"), "Server.InsufficientInstanceCapacity"),
+            ("no interpreter".to_owned(), "Server.InternalError"),
+        ] {
+            let failed = seen(Phase::Failed(why), 1);
+            let step = next(&instance(State::Pending, 1), at(NOW, failed.as_ref(), false));
+            let Some(Step::Terminate(new)) = step else { panic!("it is terminated") };
+            assert_eq!(new.reason.map(|reason| reason.code).as_deref(), Some(code));
+        }
     }
 
     #[test]

@@ -1,33 +1,54 @@
 //! From an instance's record to what its host should run: pure.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use standfast_core::Scope;
-use standfast_core::host::{InstanceSpec, Metadata};
+use standfast_core::host::{Abilities, InstanceSpec};
 use standfast_core::id::{self, Id};
 
-use super::names;
-use super::network::Row;
+use super::metadata::{self, About};
+use super::network::{Index, Row};
+use super::{Records, names};
 use crate::ec2::instance_types::InstanceType;
-use crate::ec2::model::{Instance, KeyPair};
+
+/// What a type that is not known has.
+const MEMORY_DEFAULT_MIB: i64 = 1024;
 
 /// Everything that is not on its way out.
-pub fn specs(instances: &[Row<Instance>], keys: &[Row<KeyPair>]) -> BTreeMap<Id<id::Instance>, InstanceSpec> {
+pub fn specs(records: &Records, index: &Index, able: Abilities) -> BTreeMap<Id<id::Instance>, InstanceSpec> {
     let keys: HashMap<(&Scope, &str), &str> =
-        keys.iter().map(|(scope, _, key)| ((scope, &*key.name), &*key.public_key)).collect();
-    let there = instances.iter().filter(|(_, _, instance)| !instance.state.is_ending());
-    let each = |(scope, id, instance): &Row<Instance>| {
-        let key = instance.key_name.as_deref().and_then(|name| keys.get(&(scope, name)));
-        (Id::from_shared(id.clone()), spec(scope, id, instance, key.copied()))
+        records.keys.iter().map(|(scope, _, key)| ((scope, &*key.name), &*key.public_key)).collect();
+    let credentials = by_id(&records.credentials);
+    let tags = by_id(&records.tags);
+    let there = records.tables.instances.iter().filter(|(_, _, instance)| !instance.state.is_ending());
+    let each = |(scope, id, instance): &Row<_>| {
+        let key = |name: &String| keys.get(&(scope, name.as_str())).copied();
+        let about = About {
+            scope,
+            id,
+            instance,
+            key: instance.key_name.as_ref().and_then(key),
+            tags: tags.get(&**id).map(|tagged| &tagged.tags),
+            credentials: credentials.get(&**id).copied(),
+        };
+        let mut spec = spec(&about);
+        if able.metadata {
+            spec.metadata.tree = metadata::tree(&about, index);
+        }
+        (Id::from_shared(id.clone()), spec)
     };
     there.map(each).collect()
 }
 
-/// What the host of one instance needs to know. `key` is the line of OpenSSH of its key pair.
-pub fn spec(scope: &Scope, id: &Arc<str>, instance: &Instance, key: Option<&str>) -> InstanceSpec {
+fn by_id<R>(rows: &[Row<R>]) -> HashMap<&str, &R> {
+    rows.iter().map(|(_, id, record)| (&**id, &**record)).collect()
+}
+
+/// What the host of one instance needs to know, but for the tree of its metadata.
+fn spec(about: &About) -> InstanceSpec {
+    let &About { scope, id, instance, key, .. } = about;
     let known = InstanceType::named(&instance.instance_type);
-    let (vcpus, memory_mib) = known.map_or((1, 1024), |known| (known.vcpus, known.memory_mib));
+    let (vcpus, memory_mib) = known.map_or((1, MEMORY_DEFAULT_MIB), |known| (known.vcpus, known.memory_mib));
     InstanceSpec {
         account: scope.account.to_string(),
         region: scope.region.to_string(),
@@ -40,9 +61,9 @@ pub fn spec(scope: &Scope, id: &Arc<str>, instance: &Instance, key: Option<&str>
         hostname: names::host(&scope.region, id, instance),
         ssh_keys: key.map(str::to_owned).into_iter().collect(),
         root_volume: instance.devices.first().map(|device| device.volume.clone()),
-        metadata: Metadata::default(),
+        metadata: metadata::options(instance),
         user_data: instance.user_data.0.to_vec(),
-        power: instance.state.has_power(),
+        power: instance.state.has_power() && instance.impaired.is_none(),
         boot: instance.boot,
     }
 }

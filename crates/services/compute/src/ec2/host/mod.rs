@@ -4,25 +4,30 @@
 //! all accounts and regions that differ, in one transaction. Nobody else talks to the driver about what to run.
 //! What a snapshot says is built by pure functions (`instance`, `network`, `volumes`), and only where rows have changed.
 
+mod credentials;
 mod instance;
+mod metadata;
 mod names;
 mod network;
 mod traffic;
 mod volumes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use standfast_core::Result;
-use standfast_core::host::HostSnapshot;
+use standfast_core::host::{Abilities, HostSnapshot, Observed, Phase};
+use standfast_core::network::NetworkSnapshot;
+use standfast_core::{Result, Scope};
 use standfast_kernel::{Cx, Wake, zones};
 use standfast_store::{Record, Txn, View};
 
-use super::model::{self, Instance, KeyPair, Volume};
+use super::model::{self, Check, IMPAIRED_INDEX, IMPAIRED_TAG, Instance, KeyPair, RoleCredentials, Tagged, Volume};
 use super::plan::{self, Step, World};
 use super::{launch, tags};
-use network::{Row, Tables, same};
+use network::{Index, Row, Tables, same};
+
+pub use credentials::{TABLES as CREDENTIALS_TABLES, run as renew_credentials};
 
 /// The tables that say what hosts should do.
 pub const TABLES: &[&str] = &[
@@ -38,7 +43,9 @@ pub const TABLES: &[&str] = &[
     model::NetworkInterface::TABLE,
     model::DhcpOptions::TABLE,
     model::Tagged::TABLE,
+    RoleCredentials::TABLE,
     zones::TABLE,
+    zones::LINKS_TABLE,
 ];
 
 /// A run walks all instances. With many of them, changes are left to gather for this long each before a run, so that
@@ -51,19 +58,23 @@ const GATHER_FROM: usize = 500;
 /// The records that a snapshot is made from.
 #[derive(Default)]
 struct Records {
-    instances: Vec<Row<Instance>>,
+    tables: Tables,
     keys: Vec<Row<KeyPair>>,
     volumes: Vec<Row<Volume>>,
-    /// Empty where hosts have no networks.
-    networks: Tables,
+    /// Empty, like the tags, where hosts have no metadata service.
+    credentials: Vec<Row<RoleCredentials>>,
+    /// The tags of instances that may see something of them.
+    tags: Vec<Row<Tagged>>,
     dark: BTreeSet<String>,
+    /// The instances that are asked to fail a check.
+    impaired: HashMap<Arc<str>, Check>,
 }
 
 /// What the last run saw and told: what has not changed need not be built again, and when nothing has, the driver has
 /// heard it already.
 #[derive(Default)]
 pub struct Memory {
-    records: Records,
+    records: Arc<Records>,
     told: Option<Arc<HostSnapshot>>,
 }
 
@@ -71,33 +82,34 @@ pub struct Memory {
 pub type Shared = Arc<Mutex<Memory>>;
 
 pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
-    let many = memory.lock().unwrap_or_else(PoisonError::into_inner).records.instances.len();
+    let many = memory.lock().unwrap_or_else(PoisonError::into_inner).records.tables.instances.len();
     if many >= GATHER_FROM {
         cx.clock().sleep((GATHER_PER_INSTANCE * many as u32).min(GATHER_MAX)).await;
     }
-    let networks = cx.host().abilities().networks;
-    let records = cx.view(|view| Records::read(view, networks));
-    let (instances, dark) = (records.instances.clone(), records.dark.clone());
-    let restarted = {
+    let able = cx.host().abilities();
+    let records = Arc::new(cx.view(|view| Records::read(view, able)));
+    {
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let restarted = memory.told.is_none();
-        if let Some(snapshot) = memory.snapshot(&records) {
+        if let Some(snapshot) = memory.snapshot(&records, able) {
             let snapshot = Arc::new(snapshot);
             cx.host().obey(snapshot.clone());
-            *memory = Memory { records, told: Some(snapshot) };
+            *memory = Memory { records: records.clone(), told: Some(snapshot) };
         }
-        restarted
-    };
+    }
     let observed = cx.host().observe();
     let now = cx.now();
     let mut steps = Vec::new();
     let mut wake = Wake::OnChange;
-    for row in &instances {
+    for row in &records.tables.instances {
         let (_, id, instance) = row;
         let seen = observed.instances.get(&**id);
-        let world = World { seen, dark: dark.contains(&instance.zone), restarted, now };
+        let dark = records.dark.contains(&instance.zone);
+        let world = World { seen, dark, asked: records.impaired.get(id).copied(), networks: able.networks, now };
         match plan::next(instance, world) {
-            Some(step) => steps.push((row, step)),
+            Some(step) => {
+                log_failure(id, instance, seen);
+                steps.push((row, step));
+            }
             None => wake = plan::deadline(instance).map_or(wake, |due| wake.or(Wake::At(due))),
         }
     }
@@ -111,36 +123,77 @@ pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
     Ok(wake)
 }
 
+/// Says why a boot failed: the owner of the instance hears less.
+fn log_failure(id: &str, instance: &Instance, seen: Option<&Observed>) {
+    let Some(seen) = seen.filter(|seen| seen.boot == instance.boot) else { return };
+    if let Phase::Failed(why) = &seen.phase {
+        eprintln!("level=warn event=boot_failed instance={id} boot={} reason={why:?}", seen.boot);
+    }
+}
+
 impl Records {
-    fn read(view: &View, networks: bool) -> Self {
+    fn read(view: &View, able: Abilities) -> Self {
+        let tables = Tables::read(view, able.networks || able.metadata);
+        let impaired = impaired(view, &tables.instances);
+        let told = |(_, _, instance): &&Row<Instance>| able.metadata && metadata::reads_tags(instance);
+        let tags = tables.instances.iter().filter(told);
+        let tags = tags.filter_map(|(scope, id, _)| Some((scope.clone(), id.clone(), view.get::<Tagged>(scope, id)?)));
         Self {
-            instances: view.all(),
             keys: view.all(),
             volumes: view.all(),
-            networks: if networks { Tables::read(view) } else { Tables::default() },
+            credentials: if able.metadata { view.all() } else { Vec::new() },
+            tags: tags.collect(),
             dark: zones::dark(view),
+            impaired,
+            tables,
         }
     }
+
+    fn same_instances(&self, new: &Self) -> bool {
+        same(&self.tables.instances, &new.tables.instances)
+            && same(&self.keys, &new.keys)
+            && same(&self.credentials, &new.credentials)
+            && same(&self.tags, &new.tags)
+    }
+}
+
+/// The instances that have the tag of an impaired check, by the index of tags.
+fn impaired(view: &View, instances: &[Row<Instance>]) -> HashMap<Arc<str>, Check> {
+    let scopes: BTreeSet<&Scope> = instances.iter().map(|(scope, ..)| scope).collect();
+    let checks = [("system", Check::System), ("instance", Check::Instance)];
+    let tagged = scopes.into_iter().flat_map(|scope| {
+        checks.into_iter().flat_map(move |(text, check)| {
+            let found = view.by_index::<Tagged>(scope, IMPAIRED_INDEX, text);
+            found.into_iter().map(move |(id, _)| (id, check))
+        })
+    });
+    tagged.collect()
 }
 
 impl Memory {
     /// What the driver should hear now; `None` when it has heard it.
-    fn snapshot(&self, new: &Records) -> Option<HostSnapshot> {
-        let old = &self.records;
-        let told = self.told.as_ref();
-        let networks = told.filter(|_| old.networks.same(&new.networks));
-        let instances = told.filter(|_| same(&old.instances, &new.instances) && same(&old.keys, &new.keys));
-        let volumes = told.filter(|_| same(&old.instances, &new.instances) && same(&old.volumes, &new.volumes));
+    fn snapshot(&self, new: &Records, able: Abilities) -> Option<HostSnapshot> {
+        let (old, told) = (&self.records, self.told.as_ref());
+        let tables = old.tables.same(&new.tables);
+        let networks = told.filter(|_| tables);
+        let instances = told.filter(|_| old.same_instances(new) && (tables || !able.metadata));
+        let volumes =
+            told.filter(|_| same(&old.tables.instances, &new.tables.instances) && same(&old.volumes, &new.volumes));
         if networks.is_some() && instances.is_some() && volumes.is_some() && old.dark == new.dark {
             return None;
         }
+        let index = Index::of(&new.tables);
         Some(HostSnapshot {
-            instances: instances
-                .map_or_else(|| instance::specs(&new.instances, &new.keys), |told| told.instances.clone()),
+            instances: instances.map_or_else(|| instance::specs(new, &index, able), |told| told.instances.clone()),
             dark_zones: new.dark.clone(),
-            network: networks.map_or_else(|| new.networks.snapshot(), |told| told.network.clone()),
-            volumes: volumes.map_or_else(|| volumes::specs(&new.volumes, &new.instances), |told| told.volumes.clone()),
-            snapshots: Default::default(),
+            network: match networks {
+                Some(told) => told.network.clone(),
+                None if able.networks => new.tables.snapshot(&index),
+                None => NetworkSnapshot::default(),
+            },
+            volumes: volumes
+                .map_or_else(|| volumes::specs(&new.volumes, &new.tables.instances), |told| told.volumes.clone()),
+            snapshots: BTreeMap::new(),
         })
     }
 }
@@ -148,11 +201,21 @@ impl Memory {
 /// Takes a step, unless a request has moved the instance since it was planned: the next run plans anew.
 fn apply(tx: &mut Txn, (scope, id, planned): &Row<Instance>, step: &Step) {
     let Some(now) = tx.get::<Instance>(scope, id) else { return };
-    if (now.state, now.boot, now.resume) != (planned.state, planned.boot, planned.resume) {
+    let same = (now.state, now.boot, now.resume, now.impaired)
+        == (planned.state, planned.boot, planned.resume, planned.impaired);
+    if !same {
         return;
     }
     match step {
         Step::Put(new) => tx.put(scope, id, moved(&now, new)),
+        Step::Heal(new) => {
+            tx.put(scope, id, moved(&now, new));
+            if let Some(tagged) = tx.get::<Tagged>(scope, id) {
+                let mut tagged = (*tagged).clone();
+                tagged.tags.remove(IMPAIRED_TAG);
+                tx.put(scope, id, tagged);
+            }
+        }
         Step::Terminate(new) => {
             launch::release(tx, scope, &now);
             let empty = Instance { interfaces: Vec::new(), devices: Vec::new(), ..moved(&now, new) };
@@ -176,6 +239,8 @@ fn moved(newest: &Instance, planned: &Instance) -> Instance {
         boot: planned.boot,
         resume: planned.resume,
         public_ip: planned.public_ip,
+        impaired: planned.impaired,
+        recovered: planned.recovered,
         ..newest.clone()
     }
 }

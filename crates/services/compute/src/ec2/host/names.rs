@@ -2,8 +2,6 @@
 //!
 //! Which of them a VPC knows is decided in `network`.
 
-use std::net::Ipv4Addr;
-
 use crate::ec2::model::Instance;
 use crate::ec2::{convert, defaults};
 
@@ -24,9 +22,4 @@ pub fn host(region: &str, id: &str, instance: &Instance) -> String {
     } else {
         convert::private_dns(region, instance.private_ip)
     }
-}
-
-/// `ec2-127-128-0-9.eu-west-1.compute.amazonaws.com`.
-pub fn public(region: &str, address: Ipv4Addr) -> String {
-    convert::public_dns(region, address)
 }

@@ -5,14 +5,16 @@
 //! left out. What people name is resolved here: a route's target is an interface, a prefix list is its blocks.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use standfast_core::id::{self, Id};
 use standfast_core::network::{
-    Acl, AclEntry, Address, GroupRule, Interface, NetworkSnapshot, Owner, Peer, Route, RouteTarget, SecurityGroup,
-    Subnet, Vpc,
+    Acl, AclEntry, Address, GroupRule, Impairment, Interface, NetworkSnapshot, Owner, Peer, Route, RouteTarget,
+    SecurityGroup, Subnet, Vpc,
 };
 use standfast_core::{Cidr, Scope};
+use standfast_kernel::zones;
 use standfast_store::View;
 
 use super::{names, traffic};
@@ -34,10 +36,11 @@ pub struct Tables {
     acls: Vec<Row<NetworkAcl>>,
     groups: Vec<Row<model::SecurityGroup>>,
     interfaces: Vec<Row<NetworkInterface>>,
-    instances: Vec<Row<Instance>>,
+    pub instances: Vec<Row<Instance>>,
     dhcp_options: Vec<Row<DhcpOptions>>,
     /// Names that services gave to their interfaces, by the interface.
     service_names: Vec<(Arc<str>, Arc<Tagged>)>,
+    impairments: Vec<Impairment>,
 }
 
 /// Whether these are the very same rows: a record that was written again is another one.
@@ -46,7 +49,11 @@ pub fn same<R>(old: &[Row<R>], new: &[Row<R>]) -> bool {
 }
 
 impl Tables {
-    pub fn read(view: &View) -> Self {
+    /// Everything, or only the instances where hosts have no networks.
+    pub fn read(view: &View, networks: bool) -> Self {
+        if !networks {
+            return Self { instances: view.all(), ..Self::default() };
+        }
         let interfaces = view.all::<NetworkInterface>();
         let of_services = interfaces.iter().filter(|(_, _, interface)| interface.requester.is_some());
         let tagged = of_services.filter_map(|(scope, id, _)| Some((id.clone(), view.get::<Tagged>(scope, id)?)));
@@ -59,6 +66,7 @@ impl Tables {
             groups: view.all(),
             instances: view.all(),
             dhcp_options: view.all(),
+            impairments: zones::impairments(view),
             service_names: tagged.filter(|(_, tagged)| tagged.tags.contains_key(names::DNS_NAME_TAG)).collect(),
             interfaces,
         }
@@ -69,6 +77,7 @@ impl Tables {
         let names = self.service_names.len() == new.service_names.len()
             && self.service_names.iter().zip(&new.service_names).all(|(old, new)| Arc::ptr_eq(&old.1, &new.1));
         names
+            && self.impairments == new.impairments
             && same(&self.vpcs, &new.vpcs)
             && same(&self.subnets, &new.subnets)
             && same(&self.gateways, &new.gateways)
@@ -81,8 +90,7 @@ impl Tables {
     }
 
     /// The networks that these records ask for.
-    pub fn snapshot(&self) -> NetworkSnapshot {
-        let index = Index::of(self);
+    pub fn snapshot(&self, index: &Index) -> NetworkSnapshot {
         let mut vpcs: BTreeMap<Id<id::Vpc>, Vpc> =
             self.vpcs.iter().map(|row| (id_of(&row.1), index.vpc(row))).collect();
         self.subnets.iter().for_each(|row| index.add_subnet(&mut vpcs, row));
@@ -95,7 +103,7 @@ impl Tables {
             security_groups: self.groups.iter().map(|row| (id_of(&row.1), index.group(row))).collect(),
             interfaces: self.interfaces.iter().map(|(_, id, one)| (id_of(id), index.interface(one))).collect(),
             peerings: BTreeMap::new(),
-            impairments: Vec::new(),
+            impairments: self.impairments.clone(),
         }
     }
 }
@@ -105,8 +113,9 @@ fn id_of<K>(text: &Arc<str>) -> Id<K> {
 }
 
 /// What is looked up while a snapshot is built.
-struct Index<'a> {
+pub struct Index<'a> {
     vpcs: HashMap<&'a str, &'a model::Vpc>,
+    subnets: HashMap<&'a str, &'a model::Subnet>,
     gateways: HashMap<&'a str, &'a InternetGateway>,
     groups: HashMap<&'a str, &'a model::SecurityGroup>,
     interfaces: HashMap<&'a str, &'a NetworkInterface>,
@@ -124,7 +133,7 @@ fn by_id<R>(rows: &[Row<R>]) -> HashMap<&str, &R> {
 }
 
 impl<'a> Index<'a> {
-    fn of(tables: &'a Tables) -> Self {
+    pub fn of(tables: &'a Tables) -> Self {
         let route_tables = tables.route_tables.iter().flat_map(|(_, id, table)| {
             let holder = |subnet: &'a Option<Id<id::Subnet>>| subnet.as_deref().unwrap_or(&table.vpc);
             table.associations.iter().map(move |association| (holder(&association.subnet), id_of(id)))
@@ -136,6 +145,7 @@ impl<'a> Index<'a> {
         let attached = tables.gateways.iter().filter_map(|(_, id, gateway)| Some((gateway.vpc.as_deref()?, &**id)));
         Self {
             vpcs: by_id(&tables.vpcs),
+            subnets: by_id(&tables.subnets),
             gateways: by_id(&tables.gateways),
             groups: by_id(&tables.groups),
             interfaces: by_id(&tables.interfaces),
@@ -242,13 +252,12 @@ impl<'a> Index<'a> {
     }
 
     fn interface(&self, interface: &NetworkInterface) -> Interface {
-        let public = self.instance_of(interface).and_then(|(_, instance)| instance.public_ip);
         Interface {
             vpc: interface.vpc.clone(),
             subnet: interface.subnet.clone(),
             zone: interface.zone.clone(),
             mac: interface.mac.clone(),
-            addresses: vec![Address { private: interface.private_ip(), public }],
+            addresses: self.addresses(interface),
             groups: interface.groups.clone(),
             source_dest_check: interface.source_dest_check,
             owner: match &interface.attachment {
@@ -262,6 +271,38 @@ impl<'a> Index<'a> {
         }
     }
 
+    /// The addresses of an interface, the primary one first.
+    pub fn addresses(&self, interface: &NetworkInterface) -> Vec<Address> {
+        let each = |address: &model::InterfaceAddress| Address {
+            private: address.private,
+            public: address.public.as_ref().map(|public| public.address),
+        };
+        interface.addresses.iter().map(each).collect()
+    }
+
+    /// The interfaces of an instance, the primary one first.
+    pub fn interfaces_of(&self, instance: &Instance) -> Vec<&'a NetworkInterface> {
+        instance.interfaces.iter().filter_map(|id| self.interfaces.get(id.as_str()).copied()).collect()
+    }
+
+    pub fn group_names(&self, groups: &[Id<id::SecurityGroup>]) -> Vec<&'a str> {
+        groups.iter().filter_map(|id| Some(self.groups.get(id.as_str())?.name.as_str())).collect()
+    }
+
+    pub fn subnet_cidr(&self, subnet: &str) -> Option<Cidr> {
+        Some(self.subnets.get(subnet)?.cidr)
+    }
+
+    pub fn vpc_cidrs(&self, vpc: &str) -> Vec<Cidr> {
+        self.vpcs.get(vpc).map(|vpc| vpc.cidr).into_iter().collect()
+    }
+
+    /// The name of a public address, in VPCs that give names to them.
+    pub fn public_name(&self, vpc: &str, region: &str, public: Ipv4Addr) -> Option<String> {
+        let named = self.vpcs.get(vpc).is_some_and(|vpc| vpc.dns_hostnames);
+        named.then(|| convert::public_dns(region, public))
+    }
+
     fn instance_of(&self, interface: &'a NetworkInterface) -> Option<(&'a str, &'a Instance)> {
         let id = interface.attachment.as_ref()?.instance.as_str();
         Some((id, self.instances.get(id)?))
@@ -272,15 +313,16 @@ impl<'a> Index<'a> {
         let Some((id, instance)) = self.instance_of(interface) else { return };
         let Some(vpc) = vpcs.get_mut(&interface.vpc).filter(|vpc| vpc.dns) else { return };
         let region = &*scope.region;
-        let Address { private, public } = self.interface(interface).addresses[0];
-        vpc.names.insert(convert::private_dns(region, private), vec![private]);
+        let addresses = self.addresses(interface);
+        for Address { private, public } in &addresses {
+            vpc.names.insert(convert::private_dns(region, *private), vec![*private]);
+            if let Some(name) = public.and_then(|public| self.public_name(&interface.vpc, region, public)) {
+                vpc.names.insert(name, vec![*private]);
+            }
+        }
         let primary = interface.attachment.as_ref().is_some_and(|attachment| attachment.device_index == 0);
         if primary && (instance.options.dns_a_record || instance.options.hostname_type == names::RESOURCE_NAME) {
-            vpc.names.insert(names::resource(region, id), vec![private]);
-        }
-        let named = self.vpcs.get(interface.vpc.as_str()).is_some_and(|vpc| vpc.dns_hostnames);
-        if let Some(public) = public.filter(|_| named) {
-            vpc.names.insert(names::public(region, public), vec![private]);
+            vpc.names.insert(names::resource(region, id), vec![addresses[0].private]);
         }
     }
 

@@ -45,6 +45,28 @@ pub struct Instance {
     pub iam_profile: Option<IamProfile>,
     pub options: Options,
     pub client_token: Option<ClientToken>,
+    /// It does not pass its checks: its host keeps it off while this is set, and its state stays what it is.
+    #[serde(default)]
+    pub impaired: Option<Impaired>,
+    /// When it was last recovered from an impaired system.
+    #[serde(default)]
+    pub recovered: Option<Timestamp>,
+}
+
+/// Which of its checks an instance fails, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Impaired {
+    pub check: Check,
+    pub since: Timestamp,
+}
+
+/// The status checks of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Check {
+    /// Of what is under it. Who fails it is recovered, unless that is disabled.
+    System,
+    /// Of what is in it.
+    Instance,
 }
 
 /// What ModifyInstanceAttribute and its kin change.
@@ -176,6 +198,24 @@ impl Record for Instance {
 }
 impl Keyed for Instance {
     type Kind = id::Instance;
+}
+
+/// The temporary keys of an instance's role, keyed by the instance's id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleCredentials {
+    /// The ARN of the instance profile through which the role was found.
+    pub profile: String,
+    /// The role's name.
+    pub role: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub token: String,
+    pub updated: Timestamp,
+    pub expires: Timestamp,
+}
+
+impl Record for RoleCredentials {
+    const TABLE: &'static str = "ec2.role_credentials";
 }
 
 /// Decoded user data; base64 in the record.

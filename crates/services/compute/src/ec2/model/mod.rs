@@ -31,7 +31,15 @@ pub struct Tagged {
 
 impl Record for Tagged {
     const TABLE: &'static str = "ec2.tags";
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        self.tags.get(IMPAIRED_TAG).map(|check| (IMPAIRED_INDEX, check.clone())).into_iter().collect()
+    }
 }
+
+/// A service gives an instance this tag (`system` or `instance`) to let it fail that check.
+pub const IMPAIRED_TAG: &str = "aws:standfast:impaired";
+/// The index of the tags of instances that should fail a check.
+pub const IMPAIRED_INDEX: &str = "impaired";
 
 /// Says that an account's region has been set up with its default VPC. Its id is `defaults`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
