@@ -24,9 +24,6 @@ macro_rules! absent {
 }
 
 absent! {
-    addresses DescribeAddressesInput DescribeAddressesOutput addresses
-        [allocation_ids "InvalidAllocationID.NotFound" "allocation ID"]
-        [public_ips "InvalidAddress.NotFound" "address"];
     nat_gateways DescribeNatGatewaysInput DescribeNatGatewaysOutput nat_gateways
         [nat_gateway_ids "NatGatewayNotFound" "Nat Gateway"];
     vpc_endpoints DescribeVpcEndpointsInput DescribeVpcEndpointsOutput vpc_endpoints

@@ -13,9 +13,10 @@ use standfast_store::View;
 use super::defaults::domain;
 use super::instance_types::InstanceType;
 use super::model::{
-    Attachment, BlockDevice, Instance, NetworkInterface, Options, SecurityGroup, State, StateReason, Vpc,
+    Attachment, BlockDevice, Instance, InterfaceAddress, NetworkInterface, Options, SecurityGroup, State, StateReason,
+    Vpc,
 };
-use super::tags;
+use super::{public_addresses, tags};
 
 /// A reservation of instances that were launched together (or those of them that are asked for).
 pub fn reservation(view: &View, scope: &Scope, instances: &[(Id<id::Instance>, Arc<Instance>)]) -> api::Reservation {
@@ -90,9 +91,10 @@ pub fn instance(view: &View, scope: &Scope, id: &Id<id::Instance>, record: &Inst
     let hostnames = !gone && view.get::<Vpc>(scope, &record.vpc).is_some_and(|vpc| vpc.dns_hostnames);
     let known = InstanceType::named(&record.instance_type);
     let (cores, threads) = known.map_or((1, 1), |known| known.cores());
-    let public_name = record.public_ip.filter(|_| hostnames).map(|address| public_dns(region, address));
+    let public_ip = public_addresses::of_instance(view, scope, record);
+    let public_name = public_ip.filter(|_| hostnames).map(|address| public_dns(region, address));
     let shown: Vec<api::InstanceNetworkInterface> =
-        (interfaces.iter()).map(|(id, one)| interface(view, scope, record, id, one, public_name.as_deref())).collect();
+        (interfaces.iter()).map(|(id, one)| interface(view, scope, record, id, one, hostnames)).collect();
     let security_groups = shown.first().and_then(|primary| primary.groups.clone()).unwrap_or_default();
     api::Instance {
         architecture: known.map(|known| known.architecture.to_owned()),
@@ -158,7 +160,7 @@ pub fn instance(view: &View, scope: &Scope, id: &Id<id::Instance>, record: &Inst
         subnet_id: there((&record.subnet).into()),
         vpc_id: there((&record.vpc).into()),
         private_ip_address: there(record.private_ip.to_string()),
-        public_ip_address: record.public_ip.map(|address| address.to_string()),
+        public_ip_address: public_ip.map(|address| address.to_string()),
         boot_mode: known.map(|known| if known.architecture == "arm64" { "uefi" } else { "uefi-preferred" }.to_owned()),
         current_instance_boot_mode: text("uefi"),
         ..Default::default()
@@ -209,16 +211,27 @@ fn interface(
     instance: &Instance,
     id: &Id<id::NetworkInterface>,
     interface: &NetworkInterface,
-    public_name: Option<&str>,
+    hostnames: bool,
 ) -> api::InstanceNetworkInterface {
     let dns = private_dns(&scope.region, interface.private_ip());
     let primary = instance.interfaces.first() == Some(id);
-    let association = instance.public_ip.filter(|_| primary).map(|address| api::InstanceNetworkInterfaceAssociation {
-        ip_owner_id: text("amazon"),
-        public_dns_name: Some(public_name.unwrap_or_default().to_owned()),
-        public_ip: Some(address.to_string()),
-        ..Default::default()
-    });
+    let association = |at: usize, address: &InterfaceAddress| {
+        let public = public_addresses::of(Some(instance), primary && at == 0, address)?;
+        let name = hostnames.then(|| public_dns(&scope.region, public.address));
+        Some(api::InstanceNetworkInterfaceAssociation {
+            ip_owner_id: Some(public_addresses::owner(scope, &public)),
+            public_dns_name: Some(name.unwrap_or_default()),
+            public_ip: Some(public.address.to_string()),
+            ..Default::default()
+        })
+    };
+    let address = |(at, address): (usize, &InterfaceAddress)| api::InstancePrivateIpAddress {
+        association: association(at, address),
+        primary: Some(at == 0),
+        private_dns_name: Some(private_dns(&scope.region, address.private)),
+        private_ip_address: Some(address.private.to_string()),
+    };
+    let addresses: Vec<_> = interface.addresses.iter().enumerate().map(address).collect();
     let attachment = |attachment: &Attachment| api::InstanceNetworkInterfaceAttachment {
         attach_time: Some(attachment.attached),
         attachment_id: Some((&attachment.id).into()),
@@ -236,15 +249,10 @@ fn interface(
         mac_address: text(&interface.mac),
         network_interface_id: Some(id.into()),
         owner_id: Some(scope.account.to_string()),
-        private_dns_name: Some(dns.clone()),
+        private_dns_name: Some(dns),
         private_ip_address: Some(interface.private_ip().to_string()),
-        private_ip_addresses: Some(vec![api::InstancePrivateIpAddress {
-            association: association.clone(),
-            primary: Some(true),
-            private_dns_name: Some(dns),
-            private_ip_address: Some(interface.private_ip().to_string()),
-        }]),
-        association,
+        association: addresses[0].association.clone(),
+        private_ip_addresses: Some(addresses),
         source_dest_check: Some(interface.source_dest_check),
         status: text("in-use"),
         subnet_id: Some((&interface.subnet).into()),

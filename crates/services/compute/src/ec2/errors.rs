@@ -43,6 +43,13 @@ resources! {
     KeyPair "InvalidKeyPair.NotFound" "InvalidKeyPair.Format" "key pair";
     LaunchTemplate "InvalidLaunchTemplateId.NotFound" "InvalidLaunchTemplateId.Malformed" "launch template ID";
     Instance "InvalidInstanceID.NotFound" "InvalidInstanceID.Malformed" "instance ID";
+    Allocation "InvalidAllocationID.NotFound" "InvalidAllocationID.Malformed" "allocation ID";
+    Association "InvalidAssociationID.NotFound" "InvalidAssociationID.Malformed" "association ID";
+    NatGateway "NatGatewayNotFound" "NatGatewayMalformed" "Nat Gateway";
+    VpcPeering "InvalidVpcPeeringConnectionID.NotFound" "InvalidVpcPeeringConnectionId.Malformed" "vpcPeeringConnection ID";
+    VpcEndpoint "InvalidVpcEndpointId.NotFound" "InvalidVpcEndpointId.Malformed" "Vpc Endpoint Id";
+    PrefixList "InvalidPrefixListID.NotFound" "InvalidPrefixListID.Malformed" "prefix list ID";
+    PlacementGroup "InvalidPlacementGroupId.NotFound" "InvalidPlacementGroupId.Malformed" "placement group";
     Image "InvalidAMIID.NotFound" "InvalidAMIID.Malformed" "image id";
     Volume "InvalidVolume.NotFound" "InvalidVolumeID.Malformed" "volume";
 }

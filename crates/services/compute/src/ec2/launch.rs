@@ -12,8 +12,8 @@ use standfast_store::{Txn, View};
 use super::addresses::Refused;
 use super::errors::{self, find};
 use super::model::{
-    Addresses, Attachment, BlockDevice, Instance, InterfaceAddress, KeyPair, NetworkInterface, State, Subnet, Volume,
-    VolumeAttachment,
+    Addresses, Attachment, BlockDevice, Instance, InterfaceAddress, KeyPair, NetworkInterface, Purpose, State, Subnet,
+    Volume, VolumeAttachment,
 };
 use super::network_interfaces::new_mac;
 use super::run::{Device, Interface, Launch};
@@ -260,6 +260,7 @@ impl Launching<'_> {
             source_dest_check: true,
             attachment: Some(attachment),
             requester: None,
+            purpose: Purpose::Any,
         };
         tags::put(tx, self.scope, &id, &self.launch.interface_tags);
         tx.put(self.scope, &id, interface);
@@ -368,7 +369,7 @@ pub fn release(tx: &mut Txn, scope: &Scope, instance: &Instance) {
         let Some(interface) = tx.get::<NetworkInterface>(scope, id) else { continue };
         let goes = interface.attachment.as_ref().is_none_or(|attachment| attachment.delete_on_termination);
         if goes {
-            subnets::release_address(tx, scope, &interface.subnet, interface.private_ip());
+            subnets::release_addresses(tx, scope, &interface);
             tx.delete::<NetworkInterface>(scope, id);
             tags::forget(tx, scope, id);
         } else {

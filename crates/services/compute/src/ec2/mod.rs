@@ -13,6 +13,7 @@ mod convert;
 mod defaults;
 mod dhcp_options;
 mod errors;
+mod elastic_ips;
 mod filters;
 mod host;
 mod iam_profiles;
@@ -30,6 +31,7 @@ mod network_interfaces;
 mod plan;
 mod power;
 mod regions;
+mod public_addresses;
 mod route_tables;
 mod run;
 mod security_groups;
@@ -50,7 +52,7 @@ pub fn service() -> Service {
 }
 
 fn networks(service: Service) -> Service {
-    service
+    connections(service)
         .op(DescribeRegions, regions::describe)
         .op(DescribeAvailabilityZones, regions::describe_zones)
         .op(DescribeAccountAttributes, regions::describe_account_attributes)
@@ -95,6 +97,16 @@ fn networks(service: Service) -> Service {
 fn security(service: Service) -> Service {
     service
         .op(CreateSecurityGroup, security_groups::create)
+fn connections(service: Service) -> Service {
+    service
+        .op(AllocateAddress, elastic_ips::allocate)
+        .op(ReleaseAddress, elastic_ips::release)
+        .op(AssociateAddress, elastic_ips::associate)
+        .op(DisassociateAddress, elastic_ips::disassociate)
+        .op(DescribeAddresses, elastic_ips::describe)
+        .op(DescribeAddressesAttribute, elastic_ips::describe_attributes)
+}
+
         .op(DeleteSecurityGroup, security_groups::delete)
         .op(DescribeSecurityGroups, security_groups::describe)
         .op(GetSecurityGroupsForVpc, security_groups::describe_for_vpc)
@@ -170,7 +182,6 @@ fn instances(service: Service) -> Service {
 
 fn absent(service: Service) -> Service {
     service
-        .op(DescribeAddresses, absent::addresses)
         .op(DescribeNatGateways, absent::nat_gateways)
         .op(DescribeVpcEndpoints, absent::vpc_endpoints)
         .op(DescribeVpcEndpointServiceConfigurations, absent::vpc_endpoint_service_configurations)

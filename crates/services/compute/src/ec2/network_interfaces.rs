@@ -12,8 +12,8 @@ use standfast_store::{Txn, View};
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::instance_types::{InstanceType, interfaces_max};
-use super::model::{Attachment, Instance, InterfaceAddress, NetworkInterface, State, Subnet};
-use super::{convert, defaults, security_groups, subnets, tags};
+use super::model::{Attachment, Instance, InterfaceAddress, NetworkInterface, Purpose, State, Subnet, Vpc};
+use super::{convert, defaults, public_addresses, security_groups, subnets, tags};
 
 /// A hardware address of the kind that is administered locally.
 pub fn new_mac(rng: &Rng) -> String {
@@ -59,6 +59,7 @@ pub async fn create(cx: Cx, input: api::CreateNetworkInterfaceInput) -> Result<a
                 source_dest_check: true,
                 attachment: None,
                 requester: requester.clone(),
+                purpose: Purpose::Any,
             };
             tx.put(scope, &id, interface.clone());
             tags::put(tx, scope, &id, &given);
@@ -89,7 +90,7 @@ pub async fn delete(cx: Cx, input: api::DeleteNetworkInterfaceInput) -> Result<a
             return Err(Error::client("InvalidParameterValue", message));
         }
         errors::dry_run(input.dry_run)?;
-        subnets::release_address(tx, scope, &interface.subnet, interface.private_ip());
+        subnets::release_addresses(tx, scope, &interface);
         tx.delete::<NetworkInterface>(scope, &id);
         tags::forget(tx, scope, &id);
         Ok(())
@@ -281,13 +282,28 @@ pub async fn describe_attribute(
 fn shape(view: &View, scope: &Scope, id: &str, interface: &NetworkInterface) -> api::NetworkInterface {
     let dns = convert::private_dns(&scope.region, interface.private_ip());
     let instance = interface.attachment.as_ref().and_then(|at| view.get::<Instance>(scope, &at.instance));
+    let hostnames = view.get::<Vpc>(scope, &interface.vpc).is_some_and(|vpc| vpc.dns_hostnames);
     let primary = instance.as_ref().is_some_and(|instance| instance.interfaces.first().is_some_and(|i| **i == *id));
-    let public_ip = instance.as_ref().filter(|_| primary).and_then(|instance| instance.public_ip);
-    let association = public_ip.map(|address| api::NetworkInterfaceAssociation {
-        ip_owner_id: Some("amazon".into()),
-        public_ip: Some(address.to_string()),
-        ..Default::default()
-    });
+    let association = |at: usize, address: &InterfaceAddress| {
+        let public = public_addresses::of(instance.as_deref(), primary && at == 0, address)?;
+        Some(api::NetworkInterfaceAssociation {
+            allocation_id: public.allocation.as_ref().map(String::from),
+            association_id: public.association.as_ref().map(String::from),
+            ip_owner_id: Some(public_addresses::owner(scope, &public)),
+            public_dns_name: Some(
+                hostnames.then(|| convert::public_dns(&scope.region, public.address)).unwrap_or_default(),
+            ),
+            public_ip: Some(public.address.to_string()),
+            ..Default::default()
+        })
+    };
+    let address = |(at, address): (usize, &InterfaceAddress)| api::NetworkInterfacePrivateIpAddress {
+        association: association(at, address),
+        primary: Some(at == 0),
+        private_dns_name: Some(convert::private_dns(&scope.region, address.private)),
+        private_ip_address: Some(address.private.to_string()),
+    };
+    let addresses: Vec<_> = interface.addresses.iter().enumerate().map(address).collect();
     let attachment = |attachment: &Attachment| api::NetworkInterfaceAttachment {
         attach_time: Some(attachment.attached),
         attachment_id: Some((&attachment.id).into()),
@@ -305,24 +321,19 @@ fn shape(view: &View, scope: &Scope, id: &str, interface: &NetworkInterface) -> 
         availability_zone_id: Zone::named(&interface.zone).map(|zone| zone.id),
         description: Some(interface.description.clone()),
         groups: Some(convert::groups(view, scope, &interface.groups)),
-        interface_type: Some("interface".into()),
+        interface_type: Some(interface.purpose.name().into()),
         ipv6_addresses: Some(Vec::new()),
         mac_address: Some(interface.mac.clone()),
         network_interface_id: Some(id.to_owned()),
         owner_id: Some(scope.account.to_string()),
-        private_dns_name: Some(dns.clone()),
+        private_dns_name: Some(dns),
         private_ip_address: Some(interface.private_ip().to_string()),
-        private_ip_addresses: Some(vec![api::NetworkInterfacePrivateIpAddress {
-            association: association.clone(),
-            primary: Some(true),
-            private_dns_name: Some(dns),
-            private_ip_address: Some(interface.private_ip().to_string()),
-        }]),
-        association,
+        association: addresses[0].association.clone(),
+        private_ip_addresses: Some(addresses),
         requester_id: interface.requester.as_ref().map(|service| format!("amazon-{service}")),
         requester_managed: Some(interface.requester.is_some()),
         source_dest_check: Some(interface.source_dest_check),
-        status: Some(if interface.attachment.is_some() { "in-use" } else { "available" }.into()),
+        status: Some(if interface.is_in_use() { "in-use" } else { "available" }.into()),
         subnet_id: Some((&interface.subnet).into()),
         tag_set: tags::of(view, scope, id),
         vpc_id: Some((&interface.vpc).into()),
@@ -342,8 +353,14 @@ impl Described for api::NetworkInterface {
         }),
         ("association.ip-owner-id", |i| i.association.iter().flat_map(|a| filters::one(&a.ip_owner_id)).collect()),
         ("association.public-ip", |i| i.association.iter().flat_map(|a| filters::one(&a.public_ip)).collect()),
-        ("addresses.private-ip-address", |i| filters::one(&i.private_ip_address)),
-        ("addresses.primary", |_| vec!["true".into()]),
+        ("addresses.private-ip-address", |i| filters::each(&i.private_ip_addresses, |one| &one.private_ip_address)),
+        ("addresses.primary", |i| {
+            i.private_ip_addresses.iter().flatten().flat_map(|one| filters::text(one.primary)).collect()
+        }),
+        ("addresses.association.public-ip", |i| {
+            let associations = i.private_ip_addresses.iter().flatten().filter_map(|one| one.association.as_ref());
+            associations.flat_map(|association| filters::one(&association.public_ip)).collect()
+        }),
         ("attachment.attachment-id", |i| attachment(i).flat_map(|a| filters::one(&a.attachment_id)).collect()),
         ("attachment.attach-time", |i| attachment(i).flat_map(|a| filters::text(a.attach_time)).collect()),
         ("attachment.delete-on-termination", |i| {

@@ -14,9 +14,9 @@ use standfast_store::{Txn, View};
 use super::addresses::Refused;
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
-use super::model::{Addresses, NetworkAcl, RouteTable, Subnet, Vpc};
+use super::model::{Addresses, NetworkAcl, NetworkInterface, PublicAddress, RouteTable, Subnet, Vpc};
 use super::vpcs::cidr;
-use super::{defaults, tags};
+use super::{defaults, public_addresses, tags};
 
 const PREFIX_MIN: u8 = 16;
 const PREFIX_MAX: u8 = 28;
@@ -190,6 +190,16 @@ pub fn refused(why: Refused, id: &Id<id::Subnet>, asked: Option<Ipv4Addr>) -> Er
             "InsufficientFreeAddressesInSubnet",
             format!("The subnet '{id}' has insufficient free addresses to satisfy the request."),
         ),
+    }
+}
+
+/// Gives back the addresses of an interface that goes: the private ones, and public ones that nobody allocated.
+pub fn release_addresses(tx: &mut Txn, scope: &Scope, interface: &NetworkInterface) {
+    for address in &interface.addresses {
+        release_address(tx, scope, &interface.subnet, address.private);
+        if let Some(PublicAddress { address, allocation: None, .. }) = &address.public {
+            public_addresses::release(tx, *address);
+        }
     }
 }
 

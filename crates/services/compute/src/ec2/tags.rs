@@ -10,6 +10,7 @@ use standfast_store::{Txn, View};
 
 use super::errors::{self, Keyed, Resource};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
+use super::model::ElasticIp;
 use super::model::{
     DhcpOptions, Instance, InternetGateway, KeyPair, LaunchTemplate, NetworkAcl, NetworkInterface, RouteTable,
     SecurityGroup, Subnet, Tagged, Tags, Volume, Vpc,
@@ -30,6 +31,7 @@ const KINDS: &[Kind] = &[
     ("vpc", "vpc", exists::<Vpc>),
     ("subnet", "subnet", exists::<Subnet>),
     ("igw", "internet-gateway", exists::<InternetGateway>),
+    ("eipalloc", "elastic-ip", exists::<ElasticIp>),
     ("rtb", "route-table", exists::<RouteTable>),
     ("acl", "network-acl", exists::<NetworkAcl>),
     ("dopt", "dhcp-options", exists::<DhcpOptions>),

@@ -3,12 +3,14 @@
 //! Invariant: tags are records of their own (`Tagged`, keyed by the resource's id) and exist no longer than their
 //! resource; what a record says about others is an id that exists as long as the record does.
 
+mod connections;
 mod instance;
 mod network;
 mod security;
 mod template;
 
 pub use instance::*;
+pub use connections::*;
 pub use network::*;
 pub use security::*;
 pub use template::*;

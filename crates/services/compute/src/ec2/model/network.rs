@@ -205,6 +205,30 @@ pub struct NetworkInterface {
     pub attachment: Option<Attachment>,
     /// Whether a service made it and owns it (`RequesterManaged`): its name.
     pub requester: Option<String>,
+    #[serde(default)]
+    pub purpose: Purpose,
+}
+
+/// What an interface is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    #[default]
+    Any,
+    NatGateway(Id<id::NatGateway>),
+    Endpoint(Id<id::VpcEndpoint>),
+    GatewayLoadBalancerEndpoint(Id<id::VpcEndpoint>),
+}
+
+impl Purpose {
+    /// The interface type of answers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Purpose::Any => "interface",
+            Purpose::NatGateway(_) => "nat_gateway",
+            Purpose::Endpoint(_) => "vpc_endpoint",
+            Purpose::GatewayLoadBalancerEndpoint(_) => "gateway_load_balancer_endpoint",
+        }
+    }
 }
 
 /// A private address of an interface, and the one on the internet that is translated to it.
@@ -229,6 +253,11 @@ pub struct PublicAddress {
 }
 
 impl NetworkInterface {
+    /// Whether an instance or a service has it.
+    pub fn is_in_use(&self) -> bool {
+        self.attachment.is_some() || self.purpose != Purpose::Any
+    }
+
     /// The primary private address.
     pub fn private_ip(&self) -> Ipv4Addr {
         self.addresses[0].private
