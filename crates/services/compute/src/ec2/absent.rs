@@ -43,13 +43,10 @@ absent! {
         [egress_only_internet_gateway_ids "InvalidGatewayID.NotFound" "gateway ID"];
     flow_logs DescribeFlowLogsInput DescribeFlowLogsOutput flow_logs
         [flow_log_ids "InvalidFlowLogId.NotFound" "flow log ID"];
-    snapshots DescribeSnapshotsInput DescribeSnapshotsOutput snapshots
-        [snapshot_ids "InvalidSnapshot.NotFound" "snapshot"];
     placement_groups DescribePlacementGroupsInput DescribePlacementGroupsOutput placement_groups
         [group_names "InvalidPlacementGroup.Unknown" "Placement Group"];
     spot_instance_requests DescribeSpotInstanceRequestsInput DescribeSpotInstanceRequestsOutput spot_instance_requests
         [spot_instance_request_ids "InvalidSpotInstanceRequestID.NotFound" "spot instance request ID"];
-    volumes_modifications DescribeVolumesModificationsInput DescribeVolumesModificationsOutput volumes_modifications;
     instance_connect_endpoints DescribeInstanceConnectEndpointsInput DescribeInstanceConnectEndpointsOutput
         instance_connect_endpoints;
     stale_security_groups DescribeStaleSecurityGroupsInput DescribeStaleSecurityGroupsOutput stale_security_group_set;

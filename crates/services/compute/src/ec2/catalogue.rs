@@ -142,6 +142,13 @@ pub fn find(region: &str, id: &str) -> Option<&'static BaseImage> {
     BASE_IMAGES.iter().find(|image| image.id(region) == id)
 }
 
+/// The base image whose root volume is made from the snapshot of this id in a region.
+pub fn of_snapshot(region: &str, id: &str) -> Option<&'static BaseImage> {
+    // Most snapshots are others': their ids seldom begin as those of `digits` do.
+    id.strip_prefix("snap-0")?;
+    BASE_IMAGES.iter().find(|image| image.snapshot(region) == id)
+}
+
 /// The public SSM parameters of a region: names and image ids.
 pub fn public_parameters(region: &str) -> impl Iterator<Item = (&'static str, String)> + '_ {
     BASE_IMAGES.iter().flat_map(move |image| image.parameters.iter().map(move |name| (*name, image.id(region))))

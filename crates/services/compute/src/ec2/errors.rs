@@ -52,6 +52,8 @@ resources! {
     PlacementGroup "InvalidPlacementGroupId.NotFound" "InvalidPlacementGroupId.Malformed" "placement group";
     Image "InvalidAMIID.NotFound" "InvalidAMIID.Malformed" "image id";
     Volume "InvalidVolume.NotFound" "InvalidVolumeID.Malformed" "volume";
+    Snapshot "InvalidSnapshot.NotFound" "InvalidSnapshotID.Malformed" "snapshot";
+    SpotInstanceRequest "InvalidSpotInstanceRequestID.NotFound" "InvalidSpotInstanceRequestID.Malformed" "spot instance request ID";
 }
 
 /// A record whose id is of this kind.

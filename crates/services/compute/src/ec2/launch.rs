@@ -18,7 +18,7 @@ use super::model::{
 use super::network_interfaces::new_mac;
 use super::run::{Device, Interface, Launch};
 use super::security_groups;
-use super::{convert, subnets, tags};
+use super::{convert, subnets, tags, volumes};
 
 /// Launches instances. The answer to a token that was used before is what it made then.
 pub async fn launch(cx: &Cx, launch: Launch) -> Result<api::Reservation> {
@@ -299,7 +299,14 @@ impl Launching<'_> {
                 device: device.name.clone(),
                 attached: self.now,
                 delete_on_termination: device.delete_on_termination,
+                attaching: false,
             }),
+            root: device.name == self.launch.image.root_device,
+            state: Default::default(),
+            paused: false,
+            auto_enable_io: false,
+            modification: None,
+            client_token: None,
         }
     }
 
@@ -379,8 +386,7 @@ pub fn release(tx: &mut Txn, scope: &Scope, instance: &Instance) {
     for device in &instance.devices {
         let Some(volume) = tx.get::<Volume>(scope, &device.volume) else { continue };
         if device.delete_on_termination {
-            tx.delete::<Volume>(scope, &device.volume);
-            tags::forget(tx, scope, &device.volume);
+            volumes::remove(tx, scope, &device.volume, &volume);
         } else {
             tx.put(scope, &device.volume, Volume { attachment: None, ..(*volume).clone() });
         }

@@ -8,6 +8,7 @@
 mod absent;
 mod addresses;
 mod attributes;
+pub mod burst;
 pub mod catalogue;
 mod convert;
 mod defaults;
@@ -36,10 +37,12 @@ mod route_tables;
 mod run;
 mod security_groups;
 mod security_rules;
+mod snapshots;
 mod ssh_keys;
 mod subnets;
 mod tags;
 mod template_data;
+mod tokens;
 mod volumes;
 mod vpcs;
 
@@ -48,7 +51,7 @@ use standfast_kernel::{On, Service};
 
 pub fn service() -> Service {
     let service = Service::new(&MODEL);
-    absent(instances(images(interfaces(security(networks(service))))))
+    absent(storage(instances(images(interfaces(security(networks(service)))))))
 }
 
 fn networks(service: Service) -> Service {
@@ -173,11 +176,33 @@ fn instances(service: Service) -> Service {
         .op(AssociateIamInstanceProfile, iam_profiles::associate)
         .op(DisassociateIamInstanceProfile, iam_profiles::disassociate)
         .op(DescribeIamInstanceProfileAssociations, iam_profiles::describe)
-        .op(DescribeVolumes, volumes::describe)
-        .op(DescribeVolumeStatus, volumes::describe_status)
         .controller("instances", wakes, move |cx| host::run(cx, memory.clone()))
         .controller("credentials", On::tables(host::CREDENTIALS_TABLES), host::renew_credentials)
         .controller("metrics", On::tables(&["ec2.instances"]), move |cx| metrics::run(cx, samples.clone()))
+}
+
+fn storage(service: Service) -> Service {
+    let wakes = On::tables(volumes::controller::TABLES).host();
+    service
+        .op(CreateVolume, volumes::create)
+        .op(DeleteVolume, volumes::delete)
+        .op(DescribeVolumes, volumes::describe)
+        .op(DescribeVolumeStatus, volumes::describe_status)
+        .op(DescribeVolumeAttribute, volumes::describe_attribute)
+        .op(ModifyVolumeAttribute, volumes::modify_attribute)
+        .op(EnableVolumeIO, volumes::enable_io)
+        .op(AttachVolume, volumes::attach)
+        .op(DetachVolume, volumes::detach)
+        .op(ModifyVolume, volumes::modify)
+        .op(DescribeVolumesModifications, volumes::describe_modifications)
+        .op(CreateSnapshot, snapshots::create)
+        .op(CreateSnapshots, snapshots::create_of_instance)
+        .op(CopySnapshot, snapshots::copy)
+        .op(DeleteSnapshot, snapshots::delete)
+        .op(DescribeSnapshots, snapshots::describe)
+        .op(ModifySnapshotAttribute, snapshots::modify_attribute)
+        .op(DescribeSnapshotAttribute, snapshots::describe_attribute)
+        .controller("volumes", wakes, volumes::controller::run)
 }
 
 fn absent(service: Service) -> Service {
@@ -190,10 +215,8 @@ fn absent(service: Service) -> Service {
         .op(DescribeVpnGateways, absent::vpn_gateways)
         .op(DescribeEgressOnlyInternetGateways, absent::egress_only_internet_gateways)
         .op(DescribeFlowLogs, absent::flow_logs)
-        .op(DescribeSnapshots, absent::snapshots)
         .op(DescribePlacementGroups, absent::placement_groups)
         .op(DescribeSpotInstanceRequests, absent::spot_instance_requests)
-        .op(DescribeVolumesModifications, absent::volumes_modifications)
         .op(DescribeInstanceConnectEndpoints, absent::instance_connect_endpoints)
         .op(DescribeStaleSecurityGroups, absent::stale_security_groups)
         .op(DescribeInstanceEventWindows, absent::instance_event_windows)

@@ -12,8 +12,8 @@ use super::errors::{self, Keyed, Resource};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::model::ElasticIp;
 use super::model::{
-    DhcpOptions, Instance, InternetGateway, KeyPair, LaunchTemplate, NetworkAcl, NetworkInterface, RouteTable,
-    SecurityGroup, Subnet, Tagged, Tags, Volume, Vpc,
+    DhcpOptions, Image, Instance, InternetGateway, KeyPair, LaunchTemplate, NetworkAcl, NetworkInterface, RouteTable,
+    SecurityGroup, Snapshot, Subnet, Tagged, Tags, Volume, Vpc,
 };
 
 const TAGS_MAX: usize = 50;
@@ -42,6 +42,8 @@ const KINDS: &[Kind] = &[
     ("lt", "launch-template", exists::<LaunchTemplate>),
     ("i", "instance", exists::<Instance>),
     ("vol", "volume", exists::<Volume>),
+    ("snap", "snapshot", exists::<Snapshot>),
+    ("ami", "image", exists::<Image>),
 ];
 
 fn exists<R: Keyed>(view: &View, scope: &Scope, text: &str) -> Result<()> {

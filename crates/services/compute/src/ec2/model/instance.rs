@@ -1,4 +1,4 @@
-//! Instances and volumes.
+//! Instances.
 
 use std::net::Ipv4Addr;
 
@@ -251,35 +251,4 @@ impl UserData {
         use base64::Engine;
         base64::prelude::BASE64_STANDARD.encode(&self.0)
     }
-}
-
-/// A volume. In this version volumes are records of instances' block devices.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Volume {
-    pub zone: String,
-    pub size_gib: i32,
-    /// `gp2`, `gp3`, ...
-    pub volume_type: String,
-    pub iops: Option<i32>,
-    pub throughput: Option<i32>,
-    pub encrypted: bool,
-    pub kms_key: Option<String>,
-    pub snapshot: Option<String>,
-    pub created: Timestamp,
-    pub attachment: Option<VolumeAttachment>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct VolumeAttachment {
-    pub instance: Id<id::Instance>,
-    pub device: String,
-    pub attached: Timestamp,
-    pub delete_on_termination: bool,
-}
-
-impl Record for Volume {
-    const TABLE: &'static str = "ec2.volumes";
-}
-impl Keyed for Volume {
-    type Kind = id::Volume;
 }

@@ -7,12 +7,14 @@ mod connections;
 mod instance;
 mod network;
 mod security;
+mod storage;
 mod template;
 
 pub use instance::*;
 pub use connections::*;
 pub use network::*;
 pub use security::*;
+pub use storage::*;
 pub use template::*;
 
 use std::collections::BTreeMap;
