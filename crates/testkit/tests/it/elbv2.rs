@@ -346,6 +346,119 @@ fn what_cannot_be_is_refused_with_the_code_of_aws() {
     });
 }
 
+/// The interfaces of a load balancer's nodes, as anybody finds them.
+async fn nodes(cloud: &TestCloud, balancer: &str) -> Vec<Json> {
+    let (_, id) = balancer.split_once("loadbalancer/").expect("an ARN");
+    let filters = json!([{"Name": "description", "Values": [format!("ELB {id}")]}]);
+    let found = cloud.send(&ec2::MODEL, "DescribeNetworkInterfaces", json!({"Filters": filters})).await;
+    list(&found.expect("it is described"), "NetworkInterfaces").to_vec()
+}
+
+async fn nodes_in(cloud: &TestCloud, balancer: &str, subnets: &[String]) {
+    let wanted: std::collections::BTreeSet<&str> = subnets.iter().map(String::as_str).collect();
+    cloud
+        .until("an interface in each subnet and no other", SOON, || async {
+            let found = nodes(cloud, balancer).await;
+            let subnets: std::collections::BTreeSet<&str> = found.iter().map(|node| text(node, "SubnetId")).collect();
+            (subnets == wanted && found.len() == wanted.len()).then_some(())
+        })
+        .await;
+}
+
+#[test]
+fn nodes_have_interfaces_in_their_subnets_for_as_long_as_the_load_balancer_lives() {
+    standfast_testkit::run(16, |cloud| async move {
+        let (vpc, subnets) = subnets(&cloud).await;
+        let group = |name: &str| json!({"GroupName": name, "Description": name, "VpcId": vpc});
+        let first = cloud.send(&ec2::MODEL, "CreateSecurityGroup", group("first")).await.expect("made");
+        let second = cloud.send(&ec2::MODEL, "CreateSecurityGroup", group("second")).await.expect("made");
+        let input = json!({"Name": "web", "Subnets": subnets[..2], "SecurityGroups": [first["GroupId"]]});
+        let made = elb(&cloud, "CreateLoadBalancer", input).await;
+        let balancer = &list(&made, "LoadBalancers")[0];
+        let arn = text(balancer, "LoadBalancerArn");
+        let describe = || async {
+            let answer = elb(&cloud, "DescribeLoadBalancers", json!({"LoadBalancerArns": [arn]})).await;
+            list(&answer, "LoadBalancers")[0].clone()
+        };
+        cloud
+            .until("it to be active", SOON, || async {
+                (text(&describe().await["State"], "Code") == "active").then_some(())
+            })
+            .await;
+        for zone in list(&describe().await, "AvailabilityZones") {
+            assert_eq!(zone["LoadBalancerAddresses"], json!([]), "as of every application load balancer");
+        }
+        nodes_in(&cloud, arn, &subnets[..2]).await;
+        for node in nodes(&cloud, arn).await {
+            assert_eq!((node["RequesterManaged"].clone(), text(&node, "InterfaceType")), (json!(true), "interface"));
+            assert_eq!(list(&node, "Groups")[0]["GroupId"], first["GroupId"]);
+            let name = json!({"Key": "aws:standfast:dns-name", "Value": balancer["DNSName"]});
+            assert_eq!(node["TagSet"], json!([name]), "its VPC's resolver knows the name");
+        }
+        let subnet = json!({"SubnetId": subnets[0]});
+        let refused = cloud.refused(&ec2::MODEL, "DeleteSubnet", subnet.clone()).await;
+        assert_eq!(refused.code, "DependencyViolation");
+        let group = json!({"GroupId": first["GroupId"]});
+        let refused = cloud.refused(&ec2::MODEL, "DeleteSecurityGroup", group.clone()).await;
+        assert_eq!(refused.code, "DependencyViolation");
+
+        let input = json!({"LoadBalancerArn": arn, "SecurityGroups": [second["GroupId"]]});
+        elb(&cloud, "SetSecurityGroups", input).await;
+        cloud
+            .until("the old group to be free", SOON, || async {
+                cloud.send(&ec2::MODEL, "DeleteSecurityGroup", group.clone()).await.ok()
+            })
+            .await;
+        elb(&cloud, "SetSubnets", json!({"LoadBalancerArn": arn, "Subnets": subnets[1..3]})).await;
+        nodes_in(&cloud, arn, &subnets[1..3]).await;
+        cloud.send(&ec2::MODEL, "DeleteSubnet", subnet).await.expect("nothing is left in it");
+
+        elb(&cloud, "DeleteLoadBalancer", json!({"LoadBalancerArn": arn})).await;
+        nodes_in(&cloud, arn, &[]).await;
+        for id in &subnets[1..3] {
+            cloud.send(&ec2::MODEL, "DeleteSubnet", json!({"SubnetId": id})).await.expect("nothing is left in it");
+        }
+        let group = json!({"GroupId": second["GroupId"]});
+        cloud.send(&ec2::MODEL, "DeleteSecurityGroup", group).await.expect("nothing is left in it");
+    });
+}
+
+#[test]
+fn a_load_balancer_that_is_deleted_at_once_leaves_nothing() {
+    standfast_testkit::run(14, |cloud| async move {
+        let (_, subnets) = subnets(&cloud).await;
+        for round in 0..5 {
+            let made = elb(&cloud, "CreateLoadBalancer", json!({"Name": "web", "Subnets": subnets[..2]})).await;
+            let arn = text(&list(&made, "LoadBalancers")[0], "LoadBalancerArn").to_owned();
+            for _ in 0..round {
+                tokio::task::yield_now().await; // The controllers get a little further each time.
+            }
+            elb(&cloud, "DeleteLoadBalancer", json!({"LoadBalancerArn": arn})).await;
+        }
+        cloud.pass(Duration::from_secs(60)).await;
+        let found = cloud.send(&ec2::MODEL, "DescribeNetworkInterfaces", json!({})).await.expect("described");
+        assert_eq!(found["NetworkInterfaces"], json!([]));
+    });
+}
+
+#[test]
+fn a_subnet_without_room_is_refused() {
+    standfast_testkit::run(15, |cloud| async move {
+        let (vpc, mut subnets) = subnets(&cloud).await;
+        let zone = json!({"VpcId": vpc, "CidrBlock": "172.31.200.0/28", "AvailabilityZone": "eu-west-1b"});
+        let made = cloud.send(&ec2::MODEL, "CreateSubnet", zone).await.expect("its block is free");
+        subnets[1] = text(&made["Subnet"], "SubnetId").to_owned();
+        for _ in 0..4 {
+            let input = json!({"SubnetId": subnets[1]});
+            cloud.send(&ec2::MODEL, "CreateNetworkInterface", input).await.expect("there is room");
+        }
+        let (code, message) =
+            refused(&cloud, "CreateLoadBalancer", json!({"Name": "web", "Subnets": subnets[..2]})).await;
+        assert_eq!(code, "InvalidSubnet");
+        assert!(message.starts_with(&format!("Not enough IP space available in {}.", subnets[1])), "{message}");
+    });
+}
+
 #[test]
 fn deletion_protection_keeps_a_load_balancer() {
     standfast_testkit::run(8, |cloud| async move {

@@ -13,8 +13,8 @@ use standfast_core::lb::{Health, LbSnapshot, TargetKey};
 use standfast_core::{Result, Scope, Timestamp};
 use standfast_kernel::{Cx, Wake, zones};
 
-use super::model::{LoadBalancer, State, Target, TargetGroup, TargetType};
-use super::snapshot::{self, Records};
+use super::model::{LoadBalancer, State, Target, TargetGroup, TargetType, ZoneMapping};
+use super::snapshot::{self, Records, Seen};
 use super::{errors, network};
 
 /// How long after deregistration "no request under way" is believed: a worker may have chosen the target just before.
@@ -39,11 +39,17 @@ impl Planes {
 
 pub async fn run(cx: Cx, planes: &Planes) -> Result<Wake> {
     let (records, dark) = cx.view(|view| (Records::read(view), zones::dark(view)));
-    // Only targets need them, and instances change by the thousand where there is no load balancer.
-    let hosts = if records.targets.is_empty() { HostObservation::default() } else { cx.host().observe() };
-    let owners = owners(&cx, &records).await?;
-    let reach = |scope: &Scope, group: &TargetGroup, target: &Target| reach(scope, group, target, &owners, &hosts);
-    let snapshot = snapshot::build(&records, &dark, &reach);
+    // Only targets and nodes need them, and instances change by the thousand where there is no load balancer.
+    let networks = cx.host().abilities().networks;
+    let is_needed = !records.targets.is_empty() || networks && !records.load_balancers.is_empty();
+    let hosts = if is_needed { cx.host().observe() } else { HostObservation::default() };
+    // With networks an address needs no owner: whoever has it answers, or nobody.
+    let owners = if networks { None } else { Some(owners(&cx, &records).await?) };
+    let reach =
+        |scope: &Scope, group: &TargetGroup, target: &Target| reach(scope, group, target, owners.as_ref(), &hosts);
+    let seen = Seen { dark: &dark, namespaces: networks.then_some(&hosts.namespaces), address: &reach };
+    let snapshot = snapshot::build(&records, seen);
+    let fresh = ready(&records, seen);
     let addressed: BTreeSet<TargetKey> = (snapshot.target_groups.values())
         .flat_map(|group| group.targets.iter().map(|target| (group.arn.clone(), target)))
         .filter(|(_, target)| target.address.is_some())
@@ -64,7 +70,7 @@ pub async fn run(cx: Cx, planes: &Planes) -> Result<Wake> {
         }
     }
     forget(&cx, &gone).await?;
-    activate(&cx, &records).await?;
+    activate(&cx, &fresh).await?;
     Ok(wake)
 }
 
@@ -91,7 +97,7 @@ fn reach(
     scope: &Scope,
     group: &TargetGroup,
     target: &Target,
-    owners: &Owners,
+    owners: Option<&Owners>,
     hosts: &HostObservation,
 ) -> Option<Ipv4Addr> {
     match group.target_type {
@@ -101,6 +107,7 @@ fn reach(
             if address.is_loopback() {
                 return Some(address);
             }
+            let Some(owners) = owners else { return Some(address) };
             address_of(hosts, owners.get(&(scope.clone(), group.vpc.clone(), address))?)
         }
     }
@@ -181,15 +188,21 @@ async fn forget(cx: &Cx, gone: &[(&Scope, &str, &Arc<Target>)]) -> Result<()> {
     .await
 }
 
-/// The data plane knows of these load balancers now.
-async fn activate(cx: &Cx, records: &Records) -> Result<()> {
-    let fresh: Vec<_> =
-        records.load_balancers.iter().filter(|(_, _, balancer)| balancer.state == State::Provisioning).collect();
+/// The load balancers that become active: the data plane knows of them now, and their nodes are there.
+fn ready<'a>(records: &'a Records, seen: Seen<'_>) -> Vec<(&'a Scope, &'a str)> {
+    let is_ready = |(scope, id, balancer): &&(Scope, Arc<str>, Arc<LoadBalancer>)| {
+        let is_ready = |mapping: &ZoneMapping| seen.is_ready(&mapping.zone, records.node(scope, id, mapping));
+        balancer.state == State::Provisioning && balancer.zones.iter().all(is_ready)
+    };
+    records.load_balancers.iter().filter(is_ready).map(|(scope, id, _)| (scope, &**id)).collect()
+}
+
+async fn activate(cx: &Cx, fresh: &[(&Scope, &str)]) -> Result<()> {
     if fresh.is_empty() {
         return Ok(());
     }
     cx.txn(|tx| {
-        for (scope, id, _) in &fresh {
+        for (scope, id) in fresh {
             if let Some(balancer) = tx.get::<LoadBalancer>(scope, id) {
                 tx.put(scope, id, LoadBalancer { state: State::Active, ..LoadBalancer::clone(&balancer) });
             }

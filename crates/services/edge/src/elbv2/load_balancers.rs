@@ -38,7 +38,7 @@ pub async fn create(cx: Cx, input: api::CreateLoadBalancerInput) -> Result<api::
         }
     };
     let tags = tags::parse(&cx, input.tags.as_ref())?;
-    let place = network::place(&cx, &subnets(input.subnets.as_ref(), input.subnet_mappings.as_ref())?).await?;
+    let place = network::place(&cx, &subnets(input.subnets.as_ref(), input.subnet_mappings.as_ref())?, &[]).await?;
     let security_groups = security_groups(&cx, &place.vpc, input.security_groups.as_deref()).await?;
     if !internal {
         network::check_internet_gateway(&cx, &place).await?;
@@ -238,9 +238,9 @@ pub async fn modify_attributes(
 
 pub async fn set_subnets(cx: Cx, input: api::SetSubnetsInput) -> Result<api::SetSubnetsOutput> {
     check_ip_address_type(given(&input.ip_address_type))?;
-    cx.view(|view| errors::find::<LoadBalancer>(view, cx.scope(), &input.load_balancer_arn))?;
+    let (_, old) = cx.view(|view| errors::find::<LoadBalancer>(view, cx.scope(), &input.load_balancer_arn))?;
     let ids = subnets(input.subnets.as_ref(), input.subnet_mappings.as_ref())?;
-    let Place { vpc, zones } = network::place(&cx, &ids).await?;
+    let Place { vpc, zones } = network::place(&cx, &ids, &old.zones).await?;
     let balancer = change(&cx, &input.load_balancer_arn, |balancer| {
         if balancer.vpc != vpc {
             return Err(configuration(format!("The subnets must belong to the VPC '{}'", balancer.vpc)));

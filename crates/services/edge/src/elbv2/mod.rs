@@ -1,7 +1,7 @@
 //! Application load balancers: the records of what should be, and the controller that tells the data plane.
 //!
-//! Owns `elbv2.load_balancers`, `elbv2.listeners`, `elbv2.rules`, `elbv2.target_groups` and `elbv2.targets`. Invariant:
-//! the data plane's snapshot is a function of these records, of the hosts' observation and of the dark zones, so that a
+//! Owns `elbv2.load_balancers`, `elbv2.nodes`, `elbv2.listeners`, `elbv2.rules`, `elbv2.target_groups` and
+//! `elbv2.targets`. Invariant: the data plane's snapshot is a function of these records, of the hosts' observation and of the dark zones, so that a
 //! cloud that was started again forwards as before. Health is the data plane's to decide; it is read here, never stored.
 //! It does not offer network or gateway load balancers, nor TLS: those are refused by name.
 
@@ -18,6 +18,7 @@ mod load_balancers;
 mod metrics;
 mod model;
 mod network;
+mod nodes;
 mod rules;
 mod snapshot;
 mod tags;
@@ -33,6 +34,7 @@ use standfast_kernel::{On, Service, zones};
 /// What changes a snapshot. Instances are watched as a hint: their addresses come from the hosts.
 const PLANES_WATCH: &[&str] = &[
     "elbv2.load_balancers",
+    "elbv2.nodes",
     "elbv2.listeners",
     "elbv2.rules",
     "elbv2.target_groups",
@@ -84,5 +86,6 @@ pub fn service() -> Service {
             let planes = planes.clone();
             async move { controller::run(cx, &planes).await }
         })
+        .controller("nodes", On::tables(&["elbv2.load_balancers", "elbv2.nodes"]), nodes::run)
         .controller("metrics", On::tables(&["elbv2.load_balancers"]), metrics::run)
 }

@@ -2,6 +2,7 @@
 //! load balancer begin with the load balancer's.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use standfast_core::Timestamp;
@@ -34,7 +35,7 @@ pub struct ZoneMapping {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
-    /// The data plane has not been told of it yet.
+    /// Its nodes are not all there, or the data plane has not been told of it yet.
     Provisioning,
     Active,
 }
@@ -45,6 +46,39 @@ impl Record for LoadBalancer {
     fn unique(&self) -> Vec<(&'static str, String)> {
         vec![("name", self.name.clone())]
     }
+}
+
+/// A load balancer's place in one of its subnets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// The load balancer's id.
+    pub load_balancer: String,
+    pub subnet: String,
+    /// `None` until it is made.
+    pub interface: Option<Interface>,
+}
+
+/// A node's network interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    pub id: String,
+    pub address: Ipv4Addr,
+    pub security_groups: Vec<String>,
+}
+
+impl Node {
+    pub fn record_id(load_balancer: &str, subnet: &str) -> String {
+        format!("{load_balancer}/{subnet}")
+    }
+
+    /// The description of its interface, by which people find it: `ELB app/NAME/16 hex`.
+    pub fn description(&self) -> String {
+        format!("ELB {}", self.load_balancer)
+    }
+}
+
+impl Record for Node {
+    const TABLE: &'static str = "elbv2.nodes";
 }
 
 /// An HTTP listener. Its default actions are those of its default rule.

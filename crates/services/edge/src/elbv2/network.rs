@@ -1,5 +1,5 @@
-//! What this service asks ec2: subnets, security groups, VPCs, instances. By filter and not by id, so that what is
-//! missing shows as missing and the error can be this service's own.
+//! What this service asks ec2: subnets, security groups, VPCs, instances, and the interfaces of its nodes. By filter and
+//! not by id, so that what is missing shows as missing and the error can be this service's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -9,9 +9,15 @@ use standfast_core::{Cidr, Error, Result};
 use standfast_kernel::Cx;
 
 use super::errors::{configuration, validation};
-use super::model::ZoneMapping;
+use super::model::{Interface, ZoneMapping};
 
 const ZONES_MIN: usize = 2;
+/// Free addresses that a subnet must have when a load balancer comes to it.
+const FREE_ADDRESSES_MIN: i32 = 8;
+/// What ec2 names in a VPC's DNS by the addresses of the interfaces that have this tag.
+const DNS_NAME_TAG: &str = "aws:standfast:dns-name";
+/// The code of an interface that is not there.
+const NO_INTERFACE: &str = "InvalidNetworkInterfaceID.NotFound";
 /// How many values one filter is asked with.
 const VALUES_PER_FILTER_MAX: usize = 200;
 
@@ -26,15 +32,31 @@ fn filter(name: &str, values: &[String]) -> ec2::Filter {
     ec2::Filter { name: Some(name.into()), values: Some(values.to_vec()) }
 }
 
-/// The place that these subnets make.
-pub async fn place(cx: &Cx, ids: &[String]) -> Result<Place> {
+/// The place that these subnets make; those in `held` have their node already.
+pub async fn place(cx: &Cx, ids: &[String], held: &[ZoneMapping]) -> Result<Place> {
     let ids: Vec<String> = ids.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
     if ids.is_empty() {
         return Err(too_few());
     }
     let input = ec2::DescribeSubnetsInput { filters: Some(vec![filter("subnet-id", &ids)]), ..Default::default() };
     let subnets = cx.call(ec2::DescribeSubnets, input).await?.subnets.unwrap_or_default();
-    place_of(&ids, &subnets)
+    let place = place_of(&ids, &subnets)?;
+    check_free_addresses(&subnets, held)?;
+    Ok(place)
+}
+
+fn check_free_addresses(subnets: &[ec2::Subnet], held: &[ZoneMapping]) -> Result<()> {
+    let is_held = |subnet: &ec2::Subnet| held.iter().any(|mapping| Some(&mapping.subnet) == subnet.subnet_id.as_ref());
+    let is_full = |subnet: &&ec2::Subnet| {
+        !is_held(subnet) && subnet.available_ip_address_count.is_some_and(|free| free < FREE_ADDRESSES_MIN)
+    };
+    let Some(full) = subnets.iter().find(is_full) else { return Ok(()) };
+    let message = format!(
+        "Not enough IP space available in {}. ELB requires at least {FREE_ADDRESSES_MIN} free IP addresses in each \
+         subnet.",
+        full.subnet_id.as_deref().unwrap_or_default()
+    );
+    Err(Error::client("InvalidSubnet", message))
 }
 
 fn too_few() -> Error {
@@ -152,6 +174,71 @@ async fn find_instances(cx: &Cx, by: &str, values: &[String]) -> Result<BTreeMap
     Ok(found)
 }
 
+/// An interface to be made.
+pub struct NewInterface<'a> {
+    pub description: String,
+    pub subnet: &'a str,
+    pub security_groups: &'a [String],
+    /// The name that resolves to its address in the VPC.
+    pub dns_name: &'a str,
+}
+
+pub async fn create_interface(cx: &Cx, new: NewInterface<'_>) -> Result<Interface> {
+    let tag = ec2::Tag { key: Some(DNS_NAME_TAG.into()), value: Some(new.dns_name.into()) };
+    let tags = ec2::TagSpecification { resource_type: Some("network-interface".into()), tags: Some(vec![tag]) };
+    let input = ec2::CreateNetworkInterfaceInput {
+        subnet_id: new.subnet.to_owned(),
+        description: Some(new.description),
+        groups: Some(new.security_groups.to_vec()),
+        tag_specifications: Some(vec![tags]),
+        ..Default::default()
+    };
+    let made = cx.call(ec2::CreateNetworkInterface, input).await?.network_interface;
+    made.and_then(interface).ok_or_else(|| Error::internal("an interface was made without an id or an address"))
+}
+
+/// The interfaces in a subnet that have this description.
+pub async fn interfaces(cx: &Cx, description: &str, subnet: &str) -> Result<Vec<Interface>> {
+    let (description, subnet) = (description.to_owned(), subnet.to_owned());
+    let filters = vec![filter("description", &[description]), filter("subnet-id", &[subnet])];
+    let managed = filter("requester-managed", &["true".to_owned()]);
+    let filters = filters.into_iter().chain([managed]).collect();
+    let input = ec2::DescribeNetworkInterfacesInput { filters: Some(filters), ..Default::default() };
+    let found = cx.call(ec2::DescribeNetworkInterfaces, input).await?.network_interfaces.unwrap_or_default();
+    Ok(found.into_iter().filter_map(interface).collect())
+}
+
+fn interface(shape: ec2::NetworkInterface) -> Option<Interface> {
+    let groups = shape.groups.unwrap_or_default().into_iter().filter_map(|group| group.group_id);
+    Some(Interface {
+        id: shape.network_interface_id?,
+        address: shape.private_ip_address?.parse().ok()?,
+        security_groups: groups.collect(),
+    })
+}
+
+/// Gives an interface other security groups; whether it is there.
+pub async fn regroup(cx: &Cx, id: &str, groups: &[String]) -> Result<bool> {
+    let input = ec2::ModifyNetworkInterfaceAttributeInput {
+        network_interface_id: id.to_owned(),
+        groups: Some(groups.to_vec()),
+        ..Default::default()
+    };
+    match cx.call(ec2::ModifyNetworkInterfaceAttribute, input).await {
+        Err(error) if error.is(NO_INTERFACE) => Ok(false),
+        result => result.map(|_| true),
+    }
+}
+
+/// Deletes an interface, unless it is gone already.
+pub async fn delete_interface(cx: &Cx, id: &str) -> Result<()> {
+    let input = ec2::DeleteNetworkInterfaceInput { network_interface_id: id.to_owned(), ..Default::default() };
+    match cx.call(ec2::DeleteNetworkInterface, input).await {
+        Err(error) if error.is(NO_INTERFACE) => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
 /// The zones of a VPC's subnets, by their blocks.
 pub async fn subnet_zones(cx: &Cx, vpc: &str) -> Result<Vec<(Cidr, String)>> {
     let input =
@@ -188,5 +275,15 @@ mod tests {
         ] {
             assert!(of(&ids).is_err_and(|error| error.is(code)), "{ids:?}");
         }
+    }
+
+    #[test]
+    fn a_subnet_has_room_for_a_load_balancer_that_comes_to_it() {
+        let with = |free: i32| ec2::Subnet { available_ip_address_count: Some(free), ..subnet("s1", "v", "a") };
+        let held = [ZoneMapping { zone: "a".into(), subnet: "s1".into() }];
+        assert_eq!(check_free_addresses(&[with(8)], &[]), Ok(()));
+        assert_eq!(check_free_addresses(&[with(7)], &held), Ok(()));
+        let error = check_free_addresses(&[with(7)], &[]).expect_err("one is missing");
+        assert!(error.is("InvalidSubnet") && error.message.contains("in s1."), "{error}");
     }
 }

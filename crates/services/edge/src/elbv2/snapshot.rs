@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use standfast_core::Scope;
-use standfast_core::lb::{self, Algorithm, LbSnapshot, Node, XffMode};
+use standfast_core::id::{self, Id};
+use standfast_core::lb::{self, Algorithm, LbSnapshot, NodePlace, XffMode};
 use standfast_store::View;
 
 use super::attributes::{
     ALGORITHM, DEREGISTRATION_DELAY, IDLE_TIMEOUT, LOAD_BALANCER, STICKINESS_DURATION, STICKINESS_ENABLED,
     STICKINESS_TYPE, TARGET_GROUP, XFF_MODE,
 };
-use super::model::{Condition, Does, HealthCheck, Listener, LoadBalancer, Rule, Target, TargetGroup};
+use super::model::{
+    Condition, Does, HealthCheck, Listener, LoadBalancer, Node, Rule, Target, TargetGroup, ZoneMapping,
+};
 use super::targets::ALL_ZONES;
 use super::{errors, health_checks};
 
@@ -22,6 +26,7 @@ type Rows<R> = Vec<(Scope, Arc<str>, Arc<R>)>;
 #[derive(Default)]
 pub struct Records {
     pub load_balancers: Rows<LoadBalancer>,
+    pub nodes: Rows<Node>,
     pub listeners: Rows<Listener>,
     pub rules: Rows<Rule>,
     pub target_groups: Rows<TargetGroup>,
@@ -32,11 +37,19 @@ impl Records {
     pub fn read(view: &View) -> Self {
         Self {
             load_balancers: view.all(),
+            nodes: view.all(),
             listeners: view.all(),
             rules: view.all(),
             target_groups: view.all(),
             targets: view.all(),
         }
+    }
+
+    /// The node of a load balancer in a zone.
+    pub fn node(&self, scope: &Scope, balancer: &str, mapping: &ZoneMapping) -> Option<&Node> {
+        let id = Node::record_id(balancer, &mapping.subnet);
+        let found = self.nodes.binary_search_by(|(of, other, _)| (of, &**other).cmp(&(scope, id.as_str())));
+        found.ok().map(|index| &*self.nodes[index].2)
     }
 
     /// The zones in which each group receives traffic, by the group's ARN: those of the load balancer that uses it.
@@ -60,12 +73,40 @@ pub fn zone_in_use(zones: &BTreeSet<&str>, zone: &str) -> bool {
     zone == ALL_ZONES || zones.contains(zone)
 }
 
-/// The snapshot. `address` says where a target can be reached now.
-pub fn build(
-    records: &Records,
-    dark: &BTreeSet<String>,
-    address: &dyn Fn(&Scope, &TargetGroup, &Target) -> Option<Ipv4Addr>,
-) -> LbSnapshot {
+/// What a snapshot depends on besides the records.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// Zones without power.
+    pub dark: &'a BTreeSet<String>,
+    /// Where the namespaces of interfaces can be opened; `None` where instances have no networks.
+    pub namespaces: Option<&'a BTreeMap<Id<id::NetworkInterface>, PathBuf>>,
+    /// Where a target can be reached now.
+    pub address: &'a (dyn Fn(&Scope, &TargetGroup, &Target) -> Option<Ipv4Addr> + Sync),
+}
+
+impl Seen<'_> {
+    fn node(&self, zone: &str, node: Option<&Node>) -> lb::Node {
+        let place = node.and_then(|node| self.place(node));
+        let is_there = self.namespaces.is_none() || place.is_some();
+        lb::Node { zone: zone.to_owned(), up: is_there && !self.dark.contains(zone), place }
+    }
+
+    fn place(&self, node: &Node) -> Option<NodePlace> {
+        let interface = node.interface.as_ref()?;
+        let namespace = self.namespaces?.get(interface.id.as_str())?.clone();
+        Some(NodePlace { address: interface.address, namespace })
+    }
+
+    /// Whether a load balancer has all that it needs in a zone.
+    pub fn is_ready(&self, zone: &str, node: Option<&Node>) -> bool {
+        let is_made = node.is_some_and(|node| node.interface.is_some());
+        is_made && (self.node(zone, node).up || self.dark.contains(zone))
+    }
+}
+
+pub fn build(records: &Records, seen: Seen<'_>) -> LbSnapshot {
+    let load_balancers = load_balancers(records, seen);
+    let placed = placed(&load_balancers);
     let used = records.zones_in_use();
     let mut targets: BTreeMap<(&Scope, &str), Vec<&Target>> = BTreeMap::new();
     for (scope, _, target) in &records.targets {
@@ -75,20 +116,34 @@ pub fn build(
     for (scope, id, group) in &records.target_groups {
         let arn = errors::arn::<TargetGroup>(scope, id);
         let Some(zones) = used.get(&arn) else { continue };
+        // What is for a VPC must not leave through the machine's own network.
+        let is_placed = seen.namespaces.is_none() || placed.contains(arn.as_str());
+        let is_reached = |address: &Ipv4Addr| is_placed || address.is_loopback();
         let members = targets.get(&(scope, &**id)).into_iter().flatten();
         let members = members.filter(|target| zone_in_use(zones, &target.zone)).map(|target| lb::Target {
             id: target.id.clone(),
             port: target.port,
             zone: target.zone.clone(),
-            address: address(scope, group, target),
+            address: (seen.address)(scope, group, target).filter(is_reached),
             draining_until: target.draining.map(|draining| draining.until),
         });
         target_groups.insert(arn.clone(), self::target_group(arn, id, group, members.collect()));
     }
-    LbSnapshot { load_balancers: load_balancers(records, dark), target_groups }
+    LbSnapshot { load_balancers, target_groups }
 }
 
-fn load_balancers(records: &Records, dark: &BTreeSet<String>) -> Vec<lb::LoadBalancer> {
+/// The target groups of load balancers that have a place in their VPC.
+fn placed(balancers: &[lb::LoadBalancer]) -> BTreeSet<&str> {
+    let placed = balancers.iter().filter(|balancer| balancer.nodes.iter().any(|node| node.place.is_some()));
+    let rules = placed.flat_map(|balancer| &balancer.listeners).flat_map(|listener| &listener.rules);
+    let groups = rules.flat_map(|rule| match &rule.action {
+        lb::Action::Forward(groups) => groups.as_slice(),
+        _ => &[],
+    });
+    groups.map(|(arn, _)| arn.as_str()).collect()
+}
+
+fn load_balancers(records: &Records, seen: Seen<'_>) -> Vec<lb::LoadBalancer> {
     let mut rules: BTreeMap<(&Scope, &str), Vec<(&str, &Rule)>> = BTreeMap::new();
     for (scope, id, rule) in &records.rules {
         rules.entry((scope, &rule.listener)).or_default().push((id, rule));
@@ -106,12 +161,12 @@ fn load_balancers(records: &Records, dark: &BTreeSet<String>) -> Vec<lb::LoadBal
         });
     }
     let balancer = |(scope, id, balancer): &(Scope, Arc<str>, Arc<LoadBalancer>)| {
-        let node = |zone: &String| Node { zone: zone.clone(), place: None, up: !dark.contains(zone) };
+        let node = |mapping: &ZoneMapping| seen.node(&mapping.zone, records.node(scope, id, mapping));
         lb::LoadBalancer {
             arn: errors::arn::<LoadBalancer>(scope, id),
             dimension: id.to_string(),
             dns_name: balancer.dns_name.clone(),
-            nodes: balancer.zones.iter().map(|mapping| node(&mapping.zone)).collect(),
+            nodes: balancer.zones.iter().map(node).collect(),
             listeners: listeners.get(&(scope, &**id)).cloned().unwrap_or_default(),
             idle_timeout_s: LOAD_BALANCER.number(&balancer.attributes, IDLE_TIMEOUT),
             xff_mode: match LOAD_BALANCER.get(&balancer.attributes, XFF_MODE) {
@@ -198,7 +253,7 @@ fn health_check(check: &HealthCheck) -> lb::HealthCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::elbv2::model::{Action, Draining, State, Stickiness, TargetType, ZoneMapping};
+    use crate::elbv2::model::{Action, Draining, Interface, State, Stickiness, TargetType, ZoneMapping};
     use standfast_core::Timestamp;
 
     const WEB: &str = "app/web/50dc6c495c0c9188";
@@ -267,6 +322,7 @@ mod tests {
             Listener { load_balancer: WEB.into(), port: 80, attributes: Default::default(), tags: Default::default() };
         Records {
             load_balancers: vec![row(WEB, balancer)],
+            nodes: vec![],
             listeners: vec![row(LISTENER, listener)],
             rules: vec![
                 row(&format!("{LISTENER}/1"), rule(None, "used/1")),
@@ -287,9 +343,52 @@ mod tests {
         None
     }
 
+    type Namespaces = BTreeMap<Id<id::NetworkInterface>, PathBuf>;
+
+    fn seen<'a>(dark: &'a BTreeSet<String>, namespaces: Option<&'a Namespaces>) -> Seen<'a> {
+        Seen { dark, namespaces, address: &nowhere }
+    }
+
+    #[test]
+    fn a_node_with_a_network_is_up_where_its_interface_has_a_namespace() {
+        let interface = |n: u8| Interface {
+            id: format!("eni-{n}"),
+            address: [10, 0, 0, n].into(),
+            security_groups: vec!["sg-1".into()],
+        };
+        let node = |zone: &str, interface: Option<Interface>| {
+            let node = Node { load_balancer: WEB.into(), subnet: format!("subnet-{zone}"), interface };
+            row(&Node::record_id(WEB, &node.subnet), node)
+        };
+        let records =
+            Records { nodes: vec![node("a", Some(interface(1))), node("b", Some(interface(2)))], ..records() };
+        let address = |_: &Scope, _: &TargetGroup, _: &Target| Some(Ipv4Addr::new(10, 0, 0, 9));
+        let (light, path) = (BTreeSet::new(), PathBuf::from("/proc/1/fd/7"));
+        let mut namespaces = Namespaces::new();
+        let snapshot = build(&records, Seen { address: &address, ..seen(&light, Some(&namespaces)) });
+        assert!(snapshot.load_balancers[0].nodes.iter().all(|node| !node.up && node.place.is_none()));
+        let reached = |snapshot: &LbSnapshot| {
+            snapshot.target_groups.values().flat_map(|group| &group.targets).any(|target| target.address.is_some())
+        };
+        assert!(!reached(&snapshot), "there is no place to reach it from");
+
+        namespaces.insert(Id::from_text("eni-1"), path.clone());
+        let now = Seen { address: &address, ..seen(&light, Some(&namespaces)) };
+        let snapshot = build(&records, now);
+        let nodes = &snapshot.load_balancers[0].nodes;
+        let place = NodePlace { address: [10, 0, 0, 1].into(), namespace: path };
+        assert_eq!((nodes[0].up, nodes[0].place.as_ref()), (true, Some(&place)));
+        assert_eq!((nodes[1].up, nodes[1].place.as_ref()), (false, None));
+        assert!(reached(&snapshot));
+        let node = |index: usize| Some(&*records.nodes[index].2);
+        assert!(now.is_ready("a", node(0)) && !now.is_ready("b", node(1)) && !now.is_ready("a", None));
+        let dark = BTreeSet::from(["b".to_owned()]);
+        assert!(seen(&dark, Some(&namespaces)).is_ready("b", node(1)), "power is not what it lacks");
+    }
+
     #[test]
     fn a_dark_zone_takes_its_node_down() {
-        let snapshot = build(&records(), &BTreeSet::from(["b".to_owned()]), &nowhere);
+        let snapshot = build(&records(), seen(&BTreeSet::from(["b".to_owned()]), None));
         let nodes: Vec<_> = snapshot.load_balancers[0].nodes.iter().map(|n| (n.zone.as_str(), n.up)).collect();
         assert_eq!(nodes, [("a", true), ("b", false)]);
         assert_eq!(snapshot.load_balancers[0].idle_timeout_s, 30);
@@ -298,7 +397,7 @@ mod tests {
 
     #[test]
     fn rules_are_in_order_and_the_default_is_last() {
-        let snapshot = build(&records(), &BTreeSet::new(), &nowhere);
+        let snapshot = build(&records(), seen(&BTreeSet::new(), None));
         let rules = &snapshot.load_balancers[0].listeners[0].rules;
         let order: Vec<_> = rules.iter().map(|rule| rule.arn.rsplit('/').next().unwrap_or_default()).collect();
         assert_eq!(order, ["3", "2", "1"]);
@@ -309,7 +408,7 @@ mod tests {
     fn only_groups_in_use_and_targets_in_enabled_zones_are_told() {
         let address =
             |_: &Scope, _: &TargetGroup, target: &Target| (target.id == "i-a").then_some(Ipv4Addr::new(127, 1, 0, 1));
-        let snapshot = build(&records(), &BTreeSet::new(), &address);
+        let snapshot = build(&records(), Seen { address: &address, ..seen(&BTreeSet::new(), None) });
         assert_eq!(snapshot.target_groups.keys().collect::<Vec<_>>(), [&group_arn("used/1")]);
         let group = &snapshot.target_groups[&group_arn("used/1")];
         let targets: Vec<_> = group.targets.iter().map(|t| (t.id.as_str(), t.address.is_some())).collect();
@@ -324,7 +423,7 @@ mod tests {
         let mut target = Target::clone(&records.targets[0].2);
         target.draining = Some(Draining { since: Timestamp(1), until: Timestamp(9) });
         records.targets[0].2 = Arc::new(target);
-        let snapshot = build(&records, &BTreeSet::new(), &nowhere);
+        let snapshot = build(&records, seen(&BTreeSet::new(), None));
         let group = &snapshot.target_groups[&group_arn("used/1")];
         assert_eq!(group.targets[0].draining_until, Some(Timestamp(9)));
     }

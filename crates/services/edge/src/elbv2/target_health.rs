@@ -99,6 +99,7 @@ pub async fn describe(cx: Cx, input: api::DescribeTargetHealthInput) -> Result<a
         TargetType::Ip => network::instances_at(&cx, &ids).await?,
     };
     let (hosts, observed) = (cx.host().observe(), cx.lb().observe());
+    let networks = cx.host().abilities().networks;
     let reachable = reachable(&group.vpc, &ids, &instances, &hosts);
     let mut descriptions = Vec::new();
     for (id, port) in &asked {
@@ -116,7 +117,8 @@ pub async fn describe(cx: Cx, input: api::DescribeTargetHealthInput) -> Result<a
                 (state, host.is_some_and(|host| is_dead(&host.phase)))
             }),
             seen: observed.targets.get(&controller::key(scope, target)),
-            unreachable: group.target_type == TargetType::Ip && !reachable.contains(id),
+            // With networks the health checks find out.
+            unreachable: group.target_type == TargetType::Ip && !networks && !reachable.contains(id),
         };
         descriptions.push(shape(&group, (id, *port), Some(target), judge(&facts)));
     }
