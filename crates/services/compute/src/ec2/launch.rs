@@ -10,6 +10,7 @@ use standfast_kernel::{Cx, zones};
 use standfast_store::{Txn, View};
 
 use super::addresses::Refused;
+use super::auto_addresses::Giver;
 use super::errors::{self, find};
 use super::model::{
     Addresses, Attachment, BlockDevice, Instance, InterfaceAddress, KeyPair, NetworkInterface, Purpose, State, Subnet,
@@ -23,12 +24,13 @@ use super::{convert, subnets, tags, volumes};
 /// Launches instances. The answer to a token that was used before is what it made then.
 pub async fn launch(cx: &Cx, launch: Launch) -> Result<api::Reservation> {
     let (scope, seed, now) = (cx.scope(), cx.rng().u64(), cx.now());
+    let giver = Giver::new(cx);
     cx.txn(|tx| {
         if let Some(answer) = repeated(tx, scope, &launch)? {
             return Ok(answer);
         }
         // The closure may run twice: the same seed gives the same ids.
-        Launching { scope, launch: &launch, rng: Rng::seeded(seed), now }.run(tx)
+        Launching { scope, launch: &launch, rng: Rng::seeded(seed), now, giver }.run(tx)
     })
     .await
 }
@@ -55,6 +57,7 @@ struct Launching<'a> {
     launch: &'a Launch,
     rng: Rng,
     now: Timestamp,
+    giver: Giver,
 }
 
 impl Launching<'_> {
@@ -75,6 +78,7 @@ impl Launching<'_> {
             let primary = find::<NetworkInterface>(tx, self.scope, &interfaces[0])?;
             let instance = self.instance(&reservation, index, &primary, &subnet, interfaces, devices);
             tags::put(tx, self.scope, &id, &launch.instance_tags);
+            self.giver.give(tx, self.scope, &instance, &self.rng)?;
             tx.put(self.scope, &id, instance);
             let instance = find::<Instance>(tx, self.scope, &id)?;
             made.push((id, instance));
@@ -322,6 +326,7 @@ impl Launching<'_> {
         let launch = self.launch;
         let hostname = launch.hostname.clone().unwrap_or_default();
         let public = launch.interfaces.first().and_then(|interface| interface.public);
+        let existing = launch.interfaces.first().is_some_and(|interface| interface.existing.is_some());
         let mut options = launch.options.clone();
         options.hostname_type = hostname.hostname_type.unwrap_or_else(|| subnet.hostname_type.clone());
         options.dns_a_record = hostname.enable_resource_name_dns_a_record.unwrap_or(subnet.dns_a_record);
@@ -336,7 +341,7 @@ impl Launching<'_> {
             subnet: primary.subnet.clone(),
             zone: primary.zone.clone(),
             private_ip: primary.private_ip(),
-            public: public.unwrap_or(subnet.map_public_ip),
+            public: !existing && public.unwrap_or(subnet.map_public_ip),
             public_ip: None,
             interfaces,
             devices,

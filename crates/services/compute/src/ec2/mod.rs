@@ -8,13 +8,14 @@
 mod absent;
 mod addresses;
 mod attributes;
+mod auto_addresses;
 pub mod burst;
 pub mod catalogue;
 mod convert;
 mod defaults;
 mod dhcp_options;
-mod errors;
 mod elastic_ips;
+mod errors;
 mod filters;
 mod host;
 mod iam_profiles;
@@ -31,8 +32,8 @@ mod network_acls;
 mod network_interfaces;
 mod plan;
 mod power;
-mod regions;
 mod public_addresses;
+mod regions;
 mod route_tables;
 mod run;
 mod security_groups;
@@ -97,9 +98,6 @@ fn networks(service: Service) -> Service {
         .op(DescribeDhcpOptions, dhcp_options::describe)
 }
 
-fn security(service: Service) -> Service {
-    service
-        .op(CreateSecurityGroup, security_groups::create)
 fn connections(service: Service) -> Service {
     service
         .op(AllocateAddress, elastic_ips::allocate)
@@ -110,6 +108,9 @@ fn connections(service: Service) -> Service {
         .op(DescribeAddressesAttribute, elastic_ips::describe_attributes)
 }
 
+fn security(service: Service) -> Service {
+    service
+        .op(CreateSecurityGroup, security_groups::create)
         .op(DeleteSecurityGroup, security_groups::delete)
         .op(DescribeSecurityGroups, security_groups::describe)
         .op(GetSecurityGroupsForVpc, security_groups::describe_for_vpc)

@@ -38,7 +38,7 @@ pub struct World<'a> {
     pub dark: bool,
     /// The check that it is asked to fail.
     pub asked: Option<Check>,
-    /// Whether hosts have networks: the control plane gives out public addresses, and not the host.
+    /// Whether hosts have networks: public addresses are then given by the control plane, to interfaces.
     pub networks: bool,
     pub now: Timestamp,
 }
@@ -164,7 +164,7 @@ fn put(instance: Instance) -> Step {
 ///
 /// AWS-DIFF: the address is one that this machine really answers at, not one of Amazon's.
 fn address(instance: &Instance, seen: Option<&Observed>, world: World) -> Option<Ipv4Addr> {
-    if world.networks { instance.public_ip } else { seen.filter(|_| instance.public)?.address }
+    seen.filter(|_| instance.public && !world.networks)?.address
 }
 
 /// Why a boot failed, in EC2's words. The host's own are in the log.

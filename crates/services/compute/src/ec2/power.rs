@@ -9,6 +9,7 @@ use standfast_core::{Error, Result, Scope, Timestamp};
 use standfast_kernel::{Cx, zones};
 use standfast_store::{Txn, View};
 
+use super::auto_addresses::Giver;
 use super::errors;
 use super::model::{Instance, State, StateReason};
 use super::run::user_initiated;
@@ -57,13 +58,17 @@ async fn change(
     step: impl Fn(&Txn, &Id<id::Instance>, &Instance, Timestamp) -> Result<Option<Instance>>,
 ) -> Result<Vec<api::InstanceStateChange>> {
     some(ids)?;
-    let (scope, now) = (cx.scope(), cx.now());
+    let (scope, now, giver) = (cx.scope(), cx.now(), Giver::new(cx));
     cx.txn(|tx| {
+        let rng = giver.rng();
         let mut changes = Vec::new();
         for (id, old) in named(tx, scope, ids)? {
             let new = step(tx, &id, &old, now)?;
             let current = new.as_ref().map_or(old.state, |new| new.state);
             if let Some(new) = new {
+                if new.state == State::Pending {
+                    giver.give(tx, scope, &new, &rng)?;
+                }
                 tx.put(scope, &id, new);
             }
             changes.push(api::InstanceStateChange {

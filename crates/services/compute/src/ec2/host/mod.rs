@@ -18,11 +18,14 @@ use std::time::Duration;
 
 use standfast_core::host::{Abilities, HostSnapshot, Observed, Phase};
 use standfast_core::network::NetworkSnapshot;
-use standfast_core::{Result, Scope};
+use standfast_core::{Result, Rng, Scope};
 use standfast_kernel::{Cx, Wake, zones};
 use standfast_store::{Record, Txn, View};
 
-use super::model::{self, Check, IMPAIRED_INDEX, IMPAIRED_TAG, Instance, KeyPair, RoleCredentials, Tagged, Volume};
+use super::auto_addresses::{self, Giver};
+use super::model::{
+    self, Check, IMPAIRED_INDEX, IMPAIRED_TAG, Instance, KeyPair, RoleCredentials, State, Tagged, Volume,
+};
 use super::plan::{self, Step, World};
 use super::{launch, tags};
 use network::{Index, Row, Tables, same};
@@ -114,8 +117,10 @@ pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
         }
     }
     if !steps.is_empty() {
+        let giver = Giver::new(&cx);
         cx.txn(|tx| {
-            steps.iter().for_each(|(row, step)| apply(tx, row, step));
+            let rng = giver.rng();
+            steps.iter().for_each(|(row, step)| apply(tx, row, step, &giver, &rng));
             Ok(())
         })
         .await?;
@@ -199,7 +204,7 @@ impl Memory {
 }
 
 /// Takes a step, unless a request has moved the instance since it was planned: the next run plans anew.
-fn apply(tx: &mut Txn, (scope, id, planned): &Row<Instance>, step: &Step) {
+fn apply(tx: &mut Txn, (scope, id, planned): &Row<Instance>, step: &Step, giver: &Giver, rng: &Rng) {
     let Some(now) = tx.get::<Instance>(scope, id) else { return };
     let same = (now.state, now.boot, now.resume, now.impaired)
         == (planned.state, planned.boot, planned.resume, planned.impaired);
@@ -207,7 +212,15 @@ fn apply(tx: &mut Txn, (scope, id, planned): &Row<Instance>, step: &Step) {
         return;
     }
     match step {
-        Step::Put(new) => tx.put(scope, id, moved(&now, new)),
+        Step::Put(new) => {
+            match new.state {
+                State::Stopped => auto_addresses::take_back(tx, scope, &now),
+                // One that no address is left for starts without.
+                State::Pending => giver.give(tx, scope, &now, rng).unwrap_or_default(),
+                _ => (),
+            }
+            tx.put(scope, id, moved(&now, new));
+        }
         Step::Heal(new) => {
             tx.put(scope, id, moved(&now, new));
             if let Some(tagged) = tx.get::<Tagged>(scope, id) {

@@ -10,8 +10,8 @@ mod security;
 mod storage;
 mod template;
 
-pub use instance::*;
 pub use connections::*;
+pub use instance::*;
 pub use network::*;
 pub use security::*;
 pub use storage::*;
