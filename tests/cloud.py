@@ -22,6 +22,9 @@ EXAMPLE = ROOT / "examples/what-is-the-time"
 REGION = "eu-west-1"
 DEFAULT_ACCOUNT = "000000000000"
 
+# The commands of the processes that a cloud has besides its control plane.
+ROLES = ("host", "dataplane")
+
 READY_S = 30
 STOPPED_S = 60
 SWEPT_S = 20
@@ -41,6 +44,8 @@ class Cloud:
         self.endpoint = ""
         self.process: subprocess.Popen | None = None
         self.command = command or ("server",)
+        # Where it keeps its state, if it does; then its host and data plane outlive its control plane.
+        self.data = pathlib.Path(command[command.index("--data") + 1]) if "--data" in command else None
 
     def start(self) -> "Cloud":
         """Starts it on a free port and waits until it says that it is ready."""
@@ -64,8 +69,8 @@ class Cloud:
 
     def _note_marks(self) -> None:
         """Remembers what the processes of this cloud's instances are marked with."""
-        for file in self.tmp.glob("standfast-*/cloud-id"):
-            self.marks.add(file.read_text())
+        files = [*self.tmp.glob("standfast-*/cloud-id"), *(self.data.glob("hosts/cloud-id") if self.data else [])]
+        self.marks.update(file.read_text() for file in files)
 
     def said(self) -> str:
         """Everything that it has printed."""
@@ -112,18 +117,46 @@ class Cloud:
     def stop(self, signal_number: int = signal.SIGINT) -> int:
         """Asks it to stop, waits for its end and checks that it left nothing; gives its exit code."""
         self._note_marks()
+        parts = self.parts()
         self.process.send_signal(signal_number)
         code = self.process.wait(timeout=STOPPED_S)
         assert self.processes() == [], "processes are left when the cloud has stopped"
+        assert not [name for name, pid in parts.items() if is_alive(pid)], "parts of the cloud are left"
         assert list(self.tmp.iterdir()) == [], "files are left when the cloud has stopped"
         return code
 
     def kill(self) -> None:
-        """SIGKILL. What runs in its instances ends by itself, soon."""
+        """SIGKILL to the control plane. Where no state is kept, all else ends by itself, soon."""
         self._note_marks()
+        parts = self.parts()
         self.process.kill()
         self.process.wait(timeout=STOPPED_S)
-        eventually(lambda: not self.processes(), limit_s=SWEPT_S, what="the killed cloud's processes to end")
+        if not self.data:
+            self._gone(parts)
+
+    def kill_all(self) -> None:
+        """SIGKILL to every process of the cloud itself, at once. What runs in its instances ends by itself, soon."""
+        self._note_marks()
+        parts = self.parts()
+        for pid in [self.process.pid, *parts.values()]:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(timeout=STOPPED_S)
+        self._gone(parts)
+
+    def _gone(self, parts: dict[str, int]) -> None:
+        eventually(
+            lambda: not self.processes() and not any(map(is_alive, parts.values())),
+            limit_s=SWEPT_S, what="the killed cloud's processes to end",
+        )  # fmt: skip
+
+    def parts(self) -> dict[str, int]:
+        """The processes of the cloud besides its control plane, by their role."""
+        if self.data:
+            files = {file.stem: file for file in self.data.glob("run/*.pid")}
+            found = {role: int(file.read_text().split()[0]) for role, file in files.items()}
+            return {role: pid for role, pid in found.items() if is_alive(pid)}
+        children = {role_of(pid): pid for pid in pids() if parent(pid) == self.process.pid}
+        return {role: pid for role, pid in children.items() if role in ROLES}
 
     def is_running(self) -> bool:
         """Whether its process has not ended."""
@@ -134,9 +167,14 @@ class Cloud:
         return [pid for pid in pids() if any(mark in instance_mark(pid) for mark in self.marks)]
 
     def close(self) -> None:
-        """The end of a test: stops what still runs."""
+        """The end of a test: stops what still runs, also what a killed control plane left."""
         if self.is_running():
             self.stop()
+        elif self.data:
+            parts = self.parts()
+            for pid in parts.values():
+                os.kill(pid, signal.SIGTERM)
+            self._gone(parts)
 
 
 def client_environment(endpoint: str) -> dict[str, str]:
@@ -150,6 +188,38 @@ def client_environment(endpoint: str) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_PAGER": "",
     }
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process has not ended. One that nobody has waited for has."""
+    return state(pid) not in ("", "Z", "X")
+
+
+def state(pid: int) -> str:
+    """The kernel's letter for what a process does; nothing when it is gone."""
+    return (stat(pid) or [""])[0]
+
+
+def parent(pid: int) -> int:
+    """The parent's process id, or 0 when the process has ended."""
+    return int((stat(pid) or ["", "0"])[1])
+
+
+def stat(pid: int) -> list[str]:
+    """What the kernel says of a process, from its state on."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return []
+
+
+def role_of(pid: int) -> str:
+    """The first argument of a process."""
+    try:
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return words[1].decode() if len(words) > 1 else ""
 
 
 def pids() -> list[int]:

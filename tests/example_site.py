@@ -82,7 +82,7 @@ class Site:
 
     def nodes(self) -> list[tuple[str, int]]:
         """The addresses of its own that the load balancer listens on: those of the cloud's sockets in 127.64/10."""
-        listening = listening_sockets(self.cloud.process.pid)
+        listening = listening_sockets(self.cloud.parts()["dataplane"])
         return sorted({one for one in listening if one[0].startswith("127.") and 64 <= int(one[0].split(".")[1]) < 128})
 
     def probe(self, duration_s: int, rate: int = PROBE_RATE) -> "Probe":

@@ -23,8 +23,8 @@ def server(new_cloud, data):
 
 
 def crash(cloud):
-    """SIGKILL, and a new start with the same state."""
-    cloud.kill()
+    """SIGKILL to everything, and a new start with the same state."""
+    cloud.kill_all()
     cloud.start()
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_store_is_refused_and_left_as_it_is(server, data):
     ec2 = server.client("ec2")
     for number in range(30):
         ec2.create_vpc(CidrBlock=f"10.{number}.0.0/16")
-    server.kill()
+    server.kill_all()
     largest = max((path for path in (data / "store").rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
     content = bytearray(largest.read_bytes())
     # Well before the end: a torn last write is no damage, but what a crash leaves behind.
@@ -122,7 +122,7 @@ def refused_start(cloud, data):
 
 
 def test_a_store_of_something_else_is_refused(server, data):
-    server.kill()
+    server.kill_all()
     for path in (data / "store").rglob("*"):
         if path.is_file():
             path.write_bytes(b"this is somebody's diary\n" * 100)

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 import example_site as example
-from cloud import Cloud
+from cloud import Cloud, parent
 from waiting import eventually
 
 ZONES = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
@@ -165,9 +165,15 @@ def test_a_cloud_that_is_told_to_stop_leaves_nothing(young_site, how):
     assert "nothing is left behind" in young_site.cloud.said()
 
 
-def test_a_killed_cloud_leaves_no_process_and_the_next_start_sweeps(young_site):
+def test_a_killed_control_plane_takes_everything_with_it(young_site):
     cloud = young_site.cloud
     cloud.kill()
+    assert list(cloud.tmp.iterdir()) == [], "its host has removed what it had"
+
+
+def test_a_killed_cloud_leaves_no_process_and_the_next_start_sweeps(young_site):
+    cloud = young_site.cloud
+    cloud.kill_all()
     left = list(cloud.tmp.iterdir())
     assert len(left) == 1, "nobody could remove its directory"
     cloud.start()
@@ -178,10 +184,13 @@ def test_a_killed_cloud_leaves_no_process_and_the_next_start_sweeps(young_site):
 
 def test_what_loses_its_init_and_its_cloud_at_once_is_swept_by_the_next(young_site):
     cloud = young_site.cloud
-    # A cloud that is stopped cannot see the inits die; then nobody is left who could end what they ran.
-    os.kill(cloud.process.pid, signal.SIGSTOP)
+    # A host that is stopped cannot see the inits die; then nobody is left who could end what they ran.
+    host = cloud.parts()["host"]
+    for pid in (cloud.process.pid, host):
+        os.kill(pid, signal.SIGSTOP)
     for init in inits(cloud):
         os.kill(init, signal.SIGKILL)
+    os.kill(host, signal.SIGKILL)
     cloud.process.kill()
     cloud.process.wait()
     orphans = cloud.processes()
@@ -193,13 +202,5 @@ def test_what_loses_its_init_and_its_cloud_at_once_is_swept_by_the_next(young_si
 
 def inits(cloud: Cloud) -> list[int]:
     """The first process of each instance."""
-    return [pid for pid in cloud.processes() if parent(pid) == cloud.process.pid]
-
-
-def parent(pid: int) -> int:
-    """The parent's process id, or 0 when the process has ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return int(stat.read().rsplit(")", 1)[1].split()[1])
-    except OSError:
-        return 0
+    host = cloud.parts().get("host")
+    return [pid for pid in cloud.processes() if parent(pid) == host]
