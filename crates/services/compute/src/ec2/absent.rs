@@ -24,15 +24,11 @@ macro_rules! absent {
 }
 
 absent! {
-    nat_gateways DescribeNatGatewaysInput DescribeNatGatewaysOutput nat_gateways
-        [nat_gateway_ids "NatGatewayNotFound" "Nat Gateway"];
     vpc_endpoints DescribeVpcEndpointsInput DescribeVpcEndpointsOutput vpc_endpoints
         [vpc_endpoint_ids "InvalidVpcEndpointId.NotFound" "Vpc Endpoint Id"];
     vpc_endpoint_service_configurations DescribeVpcEndpointServiceConfigurationsInput
         DescribeVpcEndpointServiceConfigurationsOutput service_configurations
         [service_ids "InvalidVpcEndpointServiceId.NotFound" "VpcEndpointService Id"];
-    prefix_lists DescribePrefixListsInput DescribePrefixListsOutput prefix_lists
-        [prefix_list_ids "InvalidPrefixListId.NotFound" "prefix list ID"];
     vpc_peering_connections DescribeVpcPeeringConnectionsInput DescribeVpcPeeringConnectionsOutput
         vpc_peering_connections
         [vpc_peering_connection_ids "InvalidVpcPeeringConnectionID.NotFound" "vpcPeeringConnection ID"];

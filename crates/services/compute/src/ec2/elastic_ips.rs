@@ -183,7 +183,8 @@ pub async fn associate(cx: Cx, input: api::AssociateAddressInput) -> Result<api:
     Ok(api::AssociateAddressOutput { association_id: Some(association) })
 }
 
-fn not_yours() -> Error {
+/// The refusal of what belongs to a service.
+pub fn not_yours() -> Error {
     let message = "You do not have permission to access the specified resource.";
     Error::client("AuthFailure", message).with_status(403)
 }

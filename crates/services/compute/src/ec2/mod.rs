@@ -12,6 +12,7 @@ mod auto_addresses;
 pub mod burst;
 pub mod catalogue;
 mod convert;
+mod connections;
 mod defaults;
 mod dhcp_options;
 mod elastic_ips;
@@ -29,13 +30,16 @@ mod launch_templates;
 mod metrics;
 mod model;
 mod network_acls;
+mod nat_gateways;
 mod network_interfaces;
 mod plan;
 mod power;
 mod public_addresses;
+mod prefix_lists;
 mod regions;
 mod route_tables;
 mod run;
+mod route_targets;
 mod security_groups;
 mod security_rules;
 mod snapshots;
@@ -107,6 +111,16 @@ fn connections(service: Service) -> Service {
         .op(DescribeAddresses, elastic_ips::describe)
         .op(DescribeAddressesAttribute, elastic_ips::describe_attributes)
 }
+        .op(CreateNatGateway, nat_gateways::create)
+        .op(DeleteNatGateway, nat_gateways::delete)
+        .op(DescribeNatGateways, nat_gateways::describe)
+        .op(CreateManagedPrefixList, prefix_lists::create)
+        .op(ModifyManagedPrefixList, prefix_lists::modify)
+        .op(DeleteManagedPrefixList, prefix_lists::delete)
+        .op(DescribeManagedPrefixLists, prefix_lists::describe_managed)
+        .op(GetManagedPrefixListEntries, prefix_lists::get_entries)
+        .op(DescribePrefixLists, prefix_lists::describe)
+        .controller("connections", On::tables(connections::TABLES), connections::run)
 
 fn security(service: Service) -> Service {
     service
@@ -208,10 +222,8 @@ fn storage(service: Service) -> Service {
 
 fn absent(service: Service) -> Service {
     service
-        .op(DescribeNatGateways, absent::nat_gateways)
         .op(DescribeVpcEndpoints, absent::vpc_endpoints)
         .op(DescribeVpcEndpointServiceConfigurations, absent::vpc_endpoint_service_configurations)
-        .op(DescribePrefixLists, absent::prefix_lists)
         .op(DescribeVpcPeeringConnections, absent::vpc_peering_connections)
         .op(DescribeVpnGateways, absent::vpn_gateways)
         .op(DescribeEgressOnlyInternetGateways, absent::egress_only_internet_gateways)

@@ -13,7 +13,7 @@ use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::instance_types::{InstanceType, interfaces_max};
 use super::model::{Attachment, Instance, InterfaceAddress, NetworkInterface, Purpose, State, Subnet, Vpc};
-use super::{convert, defaults, public_addresses, security_groups, subnets, tags};
+use super::{convert, defaults, elastic_ips, public_addresses, security_groups, subnets, tags};
 
 /// A hardware address of the kind that is administered locally.
 pub fn new_mac(rng: &Rng) -> String {
@@ -83,8 +83,12 @@ pub fn groups(texts: Option<&Vec<String>>) -> Result<Vec<Id<id::SecurityGroup>>>
 
 pub async fn delete(cx: Cx, input: api::DeleteNetworkInterfaceInput) -> Result<api::DeleteNetworkInterfaceOutput> {
     let (scope, id) = (cx.scope(), errors::id::<id::NetworkInterface>(&input.network_interface_id)?);
+    let service = matches!(cx.principal(), Principal::Service(_));
     cx.txn(|tx| {
         let interface = find::<NetworkInterface>(tx, scope, &id)?;
+        if interface.requester.is_some() && !service {
+            return Err(elastic_ips::not_yours());
+        }
         if interface.attachment.is_some() {
             let message = format!("Network interface '{id}' is currently in use.");
             return Err(Error::client("InvalidParameterValue", message));

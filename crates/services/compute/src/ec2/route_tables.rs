@@ -11,12 +11,10 @@ use standfast_store::{Txn, View};
 
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging};
-use super::model::{
-    Destination, Instance, InternetGateway, NetworkInterface, Route, RouteTable, RouteTableAssociation, Subnet, Target,
-    Vpc,
-};
+use super::model::{Destination, Route, RouteTable, RouteTableAssociation, Subnet, Target, Vpc, VpnGatewayKind};
+use super::route_targets::{self, Asked, target};
 use super::vpcs::cidr;
-use super::{defaults, tags};
+use super::{defaults, prefix_lists, tags};
 
 /// How many routes a table may have.
 const ROUTES_MAX: usize = 500;
@@ -31,8 +29,13 @@ pub async fn create(cx: Cx, input: api::CreateRouteTableInput) -> Result<api::Cr
         .txn(|tx| {
             let vpc = find::<Vpc>(tx, scope, &vpc_id)?;
             errors::dry_run(input.dry_run)?;
-            let local = Route { destination: Destination::V4(vpc.cidr), target: Target::Local };
-            let table = RouteTable { vpc: vpc_id.clone(), routes: vec![local], associations: Vec::new() };
+            let local = |cidr| Route { destination: Destination::V4(cidr), target: Target::Local };
+            let table = RouteTable {
+                vpc: vpc_id.clone(),
+                routes: vpc.cidrs().into_iter().map(local).collect(),
+                associations: Vec::new(),
+                propagating: Vec::new(),
+            };
             tx.put(scope, &id, table.clone());
             tags::put(tx, scope, &id, &given);
             Ok(shape(tx, scope, &id, &table))
@@ -57,12 +60,21 @@ pub async fn delete(cx: Cx, input: api::DeleteRouteTableInput) -> Result<api::De
     Ok(api::DeleteRouteTableOutput {})
 }
 
-fn destination(v4: Option<&str>, v6: Option<&str>) -> Result<Destination> {
-    match (v4, v6) {
-        (Some(text), None) => Ok(Destination::V4(cidr(text, "destinationCidrBlock")?)),
-        (None, Some(text)) => Ok(Destination::V6(text.to_owned())),
-        (None, None) => Err(errors::missing("destinationCidrBlock")),
+fn destination(v4: Option<&str>, v6: Option<&str>, list: Option<&str>) -> Result<Destination> {
+    match (v4, v6, list) {
+        (Some(text), None, None) => Ok(Destination::V4(cidr(text, "destinationCidrBlock")?)),
+        (None, Some(text), None) => Ok(Destination::V6(text.to_owned())),
+        (None, None, Some(text)) => Ok(Destination::PrefixList(errors::id(text)?)),
+        (None, None, None) => Err(errors::missing("destinationCidrBlock")),
         _ => Err(errors::combination("Exactly one destination must be given.")),
+    }
+}
+
+/// Refuses a prefix list that does not exist.
+fn known(view: &View, scope: &Scope, to: &Destination) -> Result<()> {
+    match to {
+        Destination::PrefixList(id) => prefix_lists::find_any(view, scope, id).map(|_| ()),
+        Destination::V4(_) | Destination::V6(_) => Ok(()),
     }
 }
 
@@ -71,83 +83,24 @@ impl std::fmt::Display for Destination {
         match self {
             Destination::V4(block) => write!(f, "{block}"),
             Destination::V6(block) => f.write_str(block),
+            Destination::PrefixList(id) => f.write_str(id),
         }
-    }
-}
-
-/// The targets that a request may name. Those of services that this project lacks are never found.
-#[derive(Default)]
-struct Asked<'a> {
-    gateway: Option<&'a str>,
-    instance: Option<&'a str>,
-    interface: Option<&'a str>,
-    nat_gateway: Option<&'a str>,
-    peering: Option<&'a str>,
-    transit_gateway: Option<&'a str>,
-    egress_only: Option<&'a str>,
-    local: bool,
-}
-
-/// The target in a VPC that a request names.
-fn target(view: &View, scope: &Scope, vpc: &Id<id::Vpc>, asked: &Asked) -> Result<Target> {
-    let not_found = |code: &'static str, noun: &str, id: &str| {
-        Err(Error::client(code, format!("The {noun} ID '{id}' does not exist")))
-    };
-    match asked {
-        Asked { local: true, .. } | Asked { gateway: Some("local"), .. } => Ok(Target::Local),
-        Asked { gateway: Some(text), .. } => {
-            let id = Id::<id::InternetGateway>::parse(text);
-            let found = id.and_then(|id| Some((view.get::<InternetGateway>(scope, &id)?, id)));
-            let Some((gateway, id)) = found else { return not_found("InvalidGatewayID.NotFound", "gateway", text) };
-            if gateway.vpc.as_ref() != Some(vpc) {
-                return Err(errors::invalid(format!(
-                    "The internet gateway {id} is not attached to the network {vpc} of the route table"
-                )));
-            }
-            Ok(Target::InternetGateway(id))
-        }
-        Asked { interface: Some(text), .. } => {
-            let id = errors::id::<id::NetworkInterface>(text)?;
-            find::<NetworkInterface>(view, scope, &id)?;
-            Ok(Target::NetworkInterface(id))
-        }
-        Asked { instance: Some(text), .. } => {
-            let instance = find::<Instance>(view, scope, &errors::id(text)?)?;
-            match &instance.interfaces[..] {
-                [only] => Ok(Target::NetworkInterface(only.clone())),
-                _ => {
-                    let message = format!("Interface ID must be given for instance {text}");
-                    Err(Error::client("InvalidInstanceID", message))
-                }
-            }
-        }
-        Asked { nat_gateway: Some(id), .. } => not_found("InvalidNatGatewayID.NotFound", "NAT gateway", id),
-        Asked { peering: Some(id), .. } => {
-            not_found("InvalidVpcPeeringConnectionID.NotFound", "vpcPeeringConnection", id)
-        }
-        Asked { transit_gateway: Some(id), .. } => not_found("InvalidTransitGatewayID.NotFound", "transitGateway", id),
-        Asked { egress_only: Some(id), .. } => not_found("InvalidGatewayID.NotFound", "gateway", id),
-        _ => Err(errors::missing("gatewayId")),
     }
 }
 
 pub async fn create_route(cx: Cx, input: api::CreateRouteInput) -> Result<api::CreateRouteOutput> {
     let id = errors::id::<id::RouteTable>(&input.route_table_id)?;
-    let to = destination(input.destination_cidr_block.as_deref(), input.destination_ipv6_cidr_block.as_deref())?;
-    let asked = Asked {
-        gateway: input.gateway_id.as_deref(),
-        instance: input.instance_id.as_deref(),
-        interface: input.network_interface_id.as_deref(),
-        nat_gateway: input.nat_gateway_id.as_deref(),
-        peering: input.vpc_peering_connection_id.as_deref(),
-        transit_gateway: input.transit_gateway_id.as_deref(),
-        egress_only: input.egress_only_internet_gateway_id.as_deref(),
-        local: false,
-    };
+    let to = destination(
+        input.destination_cidr_block.as_deref(),
+        input.destination_ipv6_cidr_block.as_deref(),
+        input.destination_prefix_list_id.as_deref(),
+    )?;
+    let asked = Asked::create(&input);
     let scope = cx.scope();
     cx.txn(|tx| {
         let mut table = (*find::<RouteTable>(tx, scope, &id)?).clone();
-        let target = target(tx, scope, &table.vpc, &asked)?;
+        let target = target(tx, scope, (&id, &table.vpc), &asked)?;
+        known(tx, scope, &to)?;
         if table.routes.iter().any(|route| route.destination == to) {
             let message = format!("The route identified by {to} already exists.");
             return Err(Error::client("RouteAlreadyExists", message));
@@ -166,21 +119,17 @@ pub async fn create_route(cx: Cx, input: api::CreateRouteInput) -> Result<api::C
 
 pub async fn replace_route(cx: Cx, input: api::ReplaceRouteInput) -> Result<api::ReplaceRouteOutput> {
     let id = errors::id::<id::RouteTable>(&input.route_table_id)?;
-    let to = destination(input.destination_cidr_block.as_deref(), input.destination_ipv6_cidr_block.as_deref())?;
-    let asked = Asked {
-        gateway: input.gateway_id.as_deref(),
-        instance: input.instance_id.as_deref(),
-        interface: input.network_interface_id.as_deref(),
-        nat_gateway: input.nat_gateway_id.as_deref(),
-        peering: input.vpc_peering_connection_id.as_deref(),
-        transit_gateway: input.transit_gateway_id.as_deref(),
-        egress_only: input.egress_only_internet_gateway_id.as_deref(),
-        local: input.local_target == Some(true),
-    };
+    let to = destination(
+        input.destination_cidr_block.as_deref(),
+        input.destination_ipv6_cidr_block.as_deref(),
+        input.destination_prefix_list_id.as_deref(),
+    )?;
+    let asked = Asked::replace(&input);
     let scope = cx.scope();
     cx.txn(|tx| {
         let mut table = (*find::<RouteTable>(tx, scope, &id)?).clone();
-        let target = target(tx, scope, &table.vpc, &asked)?;
+        let target = target(tx, scope, (&id, &table.vpc), &asked)?;
+        known(tx, scope, &to)?;
         let route = table.routes.iter_mut().find(|route| route.destination == to).ok_or_else(|| {
             errors::invalid(format!(
                 "There is no route defined for '{to}' in the route table. Use CreateRoute instead."
@@ -197,7 +146,11 @@ pub async fn replace_route(cx: Cx, input: api::ReplaceRouteInput) -> Result<api:
 
 pub async fn delete_route(cx: Cx, input: api::DeleteRouteInput) -> Result<api::DeleteRouteOutput> {
     let id = errors::id::<id::RouteTable>(&input.route_table_id)?;
-    let to = destination(input.destination_cidr_block.as_deref(), input.destination_ipv6_cidr_block.as_deref())?;
+    let to = destination(
+        input.destination_cidr_block.as_deref(),
+        input.destination_ipv6_cidr_block.as_deref(),
+        input.destination_prefix_list_id.as_deref(),
+    )?;
     let scope = cx.scope();
     cx.txn(|tx| {
         let mut table = (*find::<RouteTable>(tx, scope, &id)?).clone();
@@ -207,6 +160,9 @@ pub async fn delete_route(cx: Cx, input: api::DeleteRouteInput) -> Result<api::D
         })?;
         if table.routes[at].target == Target::Local {
             return Err(errors::invalid(format!("cannot remove local route {to} in route table {id}")));
+        }
+        if matches!((&to, &table.routes[at].target), (Destination::PrefixList(_), Target::Endpoint(_))) {
+            return Err(errors::invalid(format!("cannot remove VPC endpoint route {to} in route table {id}")));
         }
         errors::dry_run(input.dry_run)?;
         table.routes.remove(at);
@@ -340,9 +296,10 @@ fn shape(view: &View, scope: &Scope, id: &str, table: &RouteTable) -> api::Route
         association_state: associated(),
         ..Default::default()
     };
+    let propagating = |id: &Id<VpnGatewayKind>| api::PropagatingVgw { gateway_id: Some(id.into()) };
     api::RouteTable {
         associations: Some(table.associations.iter().map(association).collect()),
-        propagating_vgws: Some(Vec::new()),
+        propagating_vgws: Some(table.propagating.iter().map(propagating).collect()),
         route_table_id: Some(id.to_owned()),
         routes: Some(table.routes.iter().map(|route| route_shape(view, scope, &table.vpc, route)).collect()),
         tags: tags::of(view, scope, id),
@@ -356,26 +313,12 @@ fn route_shape(view: &View, scope: &Scope, vpc: &Id<id::Vpc>, route: &Route) -> 
     match &route.destination {
         Destination::V4(block) => out.destination_cidr_block = Some(block.to_string()),
         Destination::V6(block) => out.destination_ipv6_cidr_block = Some(block.clone()),
+        Destination::PrefixList(id) => out.destination_prefix_list_id = Some(id.into()),
     }
-    let active = match &route.target {
-        Target::Local => {
-            out.origin = Some("CreateRouteTable".into());
-            out.gateway_id = Some("local".into());
-            true
-        }
-        Target::InternetGateway(id) => {
-            out.gateway_id = Some(id.into());
-            view.get::<InternetGateway>(scope, id).is_some_and(|gateway| gateway.vpc.as_ref() == Some(vpc))
-        }
-        Target::NetworkInterface(id) => {
-            out.network_interface_id = Some(id.into());
-            let interface = view.get::<NetworkInterface>(scope, id);
-            let attachment = interface.as_ref().and_then(|interface| interface.attachment.as_ref());
-            out.instance_id = attachment.map(|attachment| (&attachment.instance).into());
-            out.instance_owner_id = attachment.map(|_| scope.account.to_string());
-            attachment.is_some()
-        }
-    };
+    if route.target == Target::Local {
+        out.origin = Some("CreateRouteTable".into());
+    }
+    let active = route_targets::show(view, scope, vpc, &route.target, &mut out);
     out.state = Some(if active { "active" } else { "blackhole" }.into());
     out
 }
@@ -399,15 +342,21 @@ impl Described for api::RouteTable {
         ("route.destination-ipv6-cidr-block", |table| {
             filters::each(&table.routes, |route| &route.destination_ipv6_cidr_block)
         }),
-        ("route.destination-prefix-list-id", |_| Vec::new()),
-        ("route.egress-only-internet-gateway-id", |_| Vec::new()),
+        ("route.destination-prefix-list-id", |table| {
+            filters::each(&table.routes, |route| &route.destination_prefix_list_id)
+        }),
+        ("route.egress-only-internet-gateway-id", |table| {
+            filters::each(&table.routes, |route| &route.egress_only_internet_gateway_id)
+        }),
         ("route.gateway-id", |table| filters::each(&table.routes, |route| &route.gateway_id)),
         ("route.instance-id", |table| filters::each(&table.routes, |route| &route.instance_id)),
         ("route.nat-gateway-id", |table| filters::each(&table.routes, |route| &route.nat_gateway_id)),
         ("route.origin", |table| filters::each(&table.routes, |route| &route.origin)),
         ("route.state", |table| filters::each(&table.routes, |route| &route.state)),
         ("route.transit-gateway-id", |_| Vec::new()),
-        ("route.vpc-peering-connection-id", |_| Vec::new()),
+        ("route.vpc-peering-connection-id", |table| {
+            filters::each(&table.routes, |route| &route.vpc_peering_connection_id)
+        }),
         ("transit-gateway-id", |_| Vec::new()),
         ("vpc-id", |table| filters::one(&table.vpc_id)),
     ];

@@ -210,7 +210,7 @@ fn ids(texts: Option<&Vec<String>>) -> Result<Vec<Id<id::SecurityGroup>>> {
     Ok(out)
 }
 
-fn address(text: Option<&str>) -> Result<Option<Ipv4Addr>> {
+pub fn address(text: Option<&str>) -> Result<Option<Ipv4Addr>> {
     let text = text.filter(|text| !text.is_empty());
     text.map(|text| text.parse().map_err(|_| errors::invalid(format!("Invalid IPv4 address: '{text}'")))).transpose()
 }

@@ -13,7 +13,7 @@ use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::model::{Peer, Rule, SecurityGroup, Traffic};
 use super::security_groups::{by_name, named};
 use super::vpcs::{anywhere, cidr};
-use super::{defaults, tags};
+use super::{defaults, prefix_lists, tags};
 
 /// How many rules of a direction a group may have.
 const RULES_MAX: usize = 60;
@@ -123,6 +123,7 @@ fn rules(view: &View, scope: &Scope, vpc: &Id<id::Vpc>, asked: &Asked) -> Result
         }
         for list in permission.prefix_list_ids.iter().flatten() {
             let id = errors::required(list.prefix_list_id.clone(), "prefixListId")?;
+            prefix_lists::find_any(view, scope, &errors::id(&id)?)?;
             add(&traffic, Peer::PrefixList(id), &list.description)?;
         }
         for pair in permission.user_id_group_pairs.iter().flatten() {

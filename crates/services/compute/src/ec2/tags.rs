@@ -10,11 +10,11 @@ use standfast_store::{Txn, View};
 
 use super::errors::{self, Keyed, Resource};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
-use super::model::ElasticIp;
 use super::model::{
     DhcpOptions, Image, Instance, InternetGateway, KeyPair, LaunchTemplate, NetworkAcl, NetworkInterface, RouteTable,
     SecurityGroup, Snapshot, Subnet, Tagged, Tags, Volume, Vpc,
 };
+use super::model::{ElasticIp, Endpoint, ManagedPrefixList, NatGateway, PlacementGroup, VpnGateway};
 
 const TAGS_MAX: usize = 50;
 const KEY_LENGTH_MAX: usize = 128;
@@ -32,6 +32,11 @@ const KINDS: &[Kind] = &[
     ("subnet", "subnet", exists::<Subnet>),
     ("igw", "internet-gateway", exists::<InternetGateway>),
     ("eipalloc", "elastic-ip", exists::<ElasticIp>),
+    ("nat", "natgateway", exists::<NatGateway>),
+    ("pl", "prefix-list", exists::<ManagedPrefixList>),
+    ("pg", "placement-group", exists::<PlacementGroup>),
+    ("vgw", "vpn-gateway", exists::<VpnGateway>),
+    ("vpce", "vpc-endpoint", exists::<Endpoint>),
     ("rtb", "route-table", exists::<RouteTable>),
     ("acl", "network-acl", exists::<NetworkAcl>),
     ("dopt", "dhcp-options", exists::<DhcpOptions>),

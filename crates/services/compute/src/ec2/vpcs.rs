@@ -51,7 +51,8 @@ impl NewVpc {
         let mut routes = vec![Route { destination: Destination::V4(vpc.cidr), target: Target::Local }];
         routes.extend(extra_routes);
         let main = RouteTableAssociation { id: self.association.clone(), subnet: None };
-        tx.put(scope, &self.route_table, RouteTable { vpc: self.vpc.clone(), routes, associations: vec![main] });
+        let table = RouteTable { vpc: self.vpc.clone(), routes, associations: vec![main], propagating: Vec::new() };
+        tx.put(scope, &self.route_table, table);
         let entries = [false, true].map(AclEntry::allow_all).to_vec();
         tx.put(scope, &self.acl, NetworkAcl { vpc: self.vpc.clone(), is_default: true, entries, associations: vec![] });
         let group = SecurityGroup {
@@ -138,6 +139,7 @@ impl Vpc {
             dns_support: true,
             dns_hostnames: false,
             usage_metrics: false,
+            more_cidrs: Vec::new(),
         }
     }
 }

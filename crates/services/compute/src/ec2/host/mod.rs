@@ -45,6 +45,8 @@ pub const TABLES: &[&str] = &[
     model::SecurityGroup::TABLE,
     model::NetworkInterface::TABLE,
     model::DhcpOptions::TABLE,
+    model::Peering::TABLE,
+    model::ManagedPrefixList::TABLE,
     model::Tagged::TABLE,
     RoleCredentials::TABLE,
     zones::TABLE,

@@ -19,9 +19,10 @@ use standfast_store::View;
 
 use super::{names, traffic};
 use crate::ec2::model::{
-    self, Destination, DhcpOptions, Instance, InternetGateway, NetworkAcl, NetworkInterface, RouteTable, Tagged, Target,
+    self, Destination, DhcpOptions, Instance, InternetGateway, ManagedPrefixList, NetworkAcl, NetworkInterface,
+    Peering, PeeringState, Purpose, RouteTable, Tagged, Target,
 };
-use crate::ec2::{convert, defaults};
+use crate::ec2::{convert, defaults, prefix_lists};
 
 /// A record and where it is.
 pub type Row<R> = (Scope, Arc<str>, Arc<R>);
@@ -38,6 +39,8 @@ pub struct Tables {
     interfaces: Vec<Row<NetworkInterface>>,
     pub instances: Vec<Row<Instance>>,
     dhcp_options: Vec<Row<DhcpOptions>>,
+    peerings: Vec<Row<Peering>>,
+    prefix_lists: Vec<Row<ManagedPrefixList>>,
     /// Names that services gave to their interfaces, by the interface.
     service_names: Vec<(Arc<str>, Arc<Tagged>)>,
     impairments: Vec<Impairment>,
@@ -66,6 +69,8 @@ impl Tables {
             groups: view.all(),
             instances: view.all(),
             dhcp_options: view.all(),
+            peerings: view.all(),
+            prefix_lists: view.all(),
             impairments: zones::impairments(view),
             service_names: tagged.filter(|(_, tagged)| tagged.tags.contains_key(names::DNS_NAME_TAG)).collect(),
             interfaces,
@@ -87,6 +92,8 @@ impl Tables {
             && same(&self.interfaces, &new.interfaces)
             && same(&self.instances, &new.instances)
             && same(&self.dhcp_options, &new.dhcp_options)
+            && same(&self.peerings, &new.peerings)
+            && same(&self.prefix_lists, &new.prefix_lists)
     }
 
     /// The networks that these records ask for.
@@ -102,7 +109,7 @@ impl Tables {
             vpcs,
             security_groups: self.groups.iter().map(|row| (id_of(&row.1), index.group(row))).collect(),
             interfaces: self.interfaces.iter().map(|(_, id, one)| (id_of(id), index.interface(one))).collect(),
-            peerings: BTreeMap::new(),
+            peerings: index.peerings.iter().map(|(id, peering)| (Id::from_text(id), peering.vpcs())).collect(),
             impairments: self.impairments.clone(),
         }
     }
@@ -121,6 +128,11 @@ pub struct Index<'a> {
     interfaces: HashMap<&'a str, &'a NetworkInterface>,
     instances: HashMap<&'a str, &'a Instance>,
     dhcp_options: HashMap<&'a str, &'a DhcpOptions>,
+    /// Those that are active.
+    peerings: HashMap<&'a str, &'a Peering>,
+    prefix_lists: HashMap<&'a str, &'a ManagedPrefixList>,
+    /// The interfaces of NAT gateways.
+    nat_gateways: HashMap<&'a str, Id<id::NetworkInterface>>,
     /// The route tables of subnets that have one of their own, and the main ones of VPCs.
     tables: HashMap<&'a str, Id<id::RouteTable>>,
     acls: HashMap<&'a str, Id<id::NetworkAcl>>,
@@ -142,6 +154,12 @@ impl<'a> Index<'a> {
             .acls
             .iter()
             .flat_map(|(_, id, acl)| acl.associations.iter().map(move |(_, subnet)| (subnet.as_str(), id_of(id))));
+        let active = |peering: &Peering| peering.state == PeeringState::Active;
+        let peerings = tables.peerings.iter().filter(|(.., one)| active(one)).map(|(_, id, one)| (&**id, &**one));
+        let nat_gateways = tables.interfaces.iter().filter_map(|(_, id, interface)| match &interface.purpose {
+            Purpose::NatGateway(gateway) => Some((gateway.as_str(), id_of(id))),
+            _ => None,
+        });
         let attached = tables.gateways.iter().filter_map(|(_, id, gateway)| Some((gateway.vpc.as_deref()?, &**id)));
         Self {
             vpcs: by_id(&tables.vpcs),
@@ -151,6 +169,9 @@ impl<'a> Index<'a> {
             interfaces: by_id(&tables.interfaces),
             instances: by_id(&tables.instances),
             dhcp_options: by_id(&tables.dhcp_options),
+            peerings: peerings.collect(),
+            prefix_lists: by_id(&tables.prefix_lists),
+            nat_gateways: nat_gateways.collect(),
             tables: route_tables.collect(),
             acls: acls.collect(),
             connected: attached.collect(),
@@ -162,7 +183,7 @@ impl<'a> Index<'a> {
         Vpc {
             account: scope.account.to_string(),
             region: scope.region.to_string(),
-            cidrs: vec![vpc.cidr],
+            cidrs: vpc.cidrs(),
             subnets: BTreeMap::new(),
             route_tables: BTreeMap::new(),
             acls: BTreeMap::new(),
@@ -191,22 +212,39 @@ impl<'a> Index<'a> {
 
     fn add_route_table(&self, vpcs: &mut BTreeMap<Id<id::Vpc>, Vpc>, (_, id, table): &Row<RouteTable>) {
         let Some(vpc) = vpcs.get_mut(&table.vpc) else { return };
-        let routes = table.routes.iter().filter_map(|route| {
-            let Destination::V4(destination) = &route.destination else { return None };
-            Some(Route { destination: *destination, target: self.target(&table.vpc, &route.target)? })
+        let routes = table.routes.iter().flat_map(|route| {
+            let target = self.target(&table.vpc, &route.target);
+            let to = |destination| Some(Route { destination, target: target.clone()? });
+            self.destinations(&route.destination).into_iter().filter_map(to).collect::<Vec<_>>()
         });
         vpc.route_tables.insert(id_of(id), routes.collect());
     }
 
-    /// Where a route leads; `None` for the local ones.
+    /// The blocks that a route is for.
+    fn destinations(&self, destination: &Destination) -> Vec<Cidr> {
+        match destination {
+            Destination::V4(block) => vec![*block],
+            Destination::V6(_) => Vec::new(),
+            Destination::PrefixList(list) => self.blocks(list),
+        }
+    }
+
+    /// Where a route leads; `None` for the local ones and for gateway endpoints, whose services are not in the network.
     fn target(&self, vpc: &Id<id::Vpc>, target: &Target) -> Option<RouteTarget> {
         Some(match target {
-            Target::Local => return None,
+            Target::Local | Target::Endpoint(_) => return None,
             Target::InternetGateway(id) => match self.gateways.get(id.as_str()) {
                 Some(gateway) if gateway.vpc.as_ref() == Some(vpc) => RouteTarget::InternetGateway,
                 _ => RouteTarget::Blackhole,
             },
             Target::NetworkInterface(id) => self.through(id),
+            Target::NatGateway(id) => match self.nat_gateways.get(id.as_str()) {
+                Some(interface) => RouteTarget::Interface(interface.clone()),
+                None => RouteTarget::Blackhole,
+            },
+            Target::Peering(id) if self.peerings.contains_key(id.as_str()) => RouteTarget::Peering(id.clone()),
+            // Nothing is behind a virtual private gateway, and egress-only gateways are for IPv6.
+            Target::Peering(_) | Target::VpnGateway(_) | Target::EgressOnly(_) => RouteTarget::Blackhole,
         })
     }
 
@@ -247,8 +285,11 @@ impl<'a> Index<'a> {
     }
 
     /// The blocks of a prefix list.
-    fn blocks(&self, _list: &str) -> Vec<Cidr> {
-        Vec::new()
+    fn blocks(&self, list: &str) -> Vec<Cidr> {
+        match self.prefix_lists.get(list) {
+            Some(known) => known.entries().iter().filter_map(|entry| entry.cidr.parse().ok()).collect(),
+            None => prefix_lists::service_blocks(list),
+        }
     }
 
     fn interface(&self, interface: &NetworkInterface) -> Interface {
@@ -265,8 +306,11 @@ impl<'a> Index<'a> {
                     id: attachment.instance.clone(),
                     device_index: attachment.device_index.unsigned_abs(),
                 },
-                None if interface.requester.is_some() => Owner::Service,
-                None => Owner::None,
+                None => match &interface.purpose {
+                    Purpose::NatGateway(gateway) => Owner::NatGateway(gateway.clone()),
+                    _ if interface.requester.is_some() => Owner::Service,
+                    _ => Owner::None,
+                },
             },
         }
     }
@@ -294,7 +338,7 @@ impl<'a> Index<'a> {
     }
 
     pub fn vpc_cidrs(&self, vpc: &str) -> Vec<Cidr> {
-        self.vpcs.get(vpc).map(|vpc| vpc.cidr).into_iter().collect()
+        self.vpcs.get(vpc).map(|vpc| vpc.cidrs()).unwrap_or_default()
     }
 
     /// The name of a public address, in VPCs that give names to them.

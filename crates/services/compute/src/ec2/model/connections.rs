@@ -168,6 +168,11 @@ impl Peering {
         format!("{account}/{region}")
     }
 
+    /// The VPCs that it joins.
+    pub fn vpcs(&self) -> (Id<id::Vpc>, Id<id::Vpc>) {
+        (self.requester.vpc.clone(), self.accepter.vpc.clone())
+    }
+
     /// The side that is in this scope; the requester's where both are.
     pub fn side_in(&self, scope: &Scope) -> Option<&PeeringSide> {
         [&self.requester, &self.accepter].into_iter().find(|side| side.is_in(scope))

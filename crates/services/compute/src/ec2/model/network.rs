@@ -8,6 +8,7 @@ use standfast_core::id::{self, Id};
 use standfast_core::{Cidr, Timestamp};
 use standfast_store::Record;
 
+use super::connections::{EgressOnlyGatewayKind, VpnGatewayKind};
 use crate::ec2::errors::Keyed;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +23,16 @@ pub struct Vpc {
     pub dns_support: bool,
     pub dns_hostnames: bool,
     pub usage_metrics: bool,
+    /// Blocks that were added, with the ids of their associations.
+    #[serde(default)]
+    pub more_cidrs: Vec<(String, Cidr)>,
+}
+
+impl Vpc {
+    /// All blocks, the first one first.
+    pub fn cidrs(&self) -> Vec<Cidr> {
+        [self.cidr].into_iter().chain(self.more_cidrs.iter().map(|(_, cidr)| *cidr)).collect()
+    }
 }
 
 impl Record for Vpc {
@@ -93,6 +104,9 @@ pub struct RouteTable {
     /// The local route comes first.
     pub routes: Vec<Route>,
     pub associations: Vec<RouteTableAssociation>,
+    /// The virtual private gateways that may add routes.
+    #[serde(default)]
+    pub propagating: Vec<Id<VpnGatewayKind>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,6 +120,7 @@ pub enum Destination {
     V4(Cidr),
     /// As it was given.
     V6(String),
+    PrefixList(Id<id::PrefixList>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +128,12 @@ pub enum Target {
     Local,
     InternetGateway(Id<id::InternetGateway>),
     NetworkInterface(Id<id::NetworkInterface>),
+    NatGateway(Id<id::NatGateway>),
+    Peering(Id<id::VpcPeering>),
+    /// A gateway endpoint (its destination is a prefix list), or one of a gateway load balancer.
+    Endpoint(Id<id::VpcEndpoint>),
+    VpnGateway(Id<VpnGatewayKind>),
+    EgressOnly(Id<EgressOnlyGatewayKind>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -283,7 +304,7 @@ impl Record for NetworkInterface {
             allocation.chain(public.association.iter().map(|id| ("association", id.to_string())))
         });
         let groups = groups.into_iter().map(|group| ("group", group.to_string()));
-        groups.chain(attachment).chain(elastic).collect()
+        groups.chain(attachment).chain(elastic).chain([("vpc", self.vpc.to_string())]).collect()
     }
 }
 impl Keyed for NetworkInterface {
