@@ -11,13 +11,14 @@ use standfast_store::{Txn, View};
 
 use super::addresses::Refused;
 use super::auto_addresses::Giver;
+use super::block_devices::Device;
 use super::errors::{self, find};
 use super::model::{
     Addresses, Attachment, BlockDevice, Instance, InterfaceAddress, KeyPair, NetworkInterface, Purpose, State, Subnet,
     Volume, VolumeAttachment,
 };
 use super::network_interfaces::new_mac;
-use super::run::{Device, Interface, Launch};
+use super::run::{Interface, Launch};
 use super::security_groups;
 use super::{convert, subnets, tags, volumes};
 
@@ -334,7 +335,7 @@ impl Launching<'_> {
         Instance {
             reservation: reservation.clone(),
             launch_index: index as i32,
-            image: launch.image_id.clone(),
+            image: launch.image.id.clone(),
             instance_type: launch.instance_type.to_string(),
             key_name: launch.key_name.clone(),
             vpc: primary.vpc.clone(),
@@ -345,7 +346,7 @@ impl Launching<'_> {
             public_ip: None,
             interfaces,
             devices,
-            root_device: launch.image.root_device.to_owned(),
+            root_device: launch.image.root_device.clone(),
             launched: self.now,
             state: State::Pending,
             reason: None,

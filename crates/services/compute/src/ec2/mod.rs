@@ -9,6 +9,7 @@ mod absent;
 mod addresses;
 mod attributes;
 mod auto_addresses;
+mod block_devices;
 pub mod burst;
 pub mod catalogue;
 mod convert;
@@ -155,6 +156,17 @@ fn interfaces(service: Service) -> Service {
 fn images(service: Service) -> Service {
     service
         .op(DescribeImages, images::describe)
+        .op(CreateImage, images::create)
+        .op(RegisterImage, images::register)
+        .op(CopyImage, images::copy)
+        .op(DeregisterImage, images::deregister)
+        .op(ModifyImageAttribute, images::modify_attribute)
+        .op(ResetImageAttribute, images::reset_attribute)
+        .op(DescribeImageAttribute, images::describe_attribute)
+        .op(ImportImage, images::import_image)
+        .op(DescribeImportImageTasks, images::describe_image_tasks)
+        .op(ImportSnapshot, images::import_snapshot)
+        .op(DescribeImportSnapshotTasks, images::describe_snapshot_tasks)
         .op(DescribeInstanceTypes, instance_types::describe)
         .op(DescribeInstanceTypeOfferings, instance_types::describe_offerings)
         .op(ImportKeyPair, key_pairs::import)

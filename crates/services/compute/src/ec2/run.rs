@@ -2,7 +2,6 @@
 //!
 //! What needs the records of the moment (subnet, groups, addresses, the zone's power) is decided in `launch`.
 
-use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use standfast_api::ec2 as api;
@@ -10,15 +9,15 @@ use standfast_core::id::{self, Id};
 use standfast_core::{Result, Timestamp};
 use standfast_kernel::Cx;
 
-use super::catalogue::BaseImage;
+use super::block_devices::Device;
 use super::errors;
+use super::images::LaunchImage;
 use super::instance_types::{self, InstanceType};
 use super::model::{ClientToken, IamProfile, MetadataOptions, Options, Tags, UserData};
-use super::{defaults, iam_profiles, images, launch, launch_templates, tags, template_data};
+use super::{block_devices, defaults, iam_profiles, images, launch, launch_templates, tags, template_data, tokens};
 
 /// How many instances one request may ask for.
 const COUNT_MAX: i32 = 1000;
-const TOKEN_LENGTH_MAX: usize = 64;
 /// The types of resources that a launch tags.
 const TAGGED_TYPES: &[&str] = &["instance", "volume", "network-interface", "spot-instances-request"];
 /// Tags that say which template an instance was made from.
@@ -28,8 +27,7 @@ const TEMPLATE_VERSION_TAG: &str = "aws:ec2launchtemplate:version";
 /// What a request asks for, read and checked.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    pub image: &'static BaseImage,
-    pub image_id: String,
+    pub image: LaunchImage,
     pub instance_type: InstanceType,
     pub count_min: usize,
     pub count_max: usize,
@@ -68,20 +66,6 @@ pub struct Interface {
     pub description: String,
 }
 
-/// A volume of an instance to be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Device {
-    pub name: String,
-    pub size_gib: i32,
-    pub volume_type: String,
-    pub iops: Option<i32>,
-    pub throughput: Option<i32>,
-    pub encrypted: bool,
-    pub kms_key: Option<String>,
-    pub snapshot: Option<String>,
-    pub delete_on_termination: bool,
-}
-
 pub async fn run(cx: Cx, input: api::RunInstancesInput) -> Result<api::RunInstancesOutput> {
     defaults::ready(&cx).await?;
     let launch = read(&cx, input)?;
@@ -90,11 +74,11 @@ pub async fn run(cx: Cx, input: api::RunInstancesInput) -> Result<api::RunInstan
 
 /// Reads a request: puts the template under it and checks what can be checked without the network.
 fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
-    let token = token(&input)?;
+    let token = tokens::read(input.client_token.as_deref(), &input)?;
     let (input, template_tags) = over_template(cx, input)?;
     let (count_min, count_max) = counts(input.min_count, input.max_count)?;
     let image_id = errors::required(input.image_id.clone().filter(|id| !id.is_empty()), "ImageId")?;
-    let image = images::find(cx.region(), &image_id)?;
+    let image = cx.view(|view| images::launchable(view, cx.scope(), &image_id))?;
     let instance_type = instance_types::find(input.instance_type.as_deref().unwrap_or("m1.small"))?;
     if instance_type.architecture != image.architecture {
         return Err(errors::invalid(format!(
@@ -106,8 +90,6 @@ fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
     let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let placement = input.placement.clone().unwrap_or_default();
     Ok(Launch {
-        image,
-        image_id,
         instance_type,
         count_min,
         count_max,
@@ -118,7 +100,8 @@ fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
         group_names: input.security_groups.clone().unwrap_or_default(),
         private_ip: address(input.private_ip_address.as_deref())?,
         interfaces: interfaces(&input, count_max)?,
-        devices: devices(cx.region(), image, input.block_device_mappings.as_ref())?,
+        devices: devices(cx, &image, input.block_device_mappings.as_ref())?,
+        image,
         user_data: match text(&input.user_data) {
             Some(text) => template_data::user_data(&text)?,
             None => UserData::default(),
@@ -168,35 +151,6 @@ fn counts(min: i32, max: i32) -> Result<(usize, usize)> {
         return Err(errors::invalid(message));
     }
     Ok((min as usize, max as usize))
-}
-
-/// The request's token, with a digest of everything that the request says.
-fn token(input: &api::RunInstancesInput) -> Result<Option<ClientToken>> {
-    let Some(token) = input.client_token.clone().filter(|token| !token.is_empty()) else { return Ok(None) };
-    if token.len() > TOKEN_LENGTH_MAX {
-        return Err(errors::invalid(format!("A client token has at most {TOKEN_LENGTH_MAX} characters.")));
-    }
-    let mut digest = Fnv::default();
-    write!(digest, "{input:?}").expect("a digest takes any text");
-    Ok(Some(ClientToken { token, digest: digest.0 }))
-}
-
-/// FNV-1a, 64 bits: tells requests apart, protects nothing.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Write for Fnv {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        for byte in text.bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        Ok(())
-    }
 }
 
 fn ids(texts: Option<&Vec<String>>) -> Result<Vec<Id<id::SecurityGroup>>> {
@@ -270,78 +224,8 @@ fn interfaces(input: &api::RunInstancesInput, count_max: usize) -> Result<Vec<In
     Ok(out)
 }
 
-/// The image's root volume and what the request says about it and about further ones.
-fn devices(region: &str, image: &BaseImage, mappings: Option<&Vec<api::BlockDeviceMapping>>) -> Result<Vec<Device>> {
-    let root = Device {
-        name: image.root_device.to_owned(),
-        size_gib: image.root_size_gib,
-        volume_type: image.root_volume_type.to_owned(),
-        iops: None,
-        throughput: None,
-        encrypted: false,
-        kms_key: None,
-        snapshot: Some(image.snapshot(region)),
-        delete_on_termination: true,
-    };
-    let mut out = vec![root];
-    for mapping in mappings.into_iter().flatten() {
-        let name = errors::required(mapping.device_name.clone(), "BlockDeviceMapping.DeviceName")?;
-        let at = out.iter().position(|device| device.name == name);
-        if mapping.no_device.is_some() {
-            if let Some(at) = at.filter(|at| *at > 0) {
-                out.remove(at);
-            }
-            continue;
-        }
-        let Some(ebs) = &mapping.ebs else { continue };
-        match at {
-            Some(at) => override_device(&mut out[at], ebs)?,
-            None => {
-                let size_gib = errors::required(ebs.volume_size, "BlockDeviceMapping.Ebs.VolumeSize")?;
-                let mut device =
-                    Device { name, size_gib, volume_type: "gp2".to_owned(), snapshot: None, ..out[0].clone() };
-                override_device(&mut device, ebs)?;
-                out.push(device);
-            }
-        }
-    }
-    out.iter_mut().for_each(complete);
-    Ok(out)
-}
-
-fn override_device(device: &mut Device, ebs: &api::EbsBlockDevice) -> Result<()> {
-    if let Some(size) = ebs.volume_size {
-        let smallest = if device.snapshot.is_some() { device.size_gib } else { 1 };
-        if size < smallest {
-            let snapshot = device.snapshot.as_deref().unwrap_or("none");
-            return Err(standfast_core::Error::client(
-                "InvalidBlockDeviceMapping",
-                format!("Volume of size {size}GB is smaller than snapshot '{snapshot}', expect size>= {smallest}GB"),
-            ));
-        }
-        device.size_gib = size;
-    }
-    if let Some(volume_type) = ebs.volume_type.clone() {
-        device.volume_type = volume_type;
-    }
-    device.iops = ebs.iops.or(device.iops);
-    device.throughput = ebs.throughput.or(device.throughput);
-    device.encrypted = ebs.encrypted.unwrap_or(device.encrypted);
-    device.kms_key = ebs.kms_key_id.clone().or(device.kms_key.take());
-    device.delete_on_termination = ebs.delete_on_termination.unwrap_or(device.delete_on_termination);
-    Ok(())
-}
-
-/// Fills in what a volume type has by default.
-fn complete(device: &mut Device) {
-    match device.volume_type.as_str() {
-        "gp3" => {
-            device.iops.get_or_insert(3000);
-            device.throughput.get_or_insert(125);
-        }
-        "gp2" => device.iops = Some((device.size_gib * 3).clamp(100, 16_000)),
-        _ => (),
-    }
+fn devices(cx: &Cx, image: &LaunchImage, mappings: Option<&Vec<api::BlockDeviceMapping>>) -> Result<Vec<Device>> {
+    cx.view(|view| block_devices::read(view, cx.scope(), image, mappings))
 }
 
 fn options(
@@ -413,33 +297,6 @@ pub fn user_initiated(now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ec2::catalogue::BASE_IMAGES;
-
-    fn mapping(name: &str, ebs: api::EbsBlockDevice) -> api::BlockDeviceMapping {
-        api::BlockDeviceMapping { device_name: Some(name.into()), ebs: Some(ebs), ..Default::default() }
-    }
-
-    #[test]
-    fn block_devices_are_laid_over_the_image_s() {
-        let image = &BASE_IMAGES[0];
-        let plain = devices("eu-west-1", image, None).expect("valid");
-        assert_eq!((plain.len(), plain[0].size_gib, plain[0].iops), (1, 8, Some(3000)));
-        let larger = api::EbsBlockDevice { volume_size: Some(20), encrypted: Some(true), ..Default::default() };
-        let data =
-            api::EbsBlockDevice { volume_size: Some(5), delete_on_termination: Some(false), ..Default::default() };
-        let given = vec![mapping("/dev/xvda", larger), mapping("/dev/sdf", data)];
-        let devices = devices("eu-west-1", image, Some(&given)).expect("valid");
-        assert_eq!((devices[0].size_gib, devices[0].encrypted, devices[0].snapshot.is_some()), (20, true, true));
-        assert_eq!((devices[1].size_gib, devices[1].volume_type.as_str()), (5, "gp2"));
-        assert!(!devices[1].delete_on_termination && devices[1].snapshot.is_none());
-    }
-
-    #[test]
-    fn a_root_volume_is_not_smaller_than_its_snapshot() {
-        let small = api::EbsBlockDevice { volume_size: Some(1), ..Default::default() };
-        let error = devices("eu-west-1", &BASE_IMAGES[0], Some(&vec![mapping("/dev/xvda", small)]));
-        assert!(error.is_err_and(|error| error.is("InvalidBlockDeviceMapping")));
-    }
 
     #[test]
     fn counts_are_checked() {

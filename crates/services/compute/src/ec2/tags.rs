@@ -11,8 +11,8 @@ use standfast_store::{Txn, View};
 use super::errors::{self, Keyed, Resource};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::model::{
-    DhcpOptions, Image, Instance, InternetGateway, KeyPair, LaunchTemplate, NetworkAcl, NetworkInterface, RouteTable,
-    SecurityGroup, Snapshot, Subnet, Tagged, Tags, Volume, Vpc,
+    DhcpOptions, Image, ImportTask, Instance, InternetGateway, KeyPair, LaunchTemplate, NetworkAcl, NetworkInterface,
+    RouteTable, SecurityGroup, Snapshot, Subnet, Tagged, Tags, Volume, Vpc,
 };
 use super::model::{ElasticIp, Endpoint, ManagedPrefixList, NatGateway, PlacementGroup, VpnGateway};
 
@@ -49,10 +49,17 @@ const KINDS: &[Kind] = &[
     ("vol", "volume", exists::<Volume>),
     ("snap", "snapshot", exists::<Snapshot>),
     ("ami", "image", exists::<Image>),
+    ("import-ami", "import-image-task", import_exists),
+    ("import-snap", "import-snapshot-task", import_exists),
 ];
 
 fn exists<R: Keyed>(view: &View, scope: &Scope, text: &str) -> Result<()> {
     errors::find::<R>(view, scope, &errors::id(text)?).map(|_| ())
+}
+
+fn import_exists(view: &View, scope: &Scope, text: &str) -> Result<()> {
+    let unknown = || Error::client("InvalidConversionTaskId", format!("The import task '{text}' does not exist"));
+    view.get::<ImportTask>(scope, text).map(|_| ()).ok_or_else(unknown)
 }
 
 fn rule_exists(view: &View, scope: &Scope, text: &str) -> Result<()> {
