@@ -7,35 +7,35 @@ use standfast_api::ec2::MODEL;
 use standfast_core::Id;
 use standfast_testkit::TestCloud;
 
-const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 
-fn text<'a>(json: &'a Json, pointer: &str) -> &'a str {
+pub fn text<'a>(json: &'a Json, pointer: &str) -> &'a str {
     json.pointer(pointer).and_then(Json::as_str).unwrap_or_else(|| panic!("no text at {pointer} in {json:#}"))
 }
 
-fn items<'a>(json: &'a Json, name: &str) -> &'a [Json] {
+pub fn items<'a>(json: &'a Json, name: &str) -> &'a [Json] {
     json[name].as_array().map_or(&[], Vec::as_slice)
 }
 
-async fn call(cloud: &TestCloud, operation: &str, input: Json) -> Json {
+pub async fn call(cloud: &TestCloud, operation: &str, input: Json) -> Json {
     match cloud.send(&MODEL, operation, input.clone()).await {
         Ok(answer) => answer,
         Err(error) => panic!("{operation} {input}: {error}"),
     }
 }
 
-async fn code(cloud: &TestCloud, operation: &str, input: Json) -> String {
+pub async fn code(cloud: &TestCloud, operation: &str, input: Json) -> String {
     cloud.refused(&MODEL, operation, input).await.code.into_owned()
 }
 
-async fn image(cloud: &TestCloud) -> String {
+pub async fn image(cloud: &TestCloud) -> String {
     let filters = json!([{"Name": "name", "Values": ["amzn2-ami-hvm-*-x86_64-gp2"]}]);
     let images = call(cloud, "DescribeImages", json!({"Owners": ["amazon"], "Filters": filters})).await;
     text(&images, "/Images/0/ImageId").to_owned()
 }
 
 /// Launches one instance in the default VPC and gives its id.
-async fn launch(cloud: &TestCloud, more: Json) -> String {
+pub async fn launch(cloud: &TestCloud, more: Json) -> String {
     let mut input = json!({"MinCount": 1, "MaxCount": 1, "InstanceType": "t3.micro", "ImageId": image(cloud).await});
     input.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     let answer = call(cloud, "RunInstances", input).await;
@@ -43,12 +43,12 @@ async fn launch(cloud: &TestCloud, more: Json) -> String {
     text(&answer, "/Instances/0/InstanceId").to_owned()
 }
 
-async fn described(cloud: &TestCloud, id: &str) -> Json {
+pub async fn described(cloud: &TestCloud, id: &str) -> Json {
     let answer = call(cloud, "DescribeInstances", json!({"InstanceIds": [id]})).await;
     answer["Reservations"][0]["Instances"][0].clone()
 }
 
-async fn becomes(cloud: &TestCloud, id: &str, state: &str) -> Json {
+pub async fn becomes(cloud: &TestCloud, id: &str, state: &str) -> Json {
     cloud
         .until(&format!("{id} to be {state}"), SOON, || async {
             let instance = described(cloud, id).await;

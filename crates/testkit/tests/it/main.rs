@@ -5,6 +5,7 @@ mod cloudformation;
 mod cloudformation_crash;
 mod cloudwatch;
 mod ec2;
+mod ec2_host;
 mod elbv2;
 mod faults;
 mod malformed;

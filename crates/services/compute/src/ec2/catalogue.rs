@@ -3,6 +3,11 @@
 //! All of them mean the one base image that the host has; what differs is what look-ups see: names, owners, dates. An
 //! image's id depends on its region and its name only, so it is the same in every cloud.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use standfast_core::place::REGIONS;
+
 /// An image that everyone may launch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BaseImage {
@@ -118,6 +123,14 @@ images! {
         "debian-12-amd64-20261020-2271" "Debian 12 (20261020-2271)" [];
     DEBIAN "/dev/xvda" 8 "gp2" "x86_64" "2026-10-20T11:02:39.000Z"
         "debian-13-amd64-20261020-2271" "Debian 13 (20261020-2271)" [];
+}
+
+/// Whether a snapshot is one behind a base image of some region.
+pub fn is_snapshot(id: &str) -> bool {
+    static ALL: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        REGIONS.iter().flat_map(|region| BASE_IMAGES.iter().map(|image| image.snapshot(region.name))).collect()
+    });
+    ALL.contains(id)
 }
 
 impl BaseImage {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use standfast_api::sts::{
     self as api, AssumeRoleInput, AssumeRoleOutput, AssumedRoleUser, Credentials, GetAccessKeyInfoInput,
     GetAccessKeyInfoOutput, GetCallerIdentityInput, GetCallerIdentityOutput, GetSessionTokenInput,
@@ -54,6 +55,11 @@ async fn assume_role(cx: Cx, input: AssumeRoleInput) -> Result<AssumeRoleOutput>
         .map_err(|_| Error::client("ValidationError", format!("{} is invalid", input.role_arn)))?;
     let name = arn.resource.rsplit('/').next().unwrap_or_default().to_owned();
     let role = cx.view(|v| v.get::<Role>(&arn.scope().global(), &name)).ok_or_else(denied)?;
+    if let Principal::Service(service) = cx.principal()
+        && !trusts(&role.trust, service)
+    {
+        return Err(denied());
+    }
     let seconds = input.duration_seconds.unwrap_or(ROLE_SESSION_S);
     if seconds > role.max_session_s {
         let message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
@@ -69,6 +75,30 @@ async fn assume_role(cx: Cx, input: AssumeRoleInput) -> Result<AssumeRoleOutput>
         packed_policy_size: None,
         source_identity: input.source_identity,
     })
+}
+
+/// Whether a trust policy lets a service assume its role.
+///
+/// AWS-DIFF: conditions are not evaluated, and other callers than services may assume every role.
+fn trusts(policy: &str, service: &str) -> bool {
+    let Ok(policy) = serde_json::from_str::<Json>(policy) else { return false };
+    let name = format!("{service}.amazonaws.com");
+    let names = |value: &Json| match value {
+        Json::String(one) => *one == name || one == "*",
+        Json::Array(all) => all.iter().any(|one| one == name.as_str()),
+        _ => false,
+    };
+    let action = |value: &Json| matches!(value.as_str(), Some("sts:AssumeRole" | "sts:*" | "*"));
+    let holds = |statement: &Json| {
+        statement["Effect"] == "Allow"
+            && (names(&statement["Principal"]) || names(&statement["Principal"]["Service"]))
+            && (action(&statement["Action"])
+                || statement["Action"].as_array().is_some_and(|all| all.iter().any(action)))
+    };
+    match &policy["Statement"] {
+        Json::Array(all) => all.iter().any(holds),
+        one => holds(one),
+    }
 }
 
 async fn get_session_token(cx: Cx, input: GetSessionTokenInput) -> Result<GetSessionTokenOutput> {
@@ -113,5 +143,21 @@ async fn get_access_key_info(cx: Cx, input: GetAccessKeyInfoInput) -> Result<Get
     match account {
         Some(account) => Ok(GetAccessKeyInfoOutput { account: Some(account) }),
         None => Err(Error::client("ValidationError", format!("The access key {id} is not known."))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_trusted_when_the_policy_names_it() {
+        let policy = |principal: &str| {
+            format!(r#"{{"Statement":[{{"Effect":"Allow","Principal":{principal},"Action":"sts:AssumeRole"}}]}}"#)
+        };
+        assert!(trusts(&policy(r#"{"Service":"ec2.amazonaws.com"}"#), "ec2"));
+        assert!(trusts(&policy(r#"{"Service":["ecs.amazonaws.com","ec2.amazonaws.com"]}"#), "ec2"));
+        assert!(!trusts(&policy(r#"{"Service":"lambda.amazonaws.com"}"#), "ec2"));
+        assert!(!trusts("no policy", "ec2"));
     }
 }

@@ -12,7 +12,7 @@ mod network;
 mod traffic;
 mod volumes;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use standfast_store::{Record, Txn, View};
 
 use super::auto_addresses::{self, Giver};
 use super::model::{
-    self, Check, IMPAIRED_INDEX, IMPAIRED_TAG, Instance, KeyPair, RoleCredentials, State, Tagged, Volume,
+    self, Check, IMPAIRED_INDEX, IMPAIRED_TAG, Instance, KeyPair, RoleCredentials, Snapshot, State, Tagged, Volume,
 };
 use super::plan::{self, Step, World};
 use super::{launch, tags};
@@ -37,6 +37,7 @@ pub const TABLES: &[&str] = &[
     Instance::TABLE,
     KeyPair::TABLE,
     Volume::TABLE,
+    Snapshot::TABLE,
     model::Vpc::TABLE,
     model::Subnet::TABLE,
     model::InternetGateway::TABLE,
@@ -66,6 +67,7 @@ struct Records {
     tables: Tables,
     keys: Vec<Row<KeyPair>>,
     volumes: Vec<Row<Volume>>,
+    snapshots: Vec<Row<Snapshot>>,
     /// Empty, like the tags, where hosts have no metadata service.
     credentials: Vec<Row<RoleCredentials>>,
     /// The tags of instances that may see something of them.
@@ -148,6 +150,7 @@ impl Records {
         Self {
             keys: view.all(),
             volumes: view.all(),
+            snapshots: view.all(),
             credentials: if able.metadata { view.all() } else { Vec::new() },
             tags: tags.collect(),
             dark: zones::dark(view),
@@ -184,9 +187,9 @@ impl Memory {
         let tables = old.tables.same(&new.tables);
         let networks = told.filter(|_| tables);
         let instances = told.filter(|_| old.same_instances(new) && (tables || !able.metadata));
-        let volumes =
-            told.filter(|_| same(&old.tables.instances, &new.tables.instances) && same(&old.volumes, &new.volumes));
-        if networks.is_some() && instances.is_some() && volumes.is_some() && old.dark == new.dark {
+        let volumes = told.filter(|_| same(&old.volumes, &new.volumes));
+        let snapshots = same(&old.snapshots, &new.snapshots);
+        if networks.is_some() && instances.is_some() && volumes.is_some() && snapshots && old.dark == new.dark {
             return None;
         }
         let index = Index::of(&new.tables);
@@ -198,9 +201,8 @@ impl Memory {
                 None if able.networks => new.tables.snapshot(&index),
                 None => NetworkSnapshot::default(),
             },
-            volumes: volumes
-                .map_or_else(|| volumes::specs(&new.volumes, &new.tables.instances), |told| told.volumes.clone()),
-            snapshots: BTreeMap::new(),
+            volumes: volumes.map_or_else(|| volumes::specs(&new.volumes), |told| told.volumes.clone()),
+            snapshots: volumes::snapshots(&new.snapshots),
         })
     }
 }
