@@ -95,7 +95,7 @@ impl Engine for Mortal {
 }
 
 /// The world that outlives control planes.
-struct World {
+pub struct World {
     clock: Clock,
     rng: Rng,
     planes: Planes,
@@ -103,14 +103,15 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let (clock, rng) = (Clock::starting_at(BEGINNING, 1.0), Rng::seeded(seed));
         let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
         let lb = Arc::new(SimLb::new(clock.clone(), Arc::new(|_, _| SimAnswer::Status(200))));
         Self { clock, rng, planes: Planes { host, lb }, disk: Disk::default() }
     }
 
-    fn control_plane(&self, commits: usize) -> Cloud {
+    /// One that dies after so many commits.
+    pub fn control_plane(&self, commits: usize) -> Cloud {
         let engine = Mortal { disk: self.disk.clone(), left: Mutex::new(commits) };
         let store = Store::with_engine(Arc::new(engine)).expect("what was committed is sound");
         let (clock, rng, planes) = (self.clock.clone(), self.rng.clone(), self.planes.clone());

@@ -10,10 +10,14 @@ use standfast_core::{Id, Rng};
 use standfast_dataplane::{SimAnswer, SimBackend, SimLb};
 use standfast_host::sim::{App, SimReply};
 use standfast_kernel::{Cloud, Config, Planes, zones};
-use standfast_testkit::TestCloud;
+use standfast_testkit::{REGION, TestCloud};
 
+use crate::cloudformation_crash::World;
 use crate::site::{list, text};
 
+/// More commits than a load balancer's coming or going needs, and fewer cuts than it takes.
+const COMMITS_MAX: usize = 200;
+const CUTS_MIN: usize = 3;
 const SOON: Duration = Duration::from_secs(120);
 
 async fn elb(cloud: &TestCloud, operation: &str, input: Json) -> Json {
@@ -439,6 +443,55 @@ fn a_load_balancer_that_is_deleted_at_once_leaves_nothing() {
         let found = cloud.send(&ec2::MODEL, "DescribeNetworkInterfaces", json!({})).await.expect("described");
         assert_eq!(found["NetworkInterfaces"], json!([]));
     });
+}
+
+/// The interfaces of all load balancers, once the control plane has had its time.
+async fn settled(cloud: &Cloud) -> usize {
+    cloud.clock().sleep(Duration::from_secs(60)).await;
+    let found = cloud.owner(REGION).call(ec2::DescribeNetworkInterfaces, Default::default()).await;
+    found.expect("described").network_interfaces.unwrap_or_default().len()
+}
+
+/// A control plane that is asked for a load balancer and, when `deletes`, to delete it again, and dies so many commits
+/// later: how many interfaces another one ends with, and whether the first one died.
+async fn cut_after(commits: usize, deletes: bool) -> (usize, bool) {
+    let world = World::new(64);
+    let first = world.control_plane(usize::MAX);
+    let cx = first.owner(REGION);
+    let subnets = cx.call(ec2::DescribeSubnets, Default::default()).await.expect("described").subnets;
+    let subnets: Vec<_> = subnets.unwrap_or_default().into_iter().filter_map(|subnet| subnet.subnet_id).collect();
+    let input = elbv2::CreateLoadBalancerInput {
+        name: "web".into(),
+        subnets: Some(subnets[..2].to_vec()),
+        ..Default::default()
+    };
+    let made = cx.call(elbv2::CreateLoadBalancer, input).await.expect("made").load_balancers.unwrap_or_default();
+    if deletes {
+        assert_eq!(settled(&first).await, 2);
+        let load_balancer_arn = made[0].load_balancer_arn.clone().expect("it has one");
+        let input = elbv2::DeleteLoadBalancerInput { load_balancer_arn };
+        cx.call(elbv2::DeleteLoadBalancer, input).await.expect("deleted");
+    }
+    first.supervisor().stop();
+    let mortal = world.control_plane(commits);
+    mortal.clock().sleep(Duration::from_secs(5)).await;
+    let died = mortal.owner(REGION).txn(|_| Ok(())).await.is_err();
+    mortal.supervisor().stop();
+    (settled(&world.control_plane(usize::MAX)).await, died)
+}
+
+#[test]
+fn a_control_plane_that_dies_neither_loses_nor_doubles_a_node() {
+    for (deletes, left) in [(false, 2), (true, 0)] {
+        let cut = |commits: usize| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+            let (found, died) = runtime.expect("a runtime can be built").block_on(cut_after(commits, deletes));
+            assert_eq!(found, left, "cut after {commits} commits");
+            died
+        };
+        let cuts = (0..COMMITS_MAX).take_while(|commits| cut(*commits)).count();
+        assert!(cuts > CUTS_MIN && cuts < COMMITS_MAX, "the story was cut {cuts} times");
+    }
 }
 
 #[test]
