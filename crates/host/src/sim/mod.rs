@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use standfast_core::host::{Abilities, ExecOutput, HostDriver, HostObservation, HostSnapshot, Phase};
+use standfast_core::host::{Abilities, ExecOutput, HostDriver, HostObservation, HostSnapshot, Phase, Progress};
 use standfast_core::{BoxFuture, Clock, Error, Id, Rng, Timestamp, id::Instance};
 use tokio::sync::{Notify, watch};
 
@@ -37,7 +37,7 @@ pub struct SimConfig {
     pub shutdown_time: Duration,
     /// From running until the application answers.
     pub app_start_time: Duration,
-    /// What it says that it can do. It only notes what it is told of networks and volumes.
+    /// What it says that it can do. It only notes what it is told of networks; volumes are there as soon as it is told.
     pub abilities: Abilities,
 }
 
@@ -333,7 +333,11 @@ impl HostDriver for SimHost {
             return;
         }
         let touched = table.aim(&snapshot, now);
-        let mut changed = false;
+        // Volumes and snapshots are made at the moment they are heard of.
+        let made = self.config.abilities.volumes
+            && (table.told.volumes.keys().ne(snapshot.volumes.keys())
+                || table.told.snapshots.keys().ne(snapshot.snapshots.keys()));
+        let mut changed = made;
         for id in &touched {
             changed |= self.settle(table, id, now);
         }
@@ -347,8 +351,14 @@ impl HostDriver for SimHost {
     fn observe(&self) -> HostObservation {
         let now = self.config.clock.now();
         let table = self.table();
+        let instances = table.machines.iter().map(|(id, m)| (id.clone(), m.observed(now))).collect();
+        if !self.config.abilities.volumes {
+            return HostObservation { instances, ..HostObservation::default() };
+        }
         HostObservation {
-            instances: table.machines.iter().map(|(id, m)| (id.clone(), m.observed(now))).collect(),
+            instances,
+            volumes: table.told.volumes.keys().map(|id| (id.clone(), Progress::Ready)).collect(),
+            snapshots: table.told.snapshots.keys().map(|id| (id.clone(), Progress::Ready)).collect(),
             ..HostObservation::default()
         }
     }

@@ -1,0 +1,1 @@
+//! Spot requests and what interrupts spot instances.
