@@ -64,7 +64,6 @@ class Cloud:
         if not match:
             assert self.process.poll() is None, f"the cloud ended: {self.said()}"
             return None
-        self._note_marks()
         return match.group(1)
 
     def _note_marks(self) -> None:
@@ -164,6 +163,7 @@ class Cloud:
 
     def processes(self) -> list[int]:
         """The processes that run in this cloud's instances."""
+        self._note_marks()
         return [pid for pid in pids() if any(mark in instance_mark(pid) for mark in self.marks)]
 
     def close(self) -> None:

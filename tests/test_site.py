@@ -177,8 +177,8 @@ def test_a_killed_cloud_leaves_no_process_and_the_next_start_sweeps(young_site):
     left = list(cloud.tmp.iterdir())
     assert len(left) == 1, "nobody could remove its directory"
     cloud.start()
-    assert not left[0].exists(), "the next cloud of this user has"
     example.Site(cloud)
+    assert not left[0].exists(), "the next cloud of this user has"
     assert cloud.stop() == 0
 
 
@@ -196,7 +196,9 @@ def test_what_loses_its_init_and_its_cloud_at_once_is_swept_by_the_next(young_si
     orphans = cloud.processes()
     assert orphans, "the programs go on"
     cloud.start()
-    assert not set(orphans) & set(cloud.processes())
+    eventually(
+        lambda: not set(orphans) & set(cloud.processes()), limit_s=example.SETTLED_S, what="the orphans to be swept"
+    )
     example.Site(cloud)
 
 

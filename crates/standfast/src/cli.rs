@@ -62,6 +62,10 @@ pub enum Command {
     Logs(Logs),
     /// Run a command inside an instance
     Exec(Exec),
+    /// Public addresses and load balancers' names, and who has them
+    Addresses(Status),
+    /// What this machine lets a cloud do, and what each thing that is missing costs
+    Doctor(Status),
     /// Run a cloud in the foreground
     Server(Server),
     /// The process of a cloud that runs its instances; `server` starts it

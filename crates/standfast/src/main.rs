@@ -6,6 +6,7 @@
 mod api_client;
 mod cli;
 mod commands;
+mod driver;
 mod http_client;
 mod image;
 mod listen;

@@ -1,10 +1,11 @@
 //! A cloud: its control plane in this process, its planes in others, and the API's port.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use standfast_core::{Clock, Rng};
 use standfast_dataplane::{SimAnswer, SimLb};
 use standfast_host::process;
@@ -13,6 +14,7 @@ use standfast_kernel::{Cloud, Config, Planes};
 use standfast_store::Store;
 
 use crate::cli::{self, Driver};
+use crate::driver;
 use crate::listen::{self, Sites};
 use crate::processes::adopt::{self, Found, Wanted};
 use crate::processes::{self, Processes, RunDir, Start};
@@ -22,6 +24,8 @@ pub struct Running {
     pub cloud: Cloud,
     pub address: SocketAddr,
     pub driver: &'static str,
+    /// Keeps the temporary state directory, if there is one, this cloud's.
+    _reserved: Option<File>,
 }
 
 impl Running {
@@ -96,12 +100,12 @@ async fn simulated(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Resul
     let config = Config { clock, rng, store, planes, api_port: address.port() };
     let cloud = Cloud::start(config, standfast::services());
     tokio::spawn(listen::serve(listener, cloud.clone(), sites));
-    Ok(Running { cloud, address, driver: "sim" })
+    Ok(Running { cloud, address, driver: driver::SIM, _reserved: None })
 }
 
 /// The planes in processes of their own.
 async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Running> {
-    let driver = driver(options.driver)?;
+    let driver = driver::choose(options.driver)?.name;
     // Where state is kept its lock comes first: only who has it may look for processes of that cloud.
     let (early, store, run) = match &options.data {
         None => (Some(bind(listen)?), open_store(None)?, None),
@@ -123,7 +127,7 @@ async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Run
         Some(hello) if options.speed != 1.0 => Clock::starting_at(hello.now, options.speed),
         _ => Clock::system(options.speed),
     };
-    let driver = host.as_ref().map_or(driver, |found| known(&found.hello.driver));
+    let driver = host.as_ref().map_or(driver, |found| driver::known(&found.hello.driver));
     let listener = match early {
         Some(listener) => listener,
         None => match inherited(dataplane.as_ref(), listen)? {
@@ -132,9 +136,12 @@ async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Run
         },
     };
     let address = listener.local_addr()?;
-    let state = match &options.data {
-        Some(data) => std::path::absolute(data)?.join("hosts"),
-        None => process::temporary_path(),
+    let (state, reserved) = match &options.data {
+        Some(data) => (std::path::absolute(data)?.join("hosts"), None),
+        None => {
+            let (state, reserved) = process::reserve_state().context("making a temporary directory")?;
+            (state, Some(reserved))
+        }
     };
     let start = Start { driver, wanted, seed: options.seed, clock: clock.clone(), state, run, host, dataplane };
     let Processes { host, lb, doors } = Processes::start(start).context("starting the processes")?;
@@ -142,7 +149,7 @@ async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Run
     let config = Config { clock, rng, store, planes, api_port: address.port() };
     let cloud = Cloud::start(config, standfast::services());
     tokio::spawn(processes::front::serve(listener, doors, cloud.clone()));
-    Ok(Running { cloud, address, driver })
+    Ok(Running { cloud, address, driver, _reserved: reserved })
 }
 
 /// The listening socket that a data plane has kept, where it is the one that is asked for.
@@ -154,19 +161,4 @@ fn inherited(dataplane: Option<&Found<impl processes::Kind>>, listen: SocketAddr
     let there = listener.local_addr()?;
     // A port of 0 is any port, so also this one.
     Ok((there.ip() == listen.ip() && [0, there.port()].contains(&listen.port())).then_some(listener))
-}
-
-const PROCESS: &str = "process";
-const LINUX: &str = "linux";
-
-fn known(driver: &str) -> &'static str {
-    if driver == LINUX { LINUX } else { PROCESS }
-}
-
-/// What runs instances, by what was asked for and what is possible here.
-fn driver(asked: Driver) -> Result<&'static str> {
-    match asked {
-        Driver::Linux => bail!("this version has no linux driver yet; use --driver process"),
-        Driver::Auto | Driver::Process | Driver::Sim => Ok(PROCESS),
-    }
 }

@@ -74,9 +74,10 @@ pub fn sweep_stale() {
     StateDir::sweep_stale();
 }
 
-/// A name for a temporary state directory that `sweep_stale` of a later cloud finds.
-pub fn temporary_path() -> PathBuf {
-    StateDir::temporary_path()
+/// Makes a temporary state directory for a driver in another process. It is the caller's for as long as the file is open;
+/// from then on `sweep_stale` of a later cloud removes it.
+pub fn reserve_state() -> io::Result<(PathBuf, std::fs::File)> {
+    StateDir::reserve()
 }
 
 /// How a process driver is started.

@@ -15,6 +15,8 @@ use super::directory::{Directory, Record};
 use super::procs::Prey;
 
 const LOCK: &str = "lock";
+/// Locked by a cloud whose driver is another process.
+const OWNER: &str = "owner";
 const CLOUD_ID: &str = "cloud-id";
 const INSTANCES: &str = "instances";
 const GUARDS: &str = "bin";
@@ -84,8 +86,22 @@ impl StateDir {
         remove_stale(&prefix());
     }
 
+    /// Makes one for another process to open. While the file is open nobody takes it for a dead cloud's.
+    pub fn reserve() -> io::Result<(PathBuf, File)> {
+        for _ in 0..TEMPORARY_TRIES_MAX {
+            let path = Self::temporary_path();
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made?,
+            }
+            let owner = lock_file(&path.join(OWNER), true)?;
+            return owner.map(|owner| (path, owner)).ok_or_else(|| io::ErrorKind::ResourceBusy.into());
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name for a temporary state directory"))
+    }
+
     /// A new name for one.
-    pub fn temporary_path() -> PathBuf {
+    fn temporary_path() -> PathBuf {
         std::env::temp_dir().join(format!("{}{}", prefix(), Rng::from_entropy().hex(8)))
     }
 
@@ -153,13 +169,16 @@ fn prefix() -> String {
 
 /// Locks the directory; `None` when another process holds the lock, or removed the directory meanwhile.
 fn lock(path: &Path, create: bool) -> io::Result<Option<File>> {
-    let name = path.join(LOCK);
-    let file = File::options().read(true).write(true).create(create).truncate(false).open(&name)?;
+    lock_file(&path.join(LOCK), create)
+}
+
+fn lock_file(name: &Path, create: bool) -> io::Result<Option<File>> {
+    let file = File::options().read(true).write(true).create(create).truncate(false).open(name)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
         locked => locked?,
     }
-    let same = fs::metadata(&name).is_ok_and(|now| file.metadata().is_ok_and(|ours| now.ino() == ours.ino()));
+    let same = fs::metadata(name).is_ok_and(|now| file.metadata().is_ok_and(|ours| now.ino() == ours.ino()));
     Ok(same.then_some(file))
 }
 
@@ -189,6 +208,10 @@ fn remove_stale(prefix: &str) {
         // Somebody else may have made something of this name, also a link to somewhere.
         let uid = rustix::process::getuid().as_raw();
         if !fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir() && it.uid() == uid) {
+            continue;
+        }
+        // Its driver may have died alone: then the cloud is about to start another one.
+        if matches!(lock_file(&path.join(OWNER), false), Ok(None)) {
             continue;
         }
         // Without a lock file it is being made right now, or none of ours.

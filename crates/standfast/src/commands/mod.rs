@@ -1,6 +1,8 @@
 //! The commands. Each one is a client of the API; `server` and `up` also run a cloud.
 
+mod addresses;
 mod deploy;
+mod doctor;
 mod faults;
 mod instance;
 mod outputs;
@@ -27,6 +29,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(options) => run::up(&client, &options).await,
         Command::Down(options) => deploy::down(&client, options.stack_name.as_deref()).await,
         Command::Status(options) => status::run(&client, options.json).await,
+        Command::Addresses(options) => addresses::run(&client, options.json).await,
+        Command::Doctor(options) => doctor::run(options.json),
         Command::Probe(options) => probe::run(&options, client.endpoint()).await,
         Command::Break(options) => faults::break_it(&client, &options.what).await,
         Command::Heal(options) => faults::heal(&client, &options.what).await,

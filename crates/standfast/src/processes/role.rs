@@ -9,7 +9,7 @@ use standfast_core::host::{Abilities, HostDriver, HostObservation, HostSnapshot}
 use standfast_core::lb::{LbDriver, LbObservation, LbSnapshot};
 use standfast_core::{BoxFuture, Clock, Rng};
 use standfast_dataplane::{Plane, PlaneConfig};
-use standfast_host::process::{ProcessConfig, ProcessDriver};
+use standfast_host::process::{self, ProcessConfig, ProcessDriver};
 use tokio::net::UnixStream;
 
 use super::door::FrontDoor;
@@ -36,6 +36,10 @@ pub async fn host(options: &cli::HostProcess) -> Result<ExitCode> {
     };
     let run = options.process.run.clone().map(RunDir::open).transpose().context("opening the run directory")?;
     let temporary = run.is_none();
+    if temporary {
+        // Beside the work: what dead clouds have left is in nobody's way.
+        tokio::task::spawn_blocking(process::sweep_stale);
+    }
     station::serve(Arc::new(Host { driver, clock }), first, run).await?;
     if temporary {
         let _ = std::fs::remove_dir_all(&options.state);

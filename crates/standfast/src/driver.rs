@@ -1,0 +1,45 @@
+//! Which driver runs instances, and why.
+
+use anyhow::{Result, bail};
+
+use crate::cli::Driver;
+
+pub const PROCESS: &str = "process";
+pub const LINUX: &str = "linux";
+pub const SIM: &str = "sim";
+
+/// A driver by name, and why it is this one.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    pub name: &'static str,
+    pub why: String,
+}
+
+/// What was asked for, where this machine allows it; for `auto` the best that it allows.
+pub fn choose(asked: Driver) -> Result<Choice> {
+    match (asked, linux_available()) {
+        (Driver::Linux, Err(why)) => bail!(
+            "the linux driver cannot run here: {why}. `standfast doctor` shows what is missing; --driver process needs \
+             none of it, without networks and volumes"
+        ),
+        (Driver::Linux, Ok(())) => Ok(Choice { name: LINUX, why: "it was asked for".into() }),
+        (Driver::Auto, Ok(())) => {
+            Ok(Choice { name: LINUX, why: "this user may make namespaces, networks and mounts here".into() })
+        }
+        (Driver::Auto, Err(why)) => {
+            Ok(Choice { name: PROCESS, why: format!("the linux driver cannot run here: {why}") })
+        }
+        (Driver::Process, _) => Ok(Choice { name: PROCESS, why: "it was asked for".into() }),
+        (Driver::Sim, _) => Ok(Choice { name: SIM, why: "it was asked for".into() }),
+    }
+}
+
+/// The name of a driver that a host says it runs.
+pub fn known(driver: &str) -> &'static str {
+    if driver == LINUX { LINUX } else { PROCESS }
+}
+
+/// Whether the linux driver can run here; the text says why not.
+pub fn linux_available() -> Result<(), String> {
+    Err("this version does not have it".into())
+}
