@@ -35,6 +35,12 @@ impl Space {
         static NEXT: AtomicU64 = AtomicU64::new(MACHINE + 1);
         let namespace = File::open(&place.namespace)?;
         let identity = enter::identity(&namespace)?;
+        // The number of a descriptor may have been given to something else since the path was told.
+        match enter::own()? {
+            own if own == identity => return Err(io::Error::other("this is the machine's own network")),
+            own if own.0 != identity.0 => return Err(io::Error::other("this is not a namespace")),
+            _ => {}
+        }
         Ok(Self { number: NEXT.fetch_add(1, Ordering::Relaxed), address: place.address, namespace, identity })
     }
 
@@ -128,6 +134,8 @@ mod enter {
     use rustix::io::Errno;
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+    const OWN_PATH: &str = "/proc/thread-self/ns/net";
+
     thread_local! {
         /// The namespace that this thread belongs in.
         static OWN: OnceCell<File> = const { OnceCell::new() };
@@ -137,7 +145,7 @@ mod enter {
     pub fn within<T>(namespace: &File, make: impl FnOnce() -> T) -> io::Result<T> {
         OWN.with(|own| {
             if own.get().is_none() {
-                let _ = own.set(File::open("/proc/thread-self/ns/net")?); // It was empty just now.
+                let _ = own.set(File::open(OWN_PATH)?); // It was empty just now.
             }
             let own = own.get().expect("just set");
             let network = Some(LinkNameSpaceType::Network);
@@ -153,6 +161,12 @@ mod enter {
 
     pub fn identity(namespace: &File) -> io::Result<(u64, u64)> {
         let about = namespace.metadata()?;
+        Ok((about.dev(), about.ino()))
+    }
+
+    /// The identity of the calling thread's namespace; all namespaces are inodes of one device.
+    pub fn own() -> io::Result<(u64, u64)> {
+        let about = std::fs::metadata(OWN_PATH)?;
         Ok((about.dev(), about.ino()))
     }
 
@@ -172,6 +186,10 @@ mod enter {
     }
 
     pub fn identity(_: &File) -> io::Result<(u64, u64)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn own() -> io::Result<(u64, u64)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

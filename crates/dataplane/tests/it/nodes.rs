@@ -10,7 +10,7 @@ use standfast_core::lb::LbDriver;
 use crate::support::*;
 
 /// A connection's two ends, as the API's listener would have them.
-fn pair() -> (TcpStream, TcpStream) {
+pub fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
     (client, listener.accept().expect("accept").0)

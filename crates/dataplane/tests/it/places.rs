@@ -3,9 +3,10 @@
 //! The networks are made of namespaces that end with this process, and nothing leads out of them. Without root, or
 //! without the programs `ip`, `unshare` and `nsenter`, these tests say so and do nothing.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -19,8 +20,11 @@ const INSTANCE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const NODES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 1, 10), Ipv4Addr::new(10, 77, 2, 10)];
 const PORT: u16 = 8080;
 
-/// A network namespace; it ends with the process that holds it.
-struct Namespace(Child);
+/// A network namespace; it ends with the process in it and the descriptor by which a data plane finds it.
+struct Namespace {
+    child: Child,
+    held: Option<File>,
+}
 
 impl Namespace {
     /// `None` where none can be made.
@@ -32,16 +36,21 @@ impl Namespace {
         child.stdin.as_mut()?.write_all(b"there\n").ok()?;
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut()?).read_line(&mut line).ok()?;
-        let namespace = Self(child);
-        (line == "there\n").then_some(namespace)
+        let held = File::open(format!("/proc/{}/ns/net", child.id())).ok();
+        let namespace = Self { child, held };
+        (line == "there\n" && namespace.held.is_some()).then_some(namespace)
+    }
+
+    fn file(&self) -> &File {
+        self.held.as_ref().expect("it has not ended")
     }
 
     fn path(&self) -> PathBuf {
-        format!("/proc/{}/ns/net", self.0.id()).into()
+        format!("/proc/{}/fd/{}", std::process::id(), self.file().as_raw_fd()).into()
     }
 
     fn ip(&self, arguments: &str) {
-        let pid = self.0.id().to_string();
+        let pid = self.child.id().to_string();
         let mut command = Command::new("nsenter");
         command.args(["-t", &pid, "-n", "ip"]).args(arguments.split(' '));
         assert!(command.status().expect("nsenter runs").success(), "ip {arguments}");
@@ -49,17 +58,17 @@ impl Namespace {
 
     /// Calls a function on a thread of this namespace.
     fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let namespace = std::fs::File::open(self.path()).expect("it is there");
         let enter_and_work = || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
+            move_into_link_name_space(self.file().as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
             work()
         };
         std::thread::scope(|scope| scope.spawn(enter_and_work).join().expect("no panic"))
     }
 
     fn end(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+        self.held = None;
     }
 }
 
@@ -93,7 +102,7 @@ impl Vpc {
         instance.ip(&format!("addr add {INSTANCE}/32 dev lo"));
         for (n, node) in nodes.iter().enumerate() {
             let [first, second, third, _] = NODES[n].octets();
-            let link = format!("link add node{n} type veth peer name eth0 netns {}", node.0.id());
+            let link = format!("link add node{n} type veth peer name eth0 netns {}", node.child.id());
             instance.ip(&link);
             instance.ip(&format!("addr add {first}.{second}.{third}.1/24 dev node{n}"));
             instance.ip(&format!("link set node{n} up"));
@@ -228,6 +237,16 @@ fn a_node_whose_namespace_is_gone_is_down_until_it_gets_another() {
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     assert!(Browser::connect(cloud.address(1)).get("/").text().starts_with(&NODES[1].to_string()));
     assert_eq!(cloud.health("i-a"), Health::Healthy);
+    // Not another's place, nor the machine's own network: traffic for a VPC must not leave the machine.
+    for namespace in ["/proc/self/ns/net", "/proc/self/exe"] {
+        for (node, address) in cloud.balancer().nodes.iter_mut().zip(NODES) {
+            node.place = Some(NodePlace { address, namespace: namespace.into() });
+        }
+        cloud.plane.obey(Arc::new(cloud.snapshot.clone()));
+        let (_client, server) = crate::nodes::pair();
+        assert!(cloud.plane.adopt(NAME, server).is_err(), "no node is up with {namespace}");
+    }
+    cloud.balancer().nodes[1].place = Some(vpc.place(1));
     // A place that is there, though it is not where it was.
     cloud.balancer().nodes[0].place = Some(vpc.place(1));
     cloud.obey();
