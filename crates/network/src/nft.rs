@@ -77,6 +77,7 @@ pub enum Step {
     Source(Cidr),
     Destination(Cidr),
     SourceAmong(String, bool),
+    DestinationAmong(String),
     Protocol(u8),
     /// TCP or UDP destination ports, both ends included.
     DestinationPorts(u16, u16),
@@ -422,6 +423,10 @@ fn write_step(list: &mut Messages, step: &Step) {
         Step::SourceAmong(set, is_in) => {
             payload(list, NETWORK, SOURCE_OFFSET, 4, REG);
             lookup(list, set, REG, None, *is_in);
+        }
+        Step::DestinationAmong(set) => {
+            payload(list, NETWORK, DESTINATION_OFFSET, 4, REG);
+            lookup(list, set, REG, None, true);
         }
         _ => write_more(list, step),
     }
