@@ -29,18 +29,8 @@ absent! {
     vpc_endpoint_service_configurations DescribeVpcEndpointServiceConfigurationsInput
         DescribeVpcEndpointServiceConfigurationsOutput service_configurations
         [service_ids "InvalidVpcEndpointServiceId.NotFound" "VpcEndpointService Id"];
-    vpc_peering_connections DescribeVpcPeeringConnectionsInput DescribeVpcPeeringConnectionsOutput
-        vpc_peering_connections
-        [vpc_peering_connection_ids "InvalidVpcPeeringConnectionID.NotFound" "vpcPeeringConnection ID"];
-    vpn_gateways DescribeVpnGatewaysInput DescribeVpnGatewaysOutput vpn_gateways
-        [vpn_gateway_ids "InvalidVpnGatewayID.NotFound" "vpnGateway ID"];
-    egress_only_internet_gateways DescribeEgressOnlyInternetGatewaysInput DescribeEgressOnlyInternetGatewaysOutput
-        egress_only_internet_gateways
-        [egress_only_internet_gateway_ids "InvalidGatewayID.NotFound" "gateway ID"];
     flow_logs DescribeFlowLogsInput DescribeFlowLogsOutput flow_logs
         [flow_log_ids "InvalidFlowLogId.NotFound" "flow log ID"];
-    placement_groups DescribePlacementGroupsInput DescribePlacementGroupsOutput placement_groups
-        [group_names "InvalidPlacementGroup.Unknown" "Placement Group"];
     spot_instance_requests DescribeSpotInstanceRequestsInput DescribeSpotInstanceRequestsOutput spot_instance_requests
         [spot_instance_request_ids "InvalidSpotInstanceRequestID.NotFound" "spot instance request ID"];
     instance_connect_endpoints DescribeInstanceConnectEndpointsInput DescribeInstanceConnectEndpointsOutput

@@ -8,7 +8,7 @@ use standfast_store::View;
 
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
-use super::model::{InternetGateway, Vpc};
+use super::model::{InternetGateway, NetworkInterface, Vpc};
 use super::{defaults, tags};
 
 pub async fn create(cx: Cx, input: api::CreateInternetGatewayInput) -> Result<api::CreateInternetGatewayOutput> {
@@ -59,12 +59,23 @@ pub async fn detach(cx: Cx, input: api::DetachInternetGatewayInput) -> Result<ap
             let message = format!("resource {id} is not attached to network {vpc}");
             return Err(Error::client("Gateway.NotAttached", message));
         }
+        if tx.by_index::<NetworkInterface>(scope, "vpc", &vpc).iter().any(|(_, interface)| has_elastic_ip(interface)) {
+            let message = format!(
+                "Network {vpc} has some mapped public address(es). Please unmap those public address(es) before detaching the gateway."
+            );
+            return Err(errors::dependency(message));
+        }
         errors::dry_run(input.dry_run)?;
         tx.put(scope, &id, InternetGateway { vpc: None });
         Ok(())
     })
     .await?;
     Ok(api::DetachInternetGatewayOutput {})
+}
+
+fn has_elastic_ip(interface: &NetworkInterface) -> bool {
+    let mut publics = interface.addresses.iter().filter_map(|address| address.public.as_ref());
+    publics.any(|public| public.allocation.is_some())
 }
 
 pub async fn delete(cx: Cx, input: api::DeleteInternetGatewayInput) -> Result<api::DeleteInternetGatewayOutput> {

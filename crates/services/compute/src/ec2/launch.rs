@@ -19,8 +19,8 @@ use super::model::{
 };
 use super::network_interfaces::new_mac;
 use super::run::{Interface, Launch};
-use super::security_groups;
 use super::{convert, subnets, tags, volumes};
+use super::{placement_groups, security_groups};
 
 /// Launches instances. The answer to a token that was used before is what it made then.
 pub async fn launch(cx: &Cx, launch: Launch) -> Result<api::Reservation> {
@@ -69,6 +69,8 @@ impl Launching<'_> {
         let groups = self.groups(tx, &subnet)?;
         self.key(tx)?;
         let count = self.count(tx, &subnet_id, &subnet)?;
+        let group = launch.options.placement_group.as_deref();
+        placement_groups::check(tx, self.scope, group, &subnet.zone, count)?;
         errors::dry_run(launch.dry_run)?;
         let reservation = Id::new(&self.rng);
         let mut made = Vec::with_capacity(count);

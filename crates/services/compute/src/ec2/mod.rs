@@ -12,8 +12,9 @@ mod auto_addresses;
 mod block_devices;
 pub mod burst;
 pub mod catalogue;
-mod convert;
+mod cidr_blocks;
 mod connections;
+mod convert;
 mod defaults;
 mod dhcp_options;
 mod elastic_ips;
@@ -30,17 +31,19 @@ mod launch;
 mod launch_templates;
 mod metrics;
 mod model;
-mod network_acls;
 mod nat_gateways;
+mod network_acls;
 mod network_interfaces;
+mod peerings;
+mod placement_groups;
 mod plan;
 mod power;
-mod public_addresses;
 mod prefix_lists;
+mod public_addresses;
 mod regions;
 mod route_tables;
-mod run;
 mod route_targets;
+mod run;
 mod security_groups;
 mod security_rules;
 mod snapshots;
@@ -51,6 +54,7 @@ mod template_data;
 mod tokens;
 mod volumes;
 mod vpcs;
+mod vpn_gateways;
 
 use standfast_api::ec2::*;
 use standfast_kernel::{On, Service};
@@ -111,7 +115,6 @@ fn connections(service: Service) -> Service {
         .op(DisassociateAddress, elastic_ips::disassociate)
         .op(DescribeAddresses, elastic_ips::describe)
         .op(DescribeAddressesAttribute, elastic_ips::describe_attributes)
-}
         .op(CreateNatGateway, nat_gateways::create)
         .op(DeleteNatGateway, nat_gateways::delete)
         .op(DescribeNatGateways, nat_gateways::describe)
@@ -121,7 +124,29 @@ fn connections(service: Service) -> Service {
         .op(DescribeManagedPrefixLists, prefix_lists::describe_managed)
         .op(GetManagedPrefixListEntries, prefix_lists::get_entries)
         .op(DescribePrefixLists, prefix_lists::describe)
+        .op(CreateVpcPeeringConnection, peerings::create)
+        .op(AcceptVpcPeeringConnection, peerings::accept)
+        .op(RejectVpcPeeringConnection, peerings::reject)
+        .op(DeleteVpcPeeringConnection, peerings::delete)
+        .op(ModifyVpcPeeringConnectionOptions, peerings::modify_options)
+        .op(DescribeVpcPeeringConnections, peerings::describe)
+        .op(AssociateVpcCidrBlock, cidr_blocks::associate)
+        .op(DisassociateVpcCidrBlock, cidr_blocks::disassociate)
+        .op(CreateVpnGateway, vpn_gateways::create)
+        .op(AttachVpnGateway, vpn_gateways::attach)
+        .op(DetachVpnGateway, vpn_gateways::detach)
+        .op(DeleteVpnGateway, vpn_gateways::delete)
+        .op(DescribeVpnGateways, vpn_gateways::describe)
+        .op(EnableVgwRoutePropagation, vpn_gateways::enable_propagation)
+        .op(DisableVgwRoutePropagation, vpn_gateways::disable_propagation)
+        .op(CreateEgressOnlyInternetGateway, vpn_gateways::create_egress_only)
+        .op(DeleteEgressOnlyInternetGateway, vpn_gateways::delete_egress_only)
+        .op(DescribeEgressOnlyInternetGateways, vpn_gateways::describe_egress_only)
+        .op(CreatePlacementGroup, placement_groups::create)
+        .op(DeletePlacementGroup, placement_groups::delete)
+        .op(DescribePlacementGroups, placement_groups::describe)
         .controller("connections", On::tables(connections::TABLES), connections::run)
+}
 
 fn security(service: Service) -> Service {
     service
@@ -236,11 +261,7 @@ fn absent(service: Service) -> Service {
     service
         .op(DescribeVpcEndpoints, absent::vpc_endpoints)
         .op(DescribeVpcEndpointServiceConfigurations, absent::vpc_endpoint_service_configurations)
-        .op(DescribeVpcPeeringConnections, absent::vpc_peering_connections)
-        .op(DescribeVpnGateways, absent::vpn_gateways)
-        .op(DescribeEgressOnlyInternetGateways, absent::egress_only_internet_gateways)
         .op(DescribeFlowLogs, absent::flow_logs)
-        .op(DescribePlacementGroups, absent::placement_groups)
         .op(DescribeSpotInstanceRequests, absent::spot_instance_requests)
         .op(DescribeInstanceConnectEndpoints, absent::instance_connect_endpoints)
         .op(DescribeStaleSecurityGroups, absent::stale_security_groups)

@@ -69,7 +69,8 @@ pub async fn create(cx: Cx, input: api::CreateSubnetInput) -> Result<api::Create
     let subnet = cx
         .txn(|tx| {
             let vpc = find::<Vpc>(tx, scope, &vpc_id)?;
-            let in_range = (PREFIX_MIN..=PREFIX_MAX).contains(&block.prefix()) && vpc.cidr.covers(block);
+            let inside = vpc.cidrs().iter().any(|cidr| cidr.covers(block));
+            let in_range = (PREFIX_MIN..=PREFIX_MAX).contains(&block.prefix()) && inside;
             if !in_range {
                 return Err(Error::client("InvalidSubnet.Range", format!("The CIDR '{text}' is invalid.")));
             }

@@ -14,7 +14,10 @@ use super::model::{
     DhcpOptions, Image, ImportTask, Instance, InternetGateway, KeyPair, LaunchTemplate, NetworkAcl, NetworkInterface,
     RouteTable, SecurityGroup, Snapshot, Subnet, Tagged, Tags, Volume, Vpc,
 };
-use super::model::{ElasticIp, Endpoint, ManagedPrefixList, NatGateway, PlacementGroup, VpnGateway};
+use super::model::{
+    EgressOnlyGateway, ElasticIp, Endpoint, EndpointService, ManagedPrefixList, NatGateway, PlacementGroup, VpnGateway,
+};
+use super::peerings;
 
 const TAGS_MAX: usize = 50;
 const KEY_LENGTH_MAX: usize = 128;
@@ -37,6 +40,9 @@ const KINDS: &[Kind] = &[
     ("pg", "placement-group", exists::<PlacementGroup>),
     ("vgw", "vpn-gateway", exists::<VpnGateway>),
     ("vpce", "vpc-endpoint", exists::<Endpoint>),
+    ("vpce-svc", "vpc-endpoint-service", exists::<EndpointService>),
+    ("pcx", "vpc-peering-connection", peerings::exists),
+    ("eigw", "egress-only-internet-gateway", exists::<EgressOnlyGateway>),
     ("rtb", "route-table", exists::<RouteTable>),
     ("acl", "network-acl", exists::<NetworkAcl>),
     ("dopt", "dhcp-options", exists::<DhcpOptions>),

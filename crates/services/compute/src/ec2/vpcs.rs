@@ -12,10 +12,10 @@ use standfast_store::{Txn, View};
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::model::{
-    AclEntry, Destination, InternetGateway, NetworkAcl, Peer, Route, RouteTable, RouteTableAssociation, Rule,
-    SecurityGroup, Subnet, Target, Traffic, Vpc,
+    AclEntry, Destination, EgressOnlyGateway, Endpoint, InternetGateway, NetworkAcl, NetworkInterface, Peer, Route,
+    RouteTable, RouteTableAssociation, Rule, SecurityGroup, Subnet, Target, Traffic, Vpc, VpnGateway,
 };
-use super::{defaults, tags};
+use super::{cidr_blocks, defaults, peerings, tags};
 
 /// The sizes a VPC may have.
 const PREFIX_MIN: u8 = 16;
@@ -95,6 +95,14 @@ pub fn anywhere() -> Cidr {
     "0.0.0.0/0".parse().expect("a valid block")
 }
 
+/// Refuses a block that is too large or too small for a VPC.
+pub fn check_size(block: Cidr, text: &str) -> Result<()> {
+    if (PREFIX_MIN..=PREFIX_MAX).contains(&block.prefix()) {
+        return Ok(());
+    }
+    Err(Error::client("InvalidVpc.Range", format!("The CIDR '{text}' is invalid.")))
+}
+
 /// Reads a block that a request gives.
 pub fn cidr(text: &str, parameter: &str) -> Result<Cidr> {
     text.parse().map_err(|_| {
@@ -106,9 +114,7 @@ pub async fn create(cx: Cx, input: api::CreateVpcInput) -> Result<api::CreateVpc
     defaults::ready(&cx).await?;
     let text = errors::required(input.cidr_block.as_deref(), "cidrBlock")?;
     let block = cidr(text, "cidrBlock")?;
-    if !(PREFIX_MIN..=PREFIX_MAX).contains(&block.prefix()) {
-        return Err(Error::client("InvalidVpc.Range", format!("The CIDR '{text}' is invalid.")));
-    }
+    check_size(block, text)?;
     if input.amazon_provided_ipv6_cidr_block == Some(true) || input.ipv6_cidr_block.is_some() {
         return Err(Error::client("UnsupportedOperation", "IPv6 blocks are not supported."));
     }
@@ -170,6 +176,11 @@ pub async fn delete(cx: Cx, input: api::DeleteVpcInput) -> Result<api::DeleteVpc
         let acls = tx.by_index::<NetworkAcl>(scope, "vpc", &id);
         let in_use = !tx.by_index::<Subnet>(scope, "vpc", &id).is_empty()
             || !tx.by_index::<InternetGateway>(scope, "vpc", &id).is_empty()
+            || !tx.by_index::<VpnGateway>(scope, "vpc", &id).is_empty()
+            || !tx.by_index::<EgressOnlyGateway>(scope, "vpc", &id).is_empty()
+            || !tx.by_index::<Endpoint>(scope, "vpc", &id).is_empty()
+            || !tx.by_index::<NetworkInterface>(scope, "vpc", &id).is_empty()
+            || peerings::of_vpc(tx, &id)
             || groups.iter().any(|(_, group)| group.name != "default")
             || tables.iter().any(|(_, table)| !table.is_main())
             || acls.iter().any(|(_, acl)| !acl.is_default);
@@ -210,15 +221,13 @@ pub async fn describe(cx: Cx, input: api::DescribeVpcsInput) -> Result<api::Desc
 }
 
 fn shape(view: &View, scope: &Scope, id: &str, vpc: &Vpc) -> api::Vpc {
-    let association = api::VpcCidrBlockAssociation {
-        association_id: Some(vpc.cidr_association.clone()),
-        cidr_block: Some(vpc.cidr.to_string()),
-        cidr_block_state: Some(api::VpcCidrBlockState { state: Some("associated".into()), ..Default::default() }),
-    };
+    let first = [(vpc.cidr_association.clone(), vpc.cidr)];
+    let blocks = first.iter().chain(&vpc.more_cidrs);
+    let associations = blocks.map(|(id, block)| cidr_blocks::shape(id, *block, "associated")).collect();
     api::Vpc {
         owner_id: Some(scope.account.to_string()),
         instance_tenancy: Some(vpc.tenancy.clone()),
-        cidr_block_association_set: Some(vec![association]),
+        cidr_block_association_set: Some(associations),
         is_default: Some(vpc.is_default),
         tags: tags::of(view, scope, id),
         vpc_id: Some(id.to_owned()),
