@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::resize;
 use rustix::fs::{Mode, OFlags, openat, syncfs};
 use rustix::io::Errno;
 use rustix::ioctl::{NoArg, Setter, Updater, ioctl};
@@ -61,10 +62,15 @@ impl Device {
         // detached from may have it open. A second device would be a second, other file system on the same blocks.
         let (number, device) = match bound(path)? {
             Some(found) => found,
-            None => bind(path)?,
+            None => {
+                if resize::is_due(path)? && !resize::can_be_done_in_use() {
+                    resize::offline(path)?;
+                }
+                bind(path)?
+            }
         };
         let opened = Self::mounted(number, device)?;
-        opened.grow()?;
+        opened.grow(path)?;
         Ok(opened)
     }
 
@@ -84,20 +90,20 @@ impl Device {
         (LOOP_MAJOR, self.number)
     }
 
-    /// Makes the device, and the file system, as large as the file has become.
-    pub fn grow(&self) -> io::Result<()> {
+    /// Makes the device as large as its file has become, and the file system where that can be done in use.
+    pub fn grow(&self, path: &Path) -> io::Result<()> {
         // SAFETY: the call takes no argument.
         #[allow(unsafe_code)]
         unsafe { ioctl(&self.device, NoArg::<LOOP_SET_CAPACITY>::new()) }?;
-        let size_bytes = fs::read_to_string(format!("/sys/block/loop{}/size", self.number))?;
-        let size_bytes = size_bytes.trim().parse::<u64>().map_err(io::Error::other)? * 512;
+        if !resize::is_due(path)? || !resize::can_be_done_in_use() {
+            return Ok(());
+        }
         let block_bytes = rustix::fs::fstatvfs(&self.top)?.f_frsize;
+        let blocks = std::fs::metadata(path)?.len() / block_bytes;
         // SAFETY: the argument is a pointer to a 64-bit number of blocks, which is read.
         #[allow(unsafe_code)]
-        match unsafe { ioctl(&self.top, Setter::<EXT4_IOC_RESIZE_FS, u64>::new(size_bytes / block_bytes)) } {
-            Ok(()) => Ok(()),
-            Err(error) => Err(context("the file system cannot be made larger", error.into())),
-        }
+        let outcome = unsafe { ioctl(&self.top, Setter::<EXT4_IOC_RESIZE_FS, u64>::new(blocks)) };
+        outcome.map_err(|error| context("the file system cannot be made larger", error.into()))
     }
 
     /// Stops writes, which then wait, and brings what was written to the file. False when it was frozen already.

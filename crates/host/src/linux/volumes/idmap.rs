@@ -5,35 +5,33 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::linux::ids;
 
 /// A user namespace with the ids of instances and nothing in it, as the kernel wants for an idmapped mount.
 pub fn user_namespace() -> io::Result<OwnedFd> {
     let (ready, says_ready) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (waits, until) = pipe_with(PipeFlags::CLOEXEC)?;
     // SAFETY: the child makes only system calls on what exists already, which is allowed in a child of a process with
-    // threads, and ends without running anything of this process.
+    // threads, and runs nothing else of this process. It ends by a signal: when this thread gives it one, or ends.
     #[allow(unsafe_code)]
     let child = unsafe {
         let child = libc::fork();
         if child == 0 {
-            // The parent's ends must not keep the child waiting for itself.
-            libc::close(until.as_raw_fd());
-            let mut byte = u8::from(libc::unshare(libc::CLONE_NEWUSER) == 0);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            let byte = u8::from(libc::unshare(libc::CLONE_NEWUSER) == 0);
             libc::write(says_ready.as_raw_fd(), (&raw const byte).cast(), 1);
-            libc::read(waits.as_raw_fd(), (&raw mut byte).cast(), 1);
-            libc::_exit(0);
+            loop {
+                libc::pause();
+            }
         }
         child
     };
     let Some(child) = (child > 0).then(|| Pid::from_raw(child)).flatten() else {
         return Err(io::Error::last_os_error());
     };
-    drop((says_ready, waits));
     let namespace = mapped(child, File::from(ready));
-    drop(until);
+    kill_process(child, Signal::KILL)?;
     waitpid(Some(child), WaitOptions::empty())?;
     namespace
 }

@@ -12,7 +12,7 @@
 //! A sparse file with an ext4 file system on a loop device. Instances are in user namespaces and cannot mount devices, so
 //! this differs from EC2: the file system is made with the volume and is mounted in the instance at `/mnt/NAME`, where
 //! `/dev/NAME` is the name of the device that it was attached as; there is no device node. A full volume gives ENOSPC.
-//! One that is made larger is so at once, file system included. After a detach, files that the instance still has open
+//! One that is made larger is so at once, file system included, where that is allowed (`resize`). After a detach, files that the instance still has open
 //! stay usable. Snapshots are taken while writes wait, so they are consistent. A data volume cannot be made from a
 //! snapshot of a root volume, nor the other way round.
 //!
@@ -29,6 +29,7 @@ mod idmap;
 mod import;
 mod machine;
 mod plan;
+mod resize;
 mod sparse;
 mod state;
 mod steps;
@@ -65,7 +66,6 @@ pub struct Volumes(Arc<Inner>);
 struct Inner {
     store: Store,
     runtime: Handle,
-    mkfs: Option<PathBuf>,
     user_namespace: OwnedFd,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
@@ -142,7 +142,6 @@ impl Volumes {
         Ok(Volumes(Arc::new(Inner {
             store,
             runtime,
-            mkfs: steps::find_mkfs(),
             user_namespace,
             state: Mutex::new(known),
             changes: watch::Sender::new(0),

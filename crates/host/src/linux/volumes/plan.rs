@@ -168,11 +168,8 @@ fn machine_step(
     mounted: &Mounted,
     refused: bool,
 ) -> Option<Step> {
-    let up = state.machines.get(&mounted.instance).map(|machine| machine.boot);
-    if up.is_none() {
-        return None;
-    }
-    if mounted.inside != up {
+    let boot = state.machines.get(&mounted.instance)?.boot;
+    if mounted.inside != Some(boot) {
         return (!refused).then(|| Step::Enter(id.clone()));
     }
     (mounted.paused != spec.paused).then(|| Step::Pause(id.clone(), spec.paused))

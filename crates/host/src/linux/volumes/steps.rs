@@ -9,33 +9,23 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use standfast_core::host::{HostSnapshot, SnapshotSpec, VolumeSpec};
 use standfast_core::id::{self, Id};
 
-use super::device::{Device, context};
+use super::device::Device;
 use super::plan::Step;
 use super::state::{Mounted, State, Volume};
 use super::store::{Layers, SnapshotRecord, VolumeRecord};
-use super::{Inner, chunks, idmap, import, machine, tree};
+use super::{Inner, chunks, idmap, import, machine, resize, tree};
 use crate::linux::ids;
-
-/// Where the program that makes file systems may be.
-const PROGRAM_DIRS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/opt/homebrew/sbin"];
-
-const MKFS: &str = "mkfs.ext4";
 
 const GIBIBYTE: u64 = 1 << 30;
 
 /// How large a file is in GiB, as its volume's size.
 pub fn gibibytes(bytes: u64) -> u32 {
     u32::try_from(bytes / GIBIBYTE).unwrap_or(u32::MAX)
-}
-
-pub fn find_mkfs() -> Option<PathBuf> {
-    PROGRAM_DIRS.iter().map(|dir| Path::new(dir).join(MKFS)).find(|path| path.is_file())
 }
 
 pub fn take(volumes: &Inner, step: &Step, wanted: &HostSnapshot) {
@@ -104,7 +94,7 @@ fn made(
         (false, None) => {
             let size_bytes = u64::from(spec.size_gib) * GIBIBYTE;
             File::create(store.data(id))?.set_len(size_bytes)?;
-            make_file_system(volumes, &store.data(id))?;
+            make_file_system(&store.data(id))?;
             VolumeRecord::Data
         }
         (false, Some(SnapshotRecord::Data(kept))) => {
@@ -127,20 +117,9 @@ fn made(
     Ok(record)
 }
 
-fn make_file_system(volumes: &Inner, path: &Path) -> io::Result<()> {
-    let mkfs = volumes.mkfs.as_ref().ok_or_else(|| io::Error::other(format!("{MKFS} is not on this machine")))?;
-    let output = Command::new(mkfs)
-        .args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"])
-        .arg(path)
-        .env_clear()
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| context(MKFS, error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("{MKFS}: {}", text.trim().lines().next_back().unwrap_or_default())))
+fn make_file_system(path: &Path) -> io::Result<()> {
+    let options = "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0";
+    resize::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", options], path, 0)
 }
 
 fn grow(volumes: &Inner, id: &Id<id::Volume>, wanted: &HostSnapshot) {
@@ -148,7 +127,7 @@ fn grow(volumes: &Inner, id: &Id<id::Volume>, wanted: &HostSnapshot) {
     let device = device(volumes, id);
     let grown = File::options().write(true).open(volumes.store.data(id)).and_then(|file| {
         file.set_len(u64::from(spec.size_gib) * GIBIBYTE)?;
-        device.map_or(Ok(()), |device| device.grow())
+        device.map_or(Ok(()), |device| device.grow(&volumes.store.data(id)))
     });
     if let Some(volume) = volumes.state().volumes.get_mut(id) {
         match grown {

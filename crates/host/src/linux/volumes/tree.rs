@@ -74,10 +74,9 @@ impl Copier {
         let path = at.join(OsStr::from_bytes(name.to_bytes()));
         let key = (stat.st_dev, stat.st_ino);
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::Directory && stat.st_nlink > 1 {
-            if let Some(first) = self.links.get(&key) {
-                return Ok(linkat(&self.root, first, to, name, AtFlags::empty())?);
-            }
+        let several = kind != FileType::Directory && stat.st_nlink > 1;
+        if let Some(first) = self.links.get(&key).filter(|_| several) {
+            return Ok(linkat(&self.root, first, to, name, AtFlags::empty())?);
         }
         match kind {
             FileType::Directory => {
@@ -102,7 +101,7 @@ impl Copier {
             }
             _ => return Ok(()),
         }
-        if kind != FileType::Directory && stat.st_nlink > 1 {
+        if several {
             self.links.insert(key, path);
         }
         Ok(())
