@@ -39,7 +39,9 @@ pub fn forget(namespace: BorrowedFd, addresses: &BTreeSet<Ipv4Addr>) -> io::Resu
     })?;
     for tuple in found {
         let mut delete = Messages::default();
-        delete.begin(DELETE, 0, &GENERAL).nested(ORIGINAL, |inner| drop(inner.raw(&tuple)));
+        delete.begin(DELETE, 0, &GENERAL).nested(ORIGINAL, |inner| {
+            inner.raw(&tuple);
+        });
         match socket.execute(delete) {
             Err(error) if error.raw_os_error() != Some(GONE) => return Err(error),
             _ => {}

@@ -46,12 +46,25 @@ pub fn prepare(namespace: &OwnedFd, forward: bool) -> io::Result<()> {
         }
         // As on EC2's images: programs of ordinary users may ping.
         set("ipv4/ping_group_range", "0 2147483647").or(Ok::<_, io::Error>(()))?;
+        let links = Links::here()?;
+        let mut messages = Messages::default();
+        links::up(&mut messages, LOOPBACK, true);
+        links.execute(messages)?;
+        // The kernel has given it all of 127.0.0.0/8.
+        let mut messages = Messages::default();
+        links::address(&mut messages, false, LOOPBACK, Ipv4Addr::LOCALHOST, 8, false);
+        match links.execute(messages) {
+            Err(error) if error.raw_os_error() == Some(NO_SUCH_ADDRESS) => {}
+            other => other?,
+        }
         let mut messages = Messages::default();
         links::address(&mut messages, true, LOOPBACK, LOOPBACK_NETWORK.0, LOOPBACK_NETWORK.1, false);
-        links::up(&mut messages, LOOPBACK, true);
-        Links::here()?.execute(messages)
+        links.execute(messages)
     })?
 }
+
+/// EADDRNOTAVAIL.
+const NO_SUCH_ADDRESS: i32 = 99;
 
 /// Addresses, routes and life for a new interface.
 pub fn configure(links: &Links, index: u32, inside: &Inside) -> io::Result<()> {

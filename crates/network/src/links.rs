@@ -190,9 +190,15 @@ pub fn route(messages: &mut Messages, add: bool, route: &Route) {
     messages.begin(kind, flags, &fixed).u32(RTA_TABLE, route.table);
     messages.attribute(RTA_DST, &route.destination.base().octets());
     match route.hop {
-        Hop::Link(index) => drop(messages.u32(RTA_OIF, index)),
-        Hop::Via(gateway, index) => drop(messages.attribute(RTA_GATEWAY, &gateway.octets()).u32(RTA_OIF, index)),
-        Hop::Local => drop(messages.u32(RTA_OIF, LOOPBACK)),
+        Hop::Link(index) => {
+            messages.u32(RTA_OIF, index);
+        }
+        Hop::Via(gateway, index) => {
+            messages.attribute(RTA_GATEWAY, &gateway.octets()).u32(RTA_OIF, index);
+        }
+        Hop::Local => {
+            messages.u32(RTA_OIF, LOOPBACK);
+        }
         Hop::Blackhole => {}
     }
     if let Some(source) = route.source {
@@ -214,8 +220,12 @@ pub fn rule(messages: &mut Messages, priority: u32, selector: &Selector, table: 
     messages.begin(RTM_NEWRULE, NLM_F_CREATE, &fixed).u32(FRA_PRIORITY, priority).u32(FRA_TABLE, table);
     match selector {
         Selector::All => {}
-        Selector::Mark(mark) => drop(messages.u32(FRA_FWMARK, *mark)),
-        Selector::Source(address) => drop(messages.attribute(FRA_SRC, &address.octets())),
+        Selector::Mark(mark) => {
+            messages.u32(FRA_FWMARK, *mark);
+        }
+        Selector::Source(address) => {
+            messages.attribute(FRA_SRC, &address.octets());
+        }
     }
 }
 

@@ -248,7 +248,9 @@ impl Net {
             links.execute(messages.clone())?;
             Links::of(b.as_fd())?.execute(messages)?;
             for vpc in [one, other] {
-                self.vpcs.entry(vpc.clone()).and_modify(|vpc| drop(vpc.peers.insert(id.clone(), number)));
+                if let Some(vpc) = self.vpcs.get_mut(vpc) {
+                    vpc.peers.insert(id.clone(), number);
+                }
             }
         }
         Ok(())

@@ -256,19 +256,23 @@ fn value(bytes: &[u8]) -> Data<'static> {
 
 fn write_data(messages: &mut Messages, kind: u16, data: &Data) {
     messages.nested(kind, |nested| match data {
-        Data::Value(bytes) => drop(nested.attribute(1, bytes)),
-        Data::Verdict(verdict) => drop(nested.nested(2, |inner| {
-            let code: i32 = match verdict {
-                Verdict::Drop => 0,
-                Verdict::Accept => 1,
-                Verdict::Jump(_) => -3,
-                Verdict::Return => -5,
-            };
-            inner.u32_be(1, code as u32);
-            if let Verdict::Jump(chain) = verdict {
-                inner.text(2, chain);
-            }
-        })),
+        Data::Value(bytes) => {
+            nested.attribute(1, bytes);
+        }
+        Data::Verdict(verdict) => {
+            nested.nested(2, |inner| {
+                let code: i32 = match verdict {
+                    Verdict::Drop => 0,
+                    Verdict::Accept => 1,
+                    Verdict::Jump(_) => -3,
+                    Verdict::Return => -5,
+                };
+                inner.u32_be(1, code as u32);
+                if let Verdict::Jump(chain) = verdict {
+                    inner.text(2, chain);
+                }
+            });
+        }
     });
 }
 
@@ -293,7 +297,9 @@ fn expression(list: &mut Messages, name: &str, content: impl FnOnce(&mut Message
 }
 
 fn meta(list: &mut Messages, key: u32, register: u32) {
-    expression(list, "meta", |e| drop(e.u32_be(2, key).u32_be(1, register)));
+    expression(list, "meta", |e| {
+        e.u32_be(2, key).u32_be(1, register);
+    });
 }
 
 const META_MARK: u32 = 3;
@@ -307,7 +313,9 @@ const SOURCE_OFFSET: u32 = 12;
 const DESTINATION_OFFSET: u32 = 16;
 
 fn payload(list: &mut Messages, base: u32, offset: u32, length: u32, register: u32) {
-    expression(list, "payload", |e| drop(e.u32_be(1, register).u32_be(2, base).u32_be(3, offset).u32_be(4, length)));
+    expression(list, "payload", |e| {
+        e.u32_be(1, register).u32_be(2, base).u32_be(3, offset).u32_be(4, length);
+    });
 }
 
 fn compare(list: &mut Messages, operator: u32, bytes: &[u8]) {
@@ -353,7 +361,9 @@ fn network(list: &mut Messages, offset: u32, cidr: &Cidr) {
 /// The states of connection tracking, as bits.
 fn tracked(list: &mut Messages, bits: u32) {
     const STATE: u32 = 0;
-    expression(list, "ct", |e| drop(e.u32_be(2, STATE).u32_be(1, REG)));
+    expression(list, "ct", |e| {
+        e.u32_be(2, STATE).u32_be(1, REG);
+    });
     mask(list, &bits.to_ne_bytes());
     compare(list, NOT_EQUAL, &0u32.to_ne_bytes());
 }
@@ -460,7 +470,9 @@ fn write_more(list: &mut Messages, step: &Step) {
         Step::New => tracked(list, STATE_NEW),
         Step::Percent(percent) => {
             const RANDOM: u32 = 1;
-            expression(list, "numgen", |e| drop(e.u32_be(1, REG).u32_be(2, 100).u32_be(3, RANDOM)));
+            expression(list, "numgen", |e| {
+                e.u32_be(1, REG).u32_be(2, 100).u32_be(3, RANDOM);
+            });
             // Compared as bytes, so the number must be big endian first.
             expression(list, "byteorder", |e| {
                 const TO_BIG_ENDIAN: u32 = 1;
@@ -471,7 +483,9 @@ fn write_more(list: &mut Messages, step: &Step) {
         Step::MarkByIn(map) => {
             meta(list, META_IN, REG);
             lookup(list, map, REG, Some(REG), true);
-            expression(list, "meta", |e| drop(e.u32_be(2, META_MARK).u32_be(3, REG)));
+            expression(list, "meta", |e| {
+                e.u32_be(2, META_MARK).u32_be(3, REG);
+            });
         }
         Step::DestinationFrom(map) => {
             payload(list, NETWORK, DESTINATION_OFFSET, 4, REG);

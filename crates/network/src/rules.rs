@@ -248,13 +248,13 @@ impl Builder<'_> {
     }
 
     /// This VPC and those that are peered with it.
-    fn near(&self) -> BTreeSet<&Id<id::Vpc>> {
+    fn near(&self) -> BTreeSet<Id<id::Vpc>> {
         let peers = self.snapshot.peerings.values().filter_map(|(a, b)| match (a == self.vpc_id, b == self.vpc_id) {
             (true, _) => Some(b),
             (_, true) => Some(a),
             _ => None,
         });
-        peers.chain([self.vpc_id]).collect()
+        peers.chain([self.vpc_id]).cloned().collect()
     }
 }
 

@@ -66,8 +66,7 @@ impl VpcNet {
         let namespace = Arc::new(namespace::new()?);
         inner::prepare(&namespace, true)?;
         in_namespace(namespace.as_fd(), || {
-            // For links that are made later. Neighbours' addresses are answered for at once: every one is behind a link.
-            set("ipv4/neigh/default/proxy_delay", "0")?;
+            // For links that are made later.
             set("ipv4/conf/default/proxy_arp", "1")?;
             for scope in ["all", "default"] {
                 set(&format!("ipv4/conf/{scope}/send_redirects"), "0")?;
@@ -179,6 +178,8 @@ impl VpcNet {
         let here = End { name: &outer, index: Some(number), mac: None };
         let there = End { name: &inside.name, index: Some(number), mac: Some(inside.mac) };
         self.links.pair(&here, &there, namespace.as_fd())?;
+        // Every neighbour is behind a link of ours: what is asked for one is answered at once.
+        in_namespace(self.namespace.as_fd(), || set(&format!("ipv4/neigh/{outer}/proxy_delay"), "0"))??;
         let mut messages = Messages::default();
         links::up(&mut messages, number, true);
         self.links.execute(messages)?;

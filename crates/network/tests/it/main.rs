@@ -1,0 +1,6 @@
+//! Networks with real namespaces and sockets. They need root.
+#![cfg(target_os = "linux")]
+
+mod paths;
+mod reach;
+mod world;
