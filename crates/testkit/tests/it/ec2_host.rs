@@ -12,7 +12,7 @@ use standfast_core::host::{Abilities, HostSnapshot, InstanceSpec};
 use standfast_core::network::{Interface, NetworkSnapshot, Owner, Peer, RouteTarget, Traffic};
 use standfast_testkit::TestCloud;
 
-use crate::ec2::{becomes, call, described, items, launch, text};
+use crate::ec2::{becomes, call, code, described, image, items, launch, text};
 
 /// Hosts that can do everything the tests are about.
 const ABLE: Abilities = Abilities { networks: true, volumes: false, metadata: true, loss: true, delay: false };
@@ -306,5 +306,83 @@ fn hosts_without_networks_hear_nothing_of_them() {
         let snapshot: Arc<HostSnapshot> = cloud.host.snapshot();
         assert_eq!(snapshot.network, NetworkSnapshot::default());
         assert!(snapshot.instances[id.as_str()].metadata.tree.is_empty());
+    });
+}
+
+#[test]
+fn interfaces_have_several_addresses_that_move_between_them() {
+    run(10, |cloud| async move {
+        let id = launch(&cloud, json!({"InstanceType": "t3.small"})).await;
+        let running = becomes(&cloud, &id, "running").await;
+        let subnet = text(&running, "/SubnetId");
+        let create = |count: u32| json!({"SubnetId": subnet, "SecondaryPrivateIpAddressCount": count});
+        let made = call(&cloud, "CreateNetworkInterface", create(2)).await;
+        let interface = text(&made, "/NetworkInterface/NetworkInterfaceId").to_owned();
+        assert_eq!(items(&made["NetworkInterface"], "PrivateIpAddresses").len(), 3);
+        let moved = text(&made, "/NetworkInterface/PrivateIpAddresses/1/PrivateIpAddress").to_owned();
+        let attach = json!({"NetworkInterfaceId": interface, "InstanceId": id, "DeviceIndex": 1});
+        let attachment = call(&cloud, "AttachNetworkInterface", attach.clone()).await;
+        let attachment = text(&attachment, "/AttachmentId").to_owned();
+        let told_of = told(&cloud, "the attachment", |snapshot| {
+            let one = snapshot.network.interfaces.get(interface.as_str())?;
+            matches!(one.owner, Owner::Instance { device_index: 1, .. }).then(|| one.clone())
+        })
+        .await;
+        assert_eq!(told_of.addresses.len(), 3);
+        let mac = told_of.mac;
+        assert_eq!(
+            leaf(&cloud, &id, &format!("meta-data/network/interfaces/macs/{mac}/device-number")),
+            Some("1".into())
+        );
+
+        let primary = text(&running, "/NetworkInterfaces/0/NetworkInterfaceId");
+        let assign = |more: Json| {
+            let mut input = json!({"NetworkInterfaceId": primary});
+            input.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            input
+        };
+        let stolen = assign(json!({"PrivateIpAddresses": [moved]}));
+        assert_eq!(code(&cloud, "AssignPrivateIpAddresses", stolen).await, "InvalidIPAddress.InUse");
+        let allowed = assign(json!({"PrivateIpAddresses": [moved], "AllowReassignment": true}));
+        call(&cloud, "AssignPrivateIpAddresses", allowed).await;
+        let addresses = |id: &str| {
+            let id = id.to_owned();
+            move |snapshot: &HostSnapshot| Some(snapshot.network.interfaces.get(id.as_str())?.addresses.len())
+        };
+        told(&cloud, "the move", |snapshot| {
+            let (from, to) = (addresses(&interface)(snapshot)?, addresses(primary)(snapshot)?);
+            (from == 2 && to == 2).then_some(())
+        })
+        .await;
+        // A t3.small has four addresses on an interface.
+        let many = assign(json!({"SecondaryPrivateIpAddressCount": 3}));
+        assert_eq!(code(&cloud, "AssignPrivateIpAddresses", many).await, "PrivateIpAddressLimitExceeded");
+        let unassign = json!({"NetworkInterfaceId": primary, "PrivateIpAddresses": [moved]});
+        call(&cloud, "UnassignPrivateIpAddresses", unassign.clone()).await;
+        assert_eq!(code(&cloud, "UnassignPrivateIpAddresses", unassign).await, "InvalidParameterValue");
+
+        assert_eq!(code(&cloud, "AttachNetworkInterface", attach).await, "InvalidNetworkInterface.InUse");
+        call(&cloud, "DetachNetworkInterface", json!({"AttachmentId": attachment, "Force": true})).await;
+        told(&cloud, "the detachment", |snapshot| {
+            (snapshot.network.interfaces.get(interface.as_str())?.owner == Owner::None).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn an_instance_has_no_more_interfaces_than_its_type_allows() {
+    run(11, |cloud| async move {
+        let wanted: Vec<Json> = (0..3).map(|index| json!({"DeviceIndex": index})).collect();
+        let refused = json!({
+            "MinCount": 1, "MaxCount": 1, "InstanceType": "t3.micro", "ImageId": image(&cloud).await,
+            "NetworkInterfaces": wanted
+        });
+        assert_eq!(code(&cloud, "RunInstances", refused).await, "AttachmentLimitExceeded");
+        let two = json!([{"DeviceIndex": 0, "SecondaryPrivateIpAddressCount": 1}, {"DeviceIndex": 1}]);
+        let id = launch(&cloud, json!({"NetworkInterfaces": two})).await;
+        let running = becomes(&cloud, &id, "running").await;
+        assert_eq!(items(&running, "NetworkInterfaces").len(), 2);
+        assert_eq!(items(&running["NetworkInterfaces"][0], "PrivateIpAddresses").len(), 2);
     });
 }

@@ -2,8 +2,9 @@
 
 use standfast_api::ec2 as api;
 use standfast_core::id;
-use standfast_core::{Error, Result};
+use standfast_core::{Error, Result, Scope};
 use standfast_kernel::Cx;
+use standfast_store::View;
 
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
@@ -180,6 +181,111 @@ pub async fn modify(cx: Cx, input: api::ModifyInstanceAttributeInput) -> Result<
     })
     .await?;
     Ok(api::ModifyInstanceAttributeOutput {})
+}
+
+/// Resets the one attribute that has a default here: the check of source and destination is on again.
+pub async fn reset(cx: Cx, input: api::ResetInstanceAttributeInput) -> Result<api::ResetInstanceAttributeOutput> {
+    let (scope, id) = (cx.scope(), errors::id::<id::Instance>(&input.instance_id)?);
+    match input.attribute.as_str() {
+        "sourceDestCheck" => (),
+        "kernel" | "ramdisk" => {
+            let message = format!("The attribute '{}' of HVM instances cannot be reset.", input.attribute);
+            return Err(Error::client("UnsupportedOperation", message));
+        }
+        other => return Err(errors::invalid_value("attribute", other)),
+    }
+    cx.txn(|tx| {
+        let instance = find::<Instance>(tx, scope, &id)?;
+        errors::dry_run(input.dry_run)?;
+        network_interfaces::check_source_and_destination(tx, scope, &instance, true)
+    })
+    .await?;
+    Ok(api::ResetInstanceAttributeOutput {})
+}
+
+/// Changes what an instance is called inside. Its name itself can change only while it is stopped.
+pub async fn modify_private_dns(
+    cx: Cx,
+    input: api::ModifyPrivateDnsNameOptionsInput,
+) -> Result<api::ModifyPrivateDnsNameOptionsOutput> {
+    let (scope, id) = (cx.scope(), errors::id::<id::Instance>(&input.instance_id)?);
+    if let Some(other) = input.private_dns_hostname_type.as_deref()
+        && !matches!(other, "ip-name" | "resource-name")
+    {
+        return Err(errors::invalid_value("privateDnsHostnameType", other));
+    }
+    cx.txn(|tx| {
+        let mut instance = (*find::<Instance>(tx, scope, &id)?).clone();
+        if let Some(wanted) = input.private_dns_hostname_type.as_ref().filter(|w| **w != instance.options.hostname_type)
+        {
+            if instance.state != State::Stopped {
+                let message = format!("The instance '{id}' is not in the 'stopped' state.");
+                return Err(Error::client("IncorrectInstanceState", message));
+            }
+            instance.options.hostname_type = wanted.clone();
+        }
+        let options = &mut instance.options;
+        options.dns_a_record = input.enable_resource_name_dns_a_record.unwrap_or(options.dns_a_record);
+        options.dns_aaaa_record = input.enable_resource_name_dns_aaaa_record.unwrap_or(options.dns_aaaa_record);
+        errors::dry_run(input.dry_run)?;
+        tx.put(scope, &id, instance);
+        Ok(())
+    })
+    .await?;
+    Ok(api::ModifyPrivateDnsNameOptionsOutput { r#return: Some(true) })
+}
+
+pub async fn modify_credits(
+    cx: Cx,
+    input: api::ModifyInstanceCreditSpecificationInput,
+) -> Result<api::ModifyInstanceCreditSpecificationOutput> {
+    let scope = cx.scope();
+    let (good, bad) = cx
+        .txn(|tx| {
+            errors::dry_run(input.dry_run)?;
+            let (mut good, mut bad) = (Vec::new(), Vec::new());
+            for asked in &input.instance_credit_specifications {
+                let instance_id = Some(asked.instance_id.clone());
+                match credits(tx, scope, asked) {
+                    Ok((id, instance)) => {
+                        tx.put(scope, &id, instance);
+                        good.push(api::SuccessfulInstanceCreditSpecificationItem { instance_id });
+                    }
+                    Err(error) => bad.push(api::UnsuccessfulInstanceCreditSpecificationItem {
+                        instance_id,
+                        error: Some(api::UnsuccessfulInstanceCreditSpecificationItemError {
+                            code: Some(error.code.into_owned()),
+                            message: Some(error.message),
+                        }),
+                    }),
+                }
+            }
+            Ok((good, bad))
+        })
+        .await?;
+    Ok(api::ModifyInstanceCreditSpecificationOutput {
+        successful_instance_credit_specifications: Some(good),
+        unsuccessful_instance_credit_specifications: Some(bad),
+    })
+}
+
+/// An instance with the credits that are asked for.
+fn credits(
+    view: &View,
+    scope: &Scope,
+    asked: &api::InstanceCreditSpecificationRequest,
+) -> Result<(id::Id<id::Instance>, Instance)> {
+    let id = errors::id::<id::Instance>(&asked.instance_id)?;
+    let mut instance = (*find::<Instance>(view, scope, &id)?).clone();
+    if instance.options.cpu_credits.is_none() {
+        let message = format!("The instance '{id}' is not of a burstable performance type.");
+        return Err(Error::client("InstanceCreditSpecification.NotSupported", message));
+    }
+    instance.options.cpu_credits = match asked.cpu_credits.as_deref() {
+        Some(credits @ ("standard" | "unlimited")) => Some(credits.to_owned()),
+        other => return Err(errors::invalid_value("cpuCredits", other.unwrap_or_default())),
+    };
+    Ok((id, instance))
 }
 
 async fn set_monitoring(

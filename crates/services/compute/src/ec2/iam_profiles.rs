@@ -1,9 +1,12 @@
 //! Instance profiles of instances. They are recorded and shown; what a role may do is for the metadata service and iam.
 
+use std::sync::Arc;
+
 use standfast_api::ec2 as api;
 use standfast_core::id::{self, Id};
-use standfast_core::{Error, Result, Rng};
+use standfast_core::{Error, Result, Rng, Scope};
 use standfast_kernel::Cx;
+use standfast_store::View;
 
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
@@ -53,6 +56,32 @@ pub async fn associate(
     Ok(api::AssociateIamInstanceProfileOutput { iam_instance_profile_association: Some(association) })
 }
 
+/// Gives an instance another profile, under a new association.
+pub async fn replace(
+    cx: Cx,
+    input: api::ReplaceIamInstanceProfileAssociationInput,
+) -> Result<api::ReplaceIamInstanceProfileAssociationOutput> {
+    let scope = cx.scope();
+    let profile = read(cx.account(), cx.rng(), Some(&input.iam_instance_profile))?;
+    let profile = errors::required(profile, "iamInstanceProfile")?;
+    let association = cx
+        .txn(|tx| {
+            let (id, instance) = associated(tx, scope, &input.association_id)?;
+            tx.put(scope, &id, Instance { iam_profile: Some(profile.clone()), ..(*instance).clone() });
+            Ok(shape(&Id::from_text(&id), &profile, "associating"))
+        })
+        .await?;
+    Ok(api::ReplaceIamInstanceProfileAssociationOutput { iam_instance_profile_association: Some(association) })
+}
+
+/// The instance that an association speaks of.
+fn associated(view: &View, scope: &Scope, association: &str) -> Result<(Arc<str>, Arc<Instance>)> {
+    view.by_index::<Instance>(scope, "profile", association).into_iter().next().ok_or_else(|| {
+        let message = format!("An invalid association-id of '{association}' was given");
+        Error::client("NoSuchAssociation", message)
+    })
+}
+
 pub async fn disassociate(
     cx: Cx,
     input: api::DisassociateIamInstanceProfileInput,
@@ -60,14 +89,10 @@ pub async fn disassociate(
     let scope = cx.scope();
     let association = cx
         .txn(|tx| {
-            let found = tx.by_index::<Instance>(scope, "profile", &input.association_id);
-            let (id, instance) = found.first().ok_or_else(|| {
-                let message = format!("An invalid association-id of '{}' was given", input.association_id);
-                Error::client("NoSuchAssociation", message)
-            })?;
+            let (id, instance) = associated(tx, scope, &input.association_id)?;
             let profile = instance.iam_profile.as_ref().expect("indexed by it");
-            let answer = shape(&Id::from_text(id), profile, "disassociating");
-            tx.put(scope, id, Instance { iam_profile: None, ..(**instance).clone() });
+            let answer = shape(&Id::from_text(&id), profile, "disassociating");
+            tx.put(scope, &id, Instance { iam_profile: None, ..(*instance).clone() });
             Ok(answer)
         })
         .await?;

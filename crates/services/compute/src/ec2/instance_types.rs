@@ -266,8 +266,8 @@ fn shape(instance_type: &InstanceType) -> api::InstanceTypeInfo {
         }),
         network_info: Some(api::NetworkInfo {
             maximum_network_interfaces: Some(interfaces_max(instance_type)),
-            ipv4_addresses_per_interface: Some(10),
-            ipv6_addresses_per_interface: Some(10),
+            ipv4_addresses_per_interface: Some(addresses_max(instance_type)),
+            ipv6_addresses_per_interface: Some(addresses_max(instance_type)),
             ipv6_supported: Some(true),
             ena_support: Some(if nitro { "required" } else { "unsupported" }.into()),
             efa_supported: Some(false),
@@ -285,14 +285,36 @@ fn shape(instance_type: &InstanceType) -> api::InstanceTypeInfo {
     }
 }
 
+/// How many addresses any interface can have.
+pub const ADDRESSES_MAX: i32 = 50;
+
 /// How many interfaces an instance of the type can have.
 pub fn interfaces_max(instance_type: &InstanceType) -> i32 {
-    match instance_type.vcpus {
-        ..=1 => 2,
-        2 => 3,
-        3..=8 => 4,
-        9..=32 => 8,
-        _ => 15,
+    limits(instance_type).0
+}
+
+/// How many private addresses an interface of an instance of the type can have.
+pub fn addresses_max(instance_type: &InstanceType) -> i32 {
+    limits(instance_type).1
+}
+
+/// Interfaces, and addresses of each.
+fn limits(instance_type: &InstanceType) -> (i32, i32) {
+    match (instance_type.family, instance_type.size) {
+        (_, "nano" | "micro") => (2, 2),
+        ("t3" | "t2" | "t4g", "small") => (3, 4),
+        (_, "small") => (2, 4),
+        ("t2" | "t3" | "t3a" | "t4g", "medium") => (3, 6),
+        ("m1" | "m3", "medium") => (2, 6),
+        (_, "medium") => (2, 4),
+        ("t2" | "t3" | "t3a" | "t4g", "large") => (3, 12),
+        ("m4", "large") => (2, 10),
+        (_, "large") => (3, 10),
+        ("t2", _) => (3, 15),
+        ("m3", "2xlarge") => (4, 30),
+        (_, "xlarge" | "2xlarge") => (4, 15),
+        (_, "4xlarge" | "8xlarge" | "9xlarge" | "10xlarge" | "12xlarge") => (8, 30),
+        _ => (15, ADDRESSES_MAX),
     }
 }
 

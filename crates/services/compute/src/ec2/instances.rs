@@ -6,7 +6,7 @@ use std::time::Duration;
 use standfast_api::ec2 as api;
 use standfast_core::id::{self, Id};
 use standfast_core::place::Zone;
-use standfast_core::{Result, Timestamp};
+use standfast_core::{Error, Result, Timestamp};
 use standfast_kernel::Cx;
 use standfast_store::View;
 
@@ -297,4 +297,21 @@ pub async fn console_output(cx: Cx, input: api::GetConsoleOutputInput) -> Result
         timestamp: Some(cx.now()),
         output: Some(base64::prelude::BASE64_STANDARD.encode(output)),
     })
+}
+
+/// What an owner reports of an instance is heard and changes nothing, as on EC2.
+pub async fn report_status(cx: Cx, input: api::ReportInstanceStatusInput) -> Result<api::ReportInstanceStatusOutput> {
+    if !matches!(input.status.as_str(), "ok" | "impaired") {
+        return Err(errors::invalid_value("status", &input.status));
+    }
+    if input.instances.is_empty() {
+        return Err(errors::missing("InstanceId"));
+    }
+    let instances = cx.view(|view| power::named(view, cx.scope(), &input.instances))?;
+    if let Some((id, _)) = instances.iter().find(|(_, instance)| instance.state != State::Running) {
+        let message = format!("The instance '{id}' is not in the 'running' state.");
+        return Err(Error::client("IncorrectInstanceState", message));
+    }
+    errors::dry_run(input.dry_run)?;
+    Ok(api::ReportInstanceStatusOutput {})
 }

@@ -13,11 +13,12 @@ use super::addresses::Refused;
 use super::auto_addresses::Giver;
 use super::block_devices::Device;
 use super::errors::{self, find};
+use super::interface_addresses::Wanted;
 use super::model::{
-    Addresses, Attachment, BlockDevice, Instance, InterfaceAddress, KeyPair, NetworkInterface, Purpose, State, Subnet,
-    Volume, VolumeAttachment,
+    Addresses, Attachment, BlockDevice, Instance, KeyPair, NetworkInterface, Purpose, State, Subnet, Volume,
+    VolumeAttachment,
 };
-use super::network_interfaces::new_mac;
+use super::network_interfaces::{self, new_mac};
 use super::run::{Interface, Launch};
 use super::{convert, subnets, tags, volumes};
 use super::{placement_groups, security_groups};
@@ -172,7 +173,8 @@ impl Launching<'_> {
             return Ok(launch.count_max);
         }
         let addresses = view.get::<Addresses>(self.scope, id).expect("exists as long as the subnet");
-        let each = launch.interfaces.len().max(1);
+        let wanted: usize = launch.interfaces.iter().map(|interface| interface.addresses.count()).sum();
+        let each = wanted.max(1);
         let count = launch.count_max.min(addresses.free(subnet.cidr) as usize / each);
         if count < launch.count_min {
             return Err(subnets::refused(Refused::Full, id, None));
@@ -197,7 +199,7 @@ impl Launching<'_> {
             existing: None,
             subnet: None,
             groups: Vec::new(),
-            private_ip: self.launch.private_ip,
+            addresses: Wanted { primary: self.launch.private_ip, ..Wanted::default() },
             public: None,
             delete_on_termination: true,
             description: String::new(),
@@ -205,6 +207,8 @@ impl Launching<'_> {
         let wanted = if self.launch.interfaces.is_empty() { &plain[..] } else { &self.launch.interfaces };
         let mut out = Vec::new();
         for interface in wanted {
+            let name = self.launch.instance_type.to_string();
+            network_interfaces::check_limits(&name, wanted.len(), interface.addresses.count())?;
             let attachment = Attachment {
                 id: Id::new(&self.rng),
                 instance: instance.clone(),
@@ -213,7 +217,7 @@ impl Launching<'_> {
                 delete_on_termination: interface.delete_on_termination,
             };
             out.push(match &interface.existing {
-                Some(id) => self.attach(tx, id, attachment)?,
+                Some(id) => self.attach(tx, id, attachment, &subnet.zone)?,
                 None => self.make_interface(tx, interface, attachment, (subnet_id, subnet), groups)?,
             });
         }
@@ -225,11 +229,13 @@ impl Launching<'_> {
         tx: &mut Txn,
         id: &Id<id::NetworkInterface>,
         attachment: Attachment,
+        zone: &str,
     ) -> Result<Id<id::NetworkInterface>> {
         let interface = find::<NetworkInterface>(tx, self.scope, id)?;
-        if interface.attachment.is_some() {
-            let message = format!("Interface: [{id}] in use.");
-            return Err(Error::client("InvalidNetworkInterface.InUse", message));
+        network_interfaces::check_free(id, &interface)?;
+        if interface.zone != zone {
+            let message = "All network interfaces of an instance must be in the same availability zone.";
+            return Err(errors::combination(message));
         }
         tx.put(self.scope, id, NetworkInterface { attachment: Some(attachment), ..(*interface).clone() });
         Ok(id.clone())
@@ -255,12 +261,11 @@ impl Launching<'_> {
             security_groups::same_vpc(tx, self.scope, &subnet.vpc, &wanted.groups)?;
         }
         let id = Id::new(&self.rng);
-        let private = subnets::take_address(tx, self.scope, subnet_id, &subnet, wanted.private_ip)?;
         let interface = NetworkInterface {
             vpc: subnet.vpc.clone(),
             subnet: subnet_id.clone(),
             zone: subnet.zone.clone(),
-            addresses: vec![InterfaceAddress::private(private)],
+            addresses: wanted.addresses.take(tx, self.scope, subnet_id, &subnet)?,
             mac: new_mac(&self.rng),
             description: wanted.description.clone(),
             groups: if wanted.groups.is_empty() { groups.to_vec() } else { wanted.groups.clone() },

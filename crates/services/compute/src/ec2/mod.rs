@@ -25,6 +25,7 @@ mod iam_profiles;
 mod images;
 mod instance_types;
 mod instances;
+mod interface_addresses;
 mod internet_gateways;
 mod key_pairs;
 mod launch;
@@ -173,6 +174,9 @@ fn interfaces(service: Service) -> Service {
         .op(ModifyNetworkInterfaceAttribute, network_interfaces::modify_attribute)
         .op(AttachNetworkInterface, network_interfaces::attach)
         .op(DetachNetworkInterface, network_interfaces::detach)
+        .op(ResetNetworkInterfaceAttribute, network_interfaces::reset_attribute)
+        .op(AssignPrivateIpAddresses, interface_addresses::assign)
+        .op(UnassignPrivateIpAddresses, interface_addresses::unassign)
         .op(CreateTags, tags::create)
         .op(DeleteTags, tags::delete)
         .op(DescribeTags, tags::describe)
@@ -218,15 +222,20 @@ fn instances(service: Service) -> Service {
         .op(TerminateInstances, power::terminate)
         .op(DescribeInstances, instances::describe)
         .op(DescribeInstanceStatus, instances::describe_status)
+        .op(ReportInstanceStatus, instances::report_status)
         .op(GetConsoleOutput, instances::console_output)
         .op(DescribeInstanceAttribute, attributes::describe)
         .op(ModifyInstanceAttribute, attributes::modify)
+        .op(ResetInstanceAttribute, attributes::reset)
+        .op(ModifyPrivateDnsNameOptions, attributes::modify_private_dns)
+        .op(ModifyInstanceCreditSpecification, attributes::modify_credits)
         .op(ModifyInstanceMetadataOptions, attributes::modify_metadata)
         .op(DescribeInstanceCreditSpecifications, attributes::describe_credits)
         .op(MonitorInstances, attributes::monitor)
         .op(UnmonitorInstances, attributes::unmonitor)
         .op(AssociateIamInstanceProfile, iam_profiles::associate)
         .op(DisassociateIamInstanceProfile, iam_profiles::disassociate)
+        .op(ReplaceIamInstanceProfileAssociation, iam_profiles::replace)
         .op(DescribeIamInstanceProfileAssociations, iam_profiles::describe)
         .controller("instances", wakes, move |cx| host::run(cx, memory.clone()))
         .controller("credentials", On::tables(host::CREDENTIALS_TABLES), host::renew_credentials)

@@ -12,6 +12,7 @@ use standfast_store::{Txn, View};
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::instance_types::{InstanceType, interfaces_max};
+use super::interface_addresses::{self, Wanted};
 use super::model::{Attachment, Instance, InterfaceAddress, NetworkInterface, Purpose, State, Subnet, Vpc};
 use super::{convert, defaults, elastic_ips, public_addresses, security_groups, subnets, tags};
 
@@ -25,17 +26,19 @@ pub async fn create(cx: Cx, input: api::CreateNetworkInterfaceInput) -> Result<a
     defaults::ready(&cx).await?;
     let subnet_id = errors::id::<id::Subnet>(&input.subnet_id)?;
     let groups = groups(input.groups.as_ref())?;
-    let addresses = input.private_ip_addresses.iter().flatten();
-    let primary = addresses.filter(|one| one.primary == Some(true)).find_map(|one| one.private_ip_address.as_deref());
-    let asked = input.private_ip_address.as_deref().or(primary);
-    let asked = asked
-        .map(|text| text.parse().map_err(|_| errors::invalid(format!("Invalid IPv4 address: '{text}'"))))
-        .transpose()?;
+    let single = input.private_ip_address.as_deref();
+    let count = input.secondary_private_ip_address_count;
+    let wanted = Wanted::read(single, input.private_ip_addresses.as_ref(), count)?;
+    interface_addresses::check_limit(None, wanted.count())?;
     let given = tags::specified(&cx, input.tag_specifications.as_ref(), "network-interface", &[])?;
     let (scope, id, mac) = (cx.scope(), Id::<id::NetworkInterface>::new(cx.rng()), new_mac(cx.rng()));
     let requester = match cx.principal() {
         Principal::Service(name) => Some((*name).to_owned()),
         _ => None,
+    };
+    let purpose = match input.interface_type.clone().filter(|_| requester.is_some()) {
+        Some(named) if named != Purpose::Any.name() => Purpose::Service(named),
+        _ => Purpose::Any,
     };
     let interface = cx
         .txn(|tx| {
@@ -50,16 +53,14 @@ pub async fn create(cx: Cx, input: api::CreateNetworkInterfaceInput) -> Result<a
                 vpc: subnet.vpc.clone(),
                 subnet: subnet_id.clone(),
                 zone: subnet.zone.clone(),
-                addresses: vec![InterfaceAddress::private(subnets::take_address(
-                    tx, scope, &subnet_id, &subnet, asked,
-                )?)],
+                addresses: wanted.take(tx, scope, &subnet_id, &subnet)?,
                 mac: mac.clone(),
                 description: input.description.clone().unwrap_or_default(),
                 groups,
                 source_dest_check: true,
                 attachment: None,
                 requester: requester.clone(),
-                purpose: Purpose::Any,
+                purpose: purpose.clone(),
             };
             tx.put(scope, &id, interface.clone());
             tags::put(tx, scope, &id, &given);
@@ -109,8 +110,12 @@ pub async fn modify_attribute(
 ) -> Result<api::ModifyNetworkInterfaceAttributeOutput> {
     let (scope, id) = (cx.scope(), errors::id::<id::NetworkInterface>(&input.network_interface_id)?);
     let wanted = groups(input.groups.as_ref())?;
+    let service = matches!(cx.principal(), Principal::Service(_));
     cx.txn(|tx| {
         let mut interface = (*find::<NetworkInterface>(tx, scope, &id)?).clone();
+        if interface.requester.is_some() && !service {
+            return Err(elastic_ips::not_yours());
+        }
         if !wanted.is_empty() {
             security_groups::same_vpc(tx, scope, &interface.vpc, &wanted)?;
             interface.groups = wanted.clone();
@@ -162,6 +167,42 @@ pub async fn attach(cx: Cx, input: api::AttachNetworkInterfaceInput) -> Result<a
     Ok(api::AttachNetworkInterfaceOutput { attachment_id: Some(new.into()), network_card_index: Some(0) })
 }
 
+/// Resets the one attribute that has a default: the check of source and destination is on again.
+pub async fn reset_attribute(
+    cx: Cx,
+    input: api::ResetNetworkInterfaceAttributeInput,
+) -> Result<api::ResetNetworkInterfaceAttributeOutput> {
+    errors::required(input.source_dest_check, "sourceDestCheck")?;
+    let check = api::AttributeBooleanValue { value: Some(true) };
+    let change = api::ModifyNetworkInterfaceAttributeInput {
+        network_interface_id: input.network_interface_id,
+        source_dest_check: Some(check),
+        dry_run: input.dry_run,
+        ..Default::default()
+    };
+    modify_attribute(cx, change).await?;
+    Ok(api::ResetNetworkInterfaceAttributeOutput {})
+}
+
+/// Refuses an interface that somebody has.
+pub fn check_free(id: &Id<id::NetworkInterface>, interface: &NetworkInterface) -> Result<()> {
+    if interface.is_in_use() {
+        return Err(Error::client("InvalidNetworkInterface.InUse", format!("Interface: [{id}] in use.")));
+    }
+    Ok(())
+}
+
+/// Refuses an interface with more addresses than the type's interfaces can have, or more interfaces than it can have.
+pub fn check_limits(name: &str, interfaces: usize, addresses: usize) -> Result<()> {
+    let Some(known) = InstanceType::named(name) else { return Ok(()) };
+    let limit = interfaces_max(&known);
+    if interfaces > limit as usize {
+        let message = format!("Interface count {interfaces} exceeds the limit for {name}");
+        return Err(Error::client("AttachmentLimitExceeded", message));
+    }
+    interface_addresses::check_limit(Some(&known), addresses)
+}
+
 fn check_attach(
     view: &View,
     scope: &Scope,
@@ -169,9 +210,7 @@ fn check_attach(
     (instance_id, instance): (&Id<id::Instance>, &Instance),
     device_index: i32,
 ) -> Result<()> {
-    if interface.attachment.is_some() {
-        return Err(Error::client("InvalidNetworkInterface.InUse", format!("Interface: [{id}] in use.")));
-    }
+    check_free(id, interface)?;
     if !matches!(instance.state, State::Running | State::Stopped) {
         let message = format!("Instance '{instance_id}' is not 'running' or 'stopped'.");
         return Err(Error::client("IncorrectState", message));
@@ -192,12 +231,7 @@ fn check_attach(
             format!("Instance '{instance_id}' already has an interface attached at device index '{device_index}'.");
         return Err(errors::invalid(message));
     }
-    let limit = InstanceType::named(&instance.instance_type).map_or(0, |known| interfaces_max(&known));
-    if instance.interfaces.len() as i32 >= limit {
-        let message = format!("Interface count {} exceeds the limit for {}", limit + 1, instance.instance_type);
-        return Err(Error::client("AttachmentLimitExceeded", message));
-    }
-    Ok(())
+    check_limits(&instance.instance_type, instance.interfaces.len() + 1, interface.addresses.len())
 }
 
 pub async fn detach(cx: Cx, input: api::DetachNetworkInterfaceInput) -> Result<api::DetachNetworkInterfaceOutput> {

@@ -13,6 +13,7 @@ use super::block_devices::Device;
 use super::errors;
 use super::images::LaunchImage;
 use super::instance_types::{self, InstanceType};
+use super::interface_addresses::Wanted;
 use super::model::{ClientToken, IamProfile, MetadataOptions, Options, Tags, UserData};
 use super::{block_devices, defaults, iam_profiles, images, launch, launch_templates, tags, template_data, tokens};
 
@@ -60,7 +61,7 @@ pub struct Interface {
     pub existing: Option<Id<id::NetworkInterface>>,
     pub subnet: Option<Id<id::Subnet>>,
     pub groups: Vec<Id<id::SecurityGroup>>,
-    pub private_ip: Option<Ipv4Addr>,
+    pub addresses: Wanted,
     pub public: Option<bool>,
     pub delete_on_termination: bool,
     pub description: String,
@@ -197,15 +198,14 @@ fn interfaces(input: &api::RunInstancesInput, count_max: usize) -> Result<Vec<In
     }
     let mut out = Vec::new();
     for (n, given) in given.iter().enumerate() {
-        let addresses = given.private_ip_addresses.iter().flatten();
-        let primary =
-            addresses.filter(|address| address.primary == Some(true)).find_map(|a| a.private_ip_address.as_deref());
+        let single = given.private_ip_address.as_deref();
+        let count = given.secondary_private_ip_address_count;
         out.push(Interface {
             device_index: given.device_index.unwrap_or(n as i32),
             existing: given.network_interface_id.as_deref().map(errors::id).transpose()?,
             subnet: given.subnet_id.as_deref().filter(|text| !text.is_empty()).map(errors::id).transpose()?,
             groups: ids(given.groups.as_ref())?,
-            private_ip: address(given.private_ip_address.as_deref().or(primary))?,
+            addresses: Wanted::read(single, given.private_ip_addresses.as_ref(), count)?,
             public: given.associate_public_ip_address,
             delete_on_termination: given.delete_on_termination.unwrap_or(given.network_interface_id.is_none()),
             description: given.description.clone().unwrap_or_default(),
@@ -216,7 +216,7 @@ fn interfaces(input: &api::RunInstancesInput, count_max: usize) -> Result<Vec<In
         let message = "Each network interface requires a device index of its own, and one must be 0.";
         return Err(errors::invalid(message));
     }
-    let single = out.iter().any(|interface| interface.existing.is_some() || interface.private_ip.is_some());
+    let single = out.iter().any(|interface| interface.existing.is_some() || interface.addresses.is_particular());
     if single && count_max > 1 {
         let message = "A network interface ID or a private IP address may be specified for one instance only.";
         return Err(errors::combination(message));

@@ -238,12 +238,15 @@ pub enum Purpose {
     NatGateway(Id<id::NatGateway>),
     Endpoint(Id<id::VpcEndpoint>),
     GatewayLoadBalancerEndpoint(Id<id::VpcEndpoint>),
+    /// What a service said when it made the interface: `network_load_balancer`.
+    Service(String),
 }
 
 impl Purpose {
     /// The interface type of answers.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
+            Purpose::Service(name) => name,
             Purpose::Any => "interface",
             Purpose::NatGateway(_) => "nat_gateway",
             Purpose::Endpoint(_) => "vpc_endpoint",
@@ -276,7 +279,7 @@ pub struct PublicAddress {
 impl NetworkInterface {
     /// Whether an instance or a service has it.
     pub fn is_in_use(&self) -> bool {
-        self.attachment.is_some() || self.purpose != Purpose::Any
+        self.attachment.is_some() || self.requester.is_some() || self.purpose != Purpose::Any
     }
 
     /// The primary private address.
