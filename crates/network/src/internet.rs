@@ -26,8 +26,8 @@ const USERS: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 51, 100, 0), 24);
 /// Both ends of a link without ARP have one address, so that each takes what the other sends.
 const LINK_MAC: Mac = [0x02, 0x5f, 0, 0, 0, 1];
 const HOST_LINK: u32 = 2;
-const ANY_TABLE: u32 = 200;
-const ANY_PRIORITY: u32 = 40_000;
+/// Behind the kernel's rules for the main and the default table.
+const LOCAL_PRIORITY: u32 = 40_000;
 /// The name of the rules in every namespace.
 pub const RULES: &str = "standfast";
 
@@ -62,8 +62,11 @@ impl Internet {
         links::up(&mut messages, HOST_LINK, false);
         let back = Route::new(links::TABLE_MAIN, block(HOST_NETWORK), Hop::Link(HOST_LINK));
         links::route(&mut messages, true, &back);
-        links::route(&mut messages, true, &Route::new(ANY_TABLE, block((Ipv4Addr::UNSPECIFIED, 0)), Hop::Local));
-        links::rule(&mut messages, ANY_PRIORITY, &Selector::All, ANY_TABLE);
+        // What has no route is an address of the internet's own. That must stand in the local table, or nothing could be
+        // sent from there; and so the local table must come after the routes.
+        links::route(&mut messages, true, &Route::new(TABLE_LOCAL, block((Ipv4Addr::UNSPECIFIED, 0)), Hop::Local));
+        links::rule(&mut messages, LOCAL_PRIORITY, &Selector::All, TABLE_LOCAL);
+        links::unrule_local(&mut messages);
         links.execute(messages)?;
         Nft::of(namespace.as_fd())?.replace(RULES, &rules())?;
         Ok(Self { namespace, links, host, host_link, routed: BTreeMap::new() })

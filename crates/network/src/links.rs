@@ -16,6 +16,7 @@ const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
 
 const AF_INET: u8 = 2;
 const IFF_UP: u32 = 1;
@@ -211,6 +212,12 @@ pub enum Selector {
     All,
     Mark(u32),
     Source(Ipv4Addr),
+}
+
+/// Removes the rule that looks the kernel's own addresses up before everything else.
+pub fn unrule_local(messages: &mut Messages) {
+    let fixed = [AF_INET, 0, 0, 0, TABLE_LOCAL as u8, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
+    messages.begin(RTM_DELRULE, 0, &fixed).u32(FRA_PRIORITY, 0).u32(FRA_TABLE, TABLE_LOCAL);
 }
 
 /// Adds a rule: packets of the selector are looked up in the table.
