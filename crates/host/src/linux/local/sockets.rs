@@ -1,7 +1,7 @@
 //! Opens sockets in namespaces and keeps their servers running as long as they are wanted.
 //!
-//! Invariant: no thread of the runtime is ever in another namespace than the process; sockets are made on threads that
-//! do nothing else and end.
+//! Invariant: a thread is in another namespace than the process only while it makes a socket, on a blocking thread and
+//! with no await between.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Protocol, Socket, Type};
 use standfast_core::Clock;
+use standfast_network::in_namespace;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
@@ -55,7 +55,7 @@ impl Opener {
         Task(self.runtime.spawn(async move {
             let opened = loop {
                 let (namespace, bind) = (namespace.clone(), bind.clone());
-                match tokio::task::spawn_blocking(move || in_namespace(&namespace, bind)).await {
+                match tokio::task::spawn_blocking(move || in_namespace(namespace.as_fd(), bind)?).await {
                     Ok(Ok(opened)) => break opened,
                     Ok(Err(error)) => eprintln!("level=error event=socket_failed error={error:?}"),
                     // The runtime ends.
@@ -68,17 +68,6 @@ impl Opener {
             }
         }))
     }
-}
-
-/// Runs `f` on a thread of its own in the network namespace.
-fn in_namespace<T: Send>(namespace: &OwnedFd, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("namespace".into()).spawn_scoped(scope, || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            f()
-        })?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
-    })
 }
 
 /// A TCP listener, for tokio to take, on an address that may not be there yet.
