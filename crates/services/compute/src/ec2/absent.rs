@@ -24,15 +24,8 @@ macro_rules! absent {
 }
 
 absent! {
-    vpc_endpoints DescribeVpcEndpointsInput DescribeVpcEndpointsOutput vpc_endpoints
-        [vpc_endpoint_ids "InvalidVpcEndpointId.NotFound" "Vpc Endpoint Id"];
-    vpc_endpoint_service_configurations DescribeVpcEndpointServiceConfigurationsInput
-        DescribeVpcEndpointServiceConfigurationsOutput service_configurations
-        [service_ids "InvalidVpcEndpointServiceId.NotFound" "VpcEndpointService Id"];
     flow_logs DescribeFlowLogsInput DescribeFlowLogsOutput flow_logs
         [flow_log_ids "InvalidFlowLogId.NotFound" "flow log ID"];
-    spot_instance_requests DescribeSpotInstanceRequestsInput DescribeSpotInstanceRequestsOutput spot_instance_requests
-        [spot_instance_request_ids "InvalidSpotInstanceRequestID.NotFound" "spot instance request ID"];
     instance_connect_endpoints DescribeInstanceConnectEndpointsInput DescribeInstanceConnectEndpointsOutput
         instance_connect_endpoints;
     stale_security_groups DescribeStaleSecurityGroupsInput DescribeStaleSecurityGroupsOutput stale_security_group_set;

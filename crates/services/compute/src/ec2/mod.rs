@@ -18,6 +18,8 @@ mod convert;
 mod defaults;
 mod dhcp_options;
 mod elastic_ips;
+mod endpoint_services;
+mod endpoints;
 mod errors;
 mod filters;
 mod host;
@@ -48,6 +50,7 @@ mod run;
 mod security_groups;
 mod security_rules;
 mod snapshots;
+mod spot;
 mod ssh_keys;
 mod subnets;
 mod tags;
@@ -62,7 +65,7 @@ use standfast_kernel::{On, Service};
 
 pub fn service() -> Service {
     let service = Service::new(&MODEL);
-    absent(storage(instances(images(interfaces(security(networks(service)))))))
+    absent(spot(storage(instances(images(interfaces(security(networks(service))))))))
 }
 
 fn networks(service: Service) -> Service {
@@ -143,6 +146,20 @@ fn connections(service: Service) -> Service {
         .op(CreateEgressOnlyInternetGateway, vpn_gateways::create_egress_only)
         .op(DeleteEgressOnlyInternetGateway, vpn_gateways::delete_egress_only)
         .op(DescribeEgressOnlyInternetGateways, vpn_gateways::describe_egress_only)
+        .op(CreateVpcEndpoint, endpoints::create)
+        .op(ModifyVpcEndpoint, endpoints::modify)
+        .op(DeleteVpcEndpoints, endpoints::delete)
+        .op(DescribeVpcEndpoints, endpoints::describe)
+        .op(DescribeVpcEndpointServices, endpoint_services::describe_services)
+        .op(CreateVpcEndpointServiceConfiguration, endpoint_services::create)
+        .op(ModifyVpcEndpointServiceConfiguration, endpoint_services::modify)
+        .op(DeleteVpcEndpointServiceConfigurations, endpoint_services::delete)
+        .op(DescribeVpcEndpointServiceConfigurations, endpoint_services::describe)
+        .op(DescribeVpcEndpointServicePermissions, endpoint_services::describe_permissions)
+        .op(ModifyVpcEndpointServicePermissions, endpoint_services::modify_permissions)
+        .op(DescribeVpcEndpointConnections, endpoint_services::describe_connections)
+        .op(AcceptVpcEndpointConnections, endpoint_services::accept)
+        .op(RejectVpcEndpointConnections, endpoint_services::reject)
         .op(CreatePlacementGroup, placement_groups::create)
         .op(DeletePlacementGroup, placement_groups::delete)
         .op(DescribePlacementGroups, placement_groups::describe)
@@ -242,6 +259,15 @@ fn instances(service: Service) -> Service {
         .controller("metrics", On::tables(&["ec2.instances"]), move |cx| metrics::run(cx, samples.clone()))
 }
 
+fn spot(service: Service) -> Service {
+    service
+        .op(RequestSpotInstances, spot::request)
+        .op(DescribeSpotInstanceRequests, spot::describe)
+        .op(CancelSpotInstanceRequests, spot::cancel)
+        .op(DescribeSpotPriceHistory, spot::describe_prices)
+        .controller("spot", On::tables(spot::controller::TABLES), spot::controller::run)
+}
+
 fn storage(service: Service) -> Service {
     let wakes = On::tables(volumes::controller::TABLES).host();
     service
@@ -268,10 +294,7 @@ fn storage(service: Service) -> Service {
 
 fn absent(service: Service) -> Service {
     service
-        .op(DescribeVpcEndpoints, absent::vpc_endpoints)
-        .op(DescribeVpcEndpointServiceConfigurations, absent::vpc_endpoint_service_configurations)
         .op(DescribeFlowLogs, absent::flow_logs)
-        .op(DescribeSpotInstanceRequests, absent::spot_instance_requests)
         .op(DescribeInstanceConnectEndpoints, absent::instance_connect_endpoints)
         .op(DescribeStaleSecurityGroups, absent::stale_security_groups)
         .op(DescribeInstanceEventWindows, absent::instance_event_windows)

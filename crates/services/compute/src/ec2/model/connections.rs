@@ -288,6 +288,8 @@ pub struct EndpointService {
     pub private_dns_name: Option<String>,
     /// Who may connect besides its owner: the permission's id and the principal's ARN, or `*`.
     pub principals: Vec<(String, String)>,
+    /// The zones of the load balancers.
+    pub zones: Vec<String>,
 }
 
 impl Record for EndpointService {
