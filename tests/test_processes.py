@@ -36,10 +36,10 @@ def boots(site: example.Site) -> dict[str, str]:
     return boots
 
 
-def kill_part(cloud: Cloud, role: str) -> None:
-    """SIGKILL to the host or the data plane; waits until there is another one."""
+def kill_part(cloud: Cloud, role: str, how: signal.Signals = signal.SIGKILL) -> None:
+    """A signal to the host or the data plane; waits until there is another one."""
     old = cloud.parts()[role]
-    os.kill(old, signal.SIGKILL)
+    os.kill(old, how)
     eventually(lambda: cloud.parts().get(role, old) != old, limit_s=30, what=f"another {role}")
 
 
@@ -76,17 +76,18 @@ def test_a_killed_data_plane_is_back_in_a_moment(site):
     print(f"data plane killed: {report['failed']} failed, outage {report['longest_outage_ms']} ms")
 
 
-def test_a_killed_host_is_hardware_that_failed_and_came_back(site):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_killed_host_is_hardware_that_failed_and_came_back(site, how):
     before = boots(site)
     probe = site.probe(duration_s=PROBE_S)
-    kill_part(site.cloud, "host")
+    kill_part(site.cloud, "host", how)
     report = probe.report()
     assert report["longest_outage_ms"] < HOST_OUTAGE_MS_MAX, report
     assert sorted(site.settled().values()) == [1, 2, 2]
     after = boots(site)
     assert after.keys() == before.keys(), "the same instances"
     assert all(after[id] != before[id] and "boot 2" in after[id] for id in before), (before, after)
-    print(f"host killed: {report['failed']} failed, outage {report['longest_outage_ms']} ms")
+    print(f"host got {how.name}: {report['failed']} failed, outage {report['longest_outage_ms']} ms")
 
 
 def test_without_state_a_killed_host_comes_back_too(new_cloud):

@@ -136,11 +136,16 @@ impl Process {
         Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
     }
 
-    /// Its resident and its proportional memory, in MB (2^20).
+    /// Its resident and its proportional memory with that of its children, in MB (2^20).
     pub fn memory_mb(&self) -> Result<(f64, f64)> {
-        let folder = format!("/proc/{}", self.child.id());
-        let rss = kib(Path::new(&folder).join("status").as_path(), "VmRSS:")?;
-        let pss = kib(Path::new(&folder).join("smaps_rollup").as_path(), "Pss:")?;
+        let own = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
+        let (mut rss, mut pss) = (0.0, 0.0);
+        for pid in [own.to_string().as_str()].into_iter().chain(children.split_whitespace()) {
+            let folder = Path::new("/proc").join(pid);
+            rss += kib(&folder.join("status"), "VmRSS:")?;
+            pss += kib(&folder.join("smaps_rollup"), "Pss:")?;
+        }
         Ok((rss / 1024.0, pss / 1024.0))
     }
 }

@@ -68,6 +68,7 @@ async fn read(client: &ApiClient) -> Result<Json> {
             row
         })
         .collect();
+    nodes.values_mut().for_each(|of| of.sort_by(|a, b| text(a, "zone").cmp(text(b, "zone"))));
     let mut named = Vec::new();
     for balancer in balancers {
         named.push(load_balancer(client, &balancer, &nodes).await?);

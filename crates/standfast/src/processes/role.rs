@@ -83,7 +83,9 @@ fn begin(role: Role) -> Result<UnixStream> {
 
 /// What an earlier data plane did last; nothing when there was none or it was of another version.
 fn last_snapshot(path: &Path) -> Option<LbSnapshot> {
-    postcard::from_bytes(&std::fs::read(path).ok()?).ok()
+    let bytes = std::fs::read(path).ok()?;
+    let (build, rest) = postcard::take_from_bytes::<String>(&bytes).ok()?;
+    if build == protocol::build() { postcard::from_bytes(rest).ok() } else { None }
 }
 
 fn hello(clock: &Clock, driver: &str, abilities: Abilities) -> Hello {
@@ -198,7 +200,7 @@ impl Served<LbKind> for Dataplane {
 
 /// Whole or not at all; it need not survive the machine, only this process.
 fn keep(path: &Path, snapshot: &LbSnapshot) -> std::io::Result<()> {
-    let bytes = postcard::to_stdvec(snapshot).map_err(std::io::Error::other)?;
+    let bytes = postcard::to_stdvec(&(protocol::build(), snapshot)).map_err(std::io::Error::other)?;
     let new = path.with_extension("new");
     std::fs::write(&new, bytes)?;
     std::fs::rename(new, path)

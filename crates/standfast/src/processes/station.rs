@@ -83,8 +83,13 @@ pub async fn serve<K: Kind, S: Served<K>>(served: Arc<S>, first: UnixStream, run
             },
         }
     };
-    if !told && tokio::time::timeout(END_LIMIT, served.shutdown()).await.is_err() {
-        output::log("warn", "end_too_slow", format_args!("process={}", K::ROLE.name()));
+    if !told {
+        // A server is not shown how everything goes down, as if it had been wanted: it is to see a process that is gone.
+        server.abort();
+        let _ = (&mut server).await;
+        if tokio::time::timeout(END_LIMIT, served.shutdown()).await.is_err() {
+            output::log("warn", "end_too_slow", format_args!("process={}", K::ROLE.name()));
+        }
     }
     if let Some(run) = run.filter(|run| run.is_ours(K::ROLE)) {
         run.forget(K::ROLE);
