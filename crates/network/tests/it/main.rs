@@ -1,6 +1,7 @@
 //! Networks with real namespaces and sockets. They need root.
 #![cfg(target_os = "linux")]
 
+mod churn;
 mod paths;
 mod reach;
 mod world;

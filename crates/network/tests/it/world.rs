@@ -97,6 +97,7 @@ pub fn of_instance(n: &str) -> Owner {
 /// The networks under test.
 pub struct World {
     pub net: Net,
+    cloud: String,
     pub now: NetworkSnapshot,
     pub dark: BTreeSet<String>,
     machines: BTreeMap<String, OwnedFd>,
@@ -104,14 +105,20 @@ pub struct World {
 
 impl World {
     pub fn new(now: NetworkSnapshot) -> Self {
-        let net = Net::start(&format!("t{}", unique())).expect("networks can be made");
-        let mut world = Self { net, now, dark: BTreeSet::new(), machines: BTreeMap::new() };
+        let cloud = format!("t{}", unique());
+        let net = Net::start(&cloud).expect("networks can be made");
+        let mut world = Self { net, cloud, now, dark: BTreeSet::new(), machines: BTreeMap::new() };
         world.apply();
         world
     }
 
     pub fn apply(&mut self) {
         self.net.apply(&self.now, &self.dark).expect("the snapshot can be made");
+    }
+
+    /// The name of the networks' one link in the host's namespace.
+    pub fn link(&self) -> String {
+        format!("sf-{}", self.cloud)
     }
 
     pub fn change(&mut self, change: impl FnOnce(&mut NetworkSnapshot)) {
@@ -225,4 +232,16 @@ fn new_namespace() -> OwnedFd {
         std::fs::File::open("/proc/thread-self/ns/net").expect("it is there").into()
     });
     made.join().expect("it does not panic")
+}
+
+/// Waits until a link of the host's has gone, and with it its routes: the kernel cleans up behind namespaces in its own time.
+pub fn gone(link: &str) {
+    let path = std::path::Path::new("/sys/class/net").join(link);
+    for _ in 0..1000 {
+        if !path.exists() {
+            return;
+        }
+        let _ = rustix::thread::nanosleep(&rustix::thread::Timespec { tv_sec: 0, tv_nsec: 10_000_000 });
+    }
+    panic!("the host still has the link {link}");
 }
