@@ -8,7 +8,7 @@ use standfast_core::place::Zone;
 use standfast_core::{Error, Id, Result};
 use standfast_kernel::{Cx, zones};
 
-use super::catalogue::{self, DELAY, DURATION, Effect, LOSS, OTHER_ZONE, START_AFTER, ZONE};
+use super::catalogue::{self, BEFORE_INTERRUPTION, DELAY, DURATION, Effect, LOSS, OTHER_ZONE, START_AFTER, ZONE};
 use super::model::{Action, Experiment, Progress, Selection, Status, Target};
 use super::templates::duration;
 
@@ -29,8 +29,13 @@ pub async fn resolve(cx: &Cx, target: &Target) -> Result<Vec<String>> {
         target.resource_arns.iter().filter_map(|arn| arn.rsplit_once('/')).map(|(_, id)| id).collect();
     let tags = target.resource_tags.iter().map(|(key, value)| (format!("tag:{key}"), vec![value.clone()]));
     let filters = (target.filters.iter()).map(|(path, values)| (filter_name(path).to_owned(), values.clone()));
-    let filters: Vec<_> =
-        tags.chain(filters).map(|(name, values)| ec2::Filter { name: Some(name), values: Some(values) }).collect();
+    let spot = target.resource_type == catalogue::SPOT_INSTANCES.resource_type;
+    let spot = spot.then(|| ("instance-lifecycle".to_owned(), vec!["spot".to_owned()]));
+    let filters: Vec<_> = tags
+        .chain(filters)
+        .chain(spot)
+        .map(|(name, values)| ec2::Filter { name: Some(name), values: Some(values) })
+        .collect();
     let input = ec2::DescribeInstancesInput {
         instance_ids: (!wanted.is_empty()).then(|| wanted.iter().map(|id| (*id).to_owned()).collect()),
         filters: (!filters.is_empty()).then_some(filters),
@@ -68,7 +73,7 @@ fn filter_name(path: &str) -> &str {
 }
 
 fn instances(experiment: &Experiment, action: &Action) -> Vec<String> {
-    let target = action.targets.get("Instances");
+    let target = catalogue::action(&action.action_id).and_then(|kind| action.targets.get(kind.target?.name));
     target.and_then(|name| experiment.resolved.get(name)).cloned().unwrap_or_default()
 }
 
@@ -80,6 +85,9 @@ fn effect(action: &Action) -> Result<Effect> {
 
 /// The reserved tag by which ec2 learns that the hardware below an instance has failed.
 const IMPAIRED: &str = "aws:standfast:impaired";
+
+/// The reserved tag by which ec2 learns when a Spot Instance is to be interrupted.
+const INTERRUPTION: &str = "aws:standfast:spot-interruption";
 
 /// Under which key an experiment's action impairs a link.
 fn link_key(experiment: &str, action: &str) -> String {
@@ -135,6 +143,12 @@ pub async fn begin(cx: &Cx, id: &str, experiment: &Experiment, name: &str, actio
             let tag = ec2::Tag { key: Some(IMPAIRED.into()), value: Some("system".into()) };
             cx.call(ec2::CreateTags, ec2::CreateTagsInput { resources: ids, tags: vec![tag], dry_run: None }).await?;
         }
+        Effect::InterruptSpotInstances => {
+            let missing = || Error::internal("the stored action has no duration");
+            let at = cx.now() + time(BEFORE_INTERRUPTION).ok_or_else(missing)?;
+            let tag = ec2::Tag { key: Some(INTERRUPTION.into()), value: Some(at.iso8601()) };
+            cx.call(ec2::CreateTags, ec2::CreateTagsInput { resources: ids, tags: vec![tag], dry_run: None }).await?;
+        }
         Effect::KillInstances => {
             for id in &ids {
                 cx.host().kill(&Id::from_text(id))?;
@@ -172,6 +186,7 @@ pub async fn end(cx: &Cx, id: &str, experiment: &Experiment, name: &str, action:
         Effect::ImpairLink => zones::impair(cx, &link_key(id, name), None).await?,
         Effect::Wait
         | Effect::FailHardware
+        | Effect::InterruptSpotInstances
         | Effect::KillInstances
         | Effect::TerminateInstances
         | Effect::RebootInstances => (),

@@ -12,7 +12,21 @@ use standfast_core::page::page;
 use standfast_core::{Arn, Error, Result};
 use standfast_kernel::Cx;
 
-pub const INSTANCE: &str = "aws:ec2:instance";
+/// What an action acts on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TargetType {
+    /// Under which name actions refer to it.
+    pub name: &'static str,
+    pub resource_type: &'static str,
+    pub description: &'static str,
+}
+
+pub static INSTANCES: TargetType =
+    TargetType { name: "Instances", resource_type: "aws:ec2:instance", description: "An EC2 instance." };
+pub static SPOT_INSTANCES: TargetType =
+    TargetType { name: "SpotInstances", resource_type: "aws:ec2:spot-instance", description: "An EC2 Spot Instance." };
+pub static TARGETS: &[&TargetType] = &[&INSTANCES, &SPOT_INSTANCES];
+
 /// Pages of ListActions and ListTargetResourceTypes.
 const PAGE_MAX: usize = 100;
 
@@ -26,6 +40,7 @@ pub enum Effect {
     ZonePower,
     FailHardware,
     ImpairLink,
+    InterruptSpotInstances,
     Wait,
 }
 
@@ -33,8 +48,8 @@ pub struct ActionType {
     pub id: &'static str,
     pub effect: Effect,
     pub description: &'static str,
-    /// Whether it needs a target named `Instances`.
-    pub instances: bool,
+    /// What it acts on, which an experiment has to say.
+    pub target: Option<&'static TargetType>,
     /// Name, whether it is required, description.
     pub parameters: &'static [(&'static str, bool, &'static str)],
 }
@@ -44,6 +59,7 @@ pub const ZONE: &str = "availabilityZoneIdentifier";
 pub const OTHER_ZONE: &str = "otherAvailabilityZoneIdentifier";
 pub const LOSS: &str = "lossPercent";
 pub const DELAY: &str = "delayMilliseconds";
+pub const BEFORE_INTERRUPTION: &str = "durationBeforeInterruption";
 pub const START_AFTER: &str = "startInstancesAfterDuration";
 
 pub static ACTIONS: &[ActionType] = &[
@@ -51,35 +67,46 @@ pub static ACTIONS: &[ActionType] = &[
         id: "aws:ec2:reboot-instances",
         effect: Effect::RebootInstances,
         description: "Reboot the target instances.",
-        instances: true,
+        target: Some(&INSTANCES),
         parameters: &[],
+    },
+    ActionType {
+        id: "aws:ec2:send-spot-instance-interruptions",
+        effect: Effect::InterruptSpotInstances,
+        description: "Interrupt the target Spot Instances, with a notice two minutes before.",
+        target: Some(&SPOT_INSTANCES),
+        parameters: &[(
+            BEFORE_INTERRUPTION,
+            true,
+            "How long until they are interrupted, as an ISO 8601 duration from PT2M to PT15M.",
+        )],
     },
     ActionType {
         id: "aws:ec2:stop-instances",
         effect: Effect::StopInstances,
         description: "Stop the target instances.",
-        instances: true,
+        target: Some(&INSTANCES),
         parameters: &[(START_AFTER, false, "How long until they are started again, as an ISO 8601 duration.")],
     },
     ActionType {
         id: "aws:ec2:terminate-instances",
         effect: Effect::TerminateInstances,
         description: "Terminate the target instances.",
-        instances: true,
+        target: Some(&INSTANCES),
         parameters: &[],
     },
     ActionType {
         id: "aws:fis:wait",
         effect: Effect::Wait,
         description: "Wait for the given time.",
-        instances: false,
+        target: None,
         parameters: &[(DURATION, true, "How long, as an ISO 8601 duration.")],
     },
     ActionType {
         id: "standfast:az:power-interruption",
         effect: Effect::ZonePower,
         description: "Cut the power of an availability zone: its instances, load balancer nodes and links.",
-        instances: false,
+        target: None,
         parameters: &[
             (ZONE, true, "The zone's name."),
             (DURATION, false, "How long, as an ISO 8601 duration; until the experiment is stopped when not given."),
@@ -89,7 +116,7 @@ pub static ACTIONS: &[ActionType] = &[
         id: "standfast:az:impair-link",
         effect: Effect::ImpairLink,
         description: "Lose or delay packets between two availability zones, in both directions.",
-        instances: false,
+        target: None,
         parameters: &[
             (ZONE, true, "A zone's name."),
             (OTHER_ZONE, true, "The other zone's name; the same name for traffic within the zone."),
@@ -102,14 +129,14 @@ pub static ACTIONS: &[ActionType] = &[
         id: "standfast:ec2:fail-hardware",
         effect: Effect::FailHardware,
         description: "Fail the hardware below the target instances: their system status check fails until they are recovered.",
-        instances: true,
+        target: Some(&INSTANCES),
         parameters: &[],
     },
     ActionType {
         id: "standfast:ec2:kill-instances",
         effect: Effect::KillInstances,
         description: "Kill the target instances with SIGKILL, as failing hardware would.",
-        instances: true,
+        target: Some(&INSTANCES),
         parameters: &[],
     },
 ];
@@ -119,13 +146,19 @@ pub fn action(id: &str) -> Option<&'static ActionType> {
     ACTIONS.iter().find(|action| action.id == id)
 }
 
+/// The type of target of this name.
+pub fn target_type(resource_type: &str) -> Option<&'static TargetType> {
+    TARGETS.iter().copied().find(|target| target.resource_type == resource_type)
+}
+
 fn arn(cx: &Cx, action: &ActionType) -> String {
     Arn::new("fis", cx.scope(), format!("action/{}", action.id)).to_string()
 }
 
 fn targets(action: &ActionType) -> Option<std::collections::BTreeMap<String, ActionTarget>> {
-    let target = ActionTarget { resource_type: Some(INSTANCE.into()) };
-    action.instances.then(|| [("Instances".to_owned(), target)].into())
+    let target = action.target?;
+    let shape = ActionTarget { resource_type: Some(target.resource_type.into()) };
+    Some([(target.name.to_owned(), shape)].into())
 }
 
 pub async fn list_actions(cx: Cx, input: ListActionsInput) -> Result<ListActionsOutput> {
@@ -165,28 +198,27 @@ pub async fn get_action(cx: Cx, input: GetActionInput) -> Result<GetActionOutput
     })
 }
 
-const INSTANCE_DESCRIPTION: &str = "An EC2 instance.";
-
 pub async fn list_target_resource_types(
     _: Cx,
     _: ListTargetResourceTypesInput,
 ) -> Result<ListTargetResourceTypesOutput> {
-    let instance = TargetResourceTypeSummary {
-        resource_type: Some(INSTANCE.into()),
-        description: Some(INSTANCE_DESCRIPTION.into()),
+    let summary = |target: &&TargetType| TargetResourceTypeSummary {
+        resource_type: Some(target.resource_type.into()),
+        description: Some(target.description.into()),
     };
-    Ok(ListTargetResourceTypesOutput { target_resource_types: Some(vec![instance]), next_token: None })
+    let types = TARGETS.iter().map(summary).collect();
+    Ok(ListTargetResourceTypesOutput { target_resource_types: Some(types), next_token: None })
 }
 
 pub async fn get_target_resource_type(_: Cx, input: GetTargetResourceTypeInput) -> Result<GetTargetResourceTypeOutput> {
-    if input.resource_type != INSTANCE {
+    let target = target_type(&input.resource_type).ok_or_else(|| {
         let message = format!("The target resource type '{}' does not exist.", input.resource_type);
-        return Err(Error::client("ResourceNotFoundException", message));
-    }
+        Error::client("ResourceNotFoundException", message)
+    })?;
     Ok(GetTargetResourceTypeOutput {
         target_resource_type: Some(TargetResourceType {
-            resource_type: Some(INSTANCE.into()),
-            description: Some(INSTANCE_DESCRIPTION.into()),
+            resource_type: Some(target.resource_type.into()),
+            description: Some(target.description.into()),
             parameters: Some(Default::default()),
         }),
     })

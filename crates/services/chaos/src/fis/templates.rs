@@ -14,13 +14,16 @@ use standfast_core::place::Zone;
 use standfast_core::{Error, Result};
 use standfast_kernel::Cx;
 
-use super::catalogue::{self, DURATION, START_AFTER, ZONE};
+use super::catalogue::{self, BEFORE_INTERRUPTION, DURATION, START_AFTER, ZONE};
 use super::convert;
 use super::model::{Action, Selection, Target, Template};
 
 const PAGE_MAX: usize = 100;
 /// The longest time an action may take: 12 hours, as in FIS.
 const DURATION_MAX: Duration = Duration::from_secs(12 * 3600);
+/// How long before a Spot Instance is interrupted its owner may be told.
+const BEFORE_INTERRUPTION_BOUNDS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(2 * 60)..=Duration::from_secs(15 * 60);
 
 pub async fn create(cx: Cx, input: CreateExperimentTemplateInput) -> Result<CreateExperimentTemplateOutput> {
     let template = parse(&cx, input)?;
@@ -121,7 +124,7 @@ fn parse(cx: &Cx, input: CreateExperimentTemplateInput) -> Result<Template> {
 }
 
 fn parse_target(name: &str, input: CreateExperimentTemplateTargetInput) -> Result<Target> {
-    if input.resource_type != catalogue::INSTANCE {
+    if catalogue::target_type(&input.resource_type).is_none() {
         return Err(invalid(format!(
             "The target '{name}' has the unsupported resource type '{}'.",
             input.resource_type
@@ -173,6 +176,7 @@ fn parse_action(
         let fits = match parameter.as_str() {
             ZONE => Zone::named(value).is_some(),
             DURATION | START_AFTER => duration(value).is_some(),
+            BEFORE_INTERRUPTION => duration(value).is_some_and(|time| BEFORE_INTERRUPTION_BOUNDS.contains(&time)),
             _ => true,
         };
         if !fits {
@@ -185,12 +189,19 @@ fn parse_action(
         }
     }
     let used = input.targets.unwrap_or_default();
-    if kind.instances && !used.contains_key("Instances") {
-        return Err(invalid(format!("The action '{name}' needs the target 'Instances'.")));
+    if let Some(needed) = kind.target.filter(|needed| !used.contains_key(needed.name)) {
+        return Err(invalid(format!("The action '{name}' needs the target '{}'.", needed.name)));
     }
     for (key, target) in &used {
-        if key != "Instances" || !kind.instances || !targets.contains_key(target) {
+        let wanted = kind.target.filter(|wanted| wanted.name == key);
+        let (Some(wanted), Some(found)) = (wanted, targets.get(target)) else {
             return Err(invalid(format!("The action '{name}' refers to the unknown target '{key}': '{target}'.")));
+        };
+        if found.resource_type != wanted.resource_type {
+            return Err(invalid(format!(
+                "The action '{name}' needs a target of type '{}', and '{target}' is '{}'.",
+                wanted.resource_type, found.resource_type
+            )));
         }
     }
     let start_after = input.start_after.unwrap_or_default();

@@ -16,7 +16,7 @@ use super::model::{
     Attachment, BlockDevice, Instance, InterfaceAddress, NetworkInterface, Options, SecurityGroup, State, StateReason,
     Vpc,
 };
-use super::{public_addresses, tags};
+use super::{public_addresses, spot, tags};
 
 /// A reservation of instances that were launched together (or those of them that are asked for).
 pub fn reservation(view: &View, scope: &Scope, instances: &[(Id<id::Instance>, Arc<Instance>)]) -> api::Reservation {
@@ -107,6 +107,9 @@ pub fn instance(view: &View, scope: &Scope, id: &Id<id::Instance>, record: &Inst
             .map(|profile| api::IamInstanceProfile { arn: text(&profile.arn), id: text(&profile.id) }),
         instance_lifecycle: record.options.lifecycle.clone(),
         network_interfaces: Some(shown),
+        spot_instance_request_id: (record.options.lifecycle.as_ref())
+            .and_then(|_| spot::of_instance(view, scope, id))
+            .map(String::from),
         root_device_name: text(&record.root_device),
         root_device_type: text("ebs"),
         security_groups: Some(security_groups),

@@ -20,7 +20,7 @@ use super::model::{
 };
 use super::network_interfaces::{self, new_mac};
 use super::run::{Interface, Launch};
-use super::{convert, subnets, tags, volumes};
+use super::{convert, spot, subnets, tags, volumes};
 use super::{placement_groups, security_groups};
 
 /// Launches instances. The answer to a token that was used before is what it made then.
@@ -85,6 +85,10 @@ impl Launching<'_> {
             self.giver.give(tx, self.scope, &instance, &self.rng)?;
             tx.put(self.scope, &id, instance);
             let instance = find::<Instance>(tx, self.scope, &id)?;
+            if let Some(asked) = &launch.spot {
+                let token = launch.token.as_ref();
+                spot::fulfil(tx, self.scope, &self.rng, asked, token, (&id, &instance), self.now)?;
+            }
             made.push((id, instance));
         }
         Ok(convert::reservation(tx, self.scope, &made))

@@ -13,7 +13,7 @@ use super::auto_addresses::Giver;
 use super::errors;
 use super::model::{Instance, State, StateReason};
 use super::run::user_initiated;
-use super::{convert, launch};
+use super::{convert, launch, spot};
 
 /// How many instances one request may name.
 const INSTANCES_MAX: usize = 1000;
@@ -127,18 +127,21 @@ fn by_user(code: &str) -> Option<StateReason> {
 }
 
 pub async fn stop(cx: Cx, input: api::StopInstancesInput) -> Result<api::StopInstancesOutput> {
-    let changes = change(&cx, &input.instance_ids, input.dry_run, |_, id, old, now| match old.state {
+    let scope = cx.scope();
+    let changes = change(&cx, &input.instance_ids, input.dry_run, |tx, id, old, now| match old.state {
         State::Stopping => Ok(None),
         // It may be waiting for its zone's power; its owner does not want it back.
         State::Stopped => Ok(old.resume.then(|| Instance { resume: false, ..old.clone() })),
         State::Running if old.options.api_stop_disabled => Err(not_permitted(id, "stopped", "disableApiStop")),
-        State::Running => Ok(Some(Instance {
-            state: State::Stopping,
-            reason: by_user("Client.UserInitiatedShutdown"),
-            transition: user_initiated(now),
-            changed: now,
-            ..old.clone()
-        })),
+        State::Running => spot::stoppable(tx, scope, id).map(|()| {
+            Some(Instance {
+                state: State::Stopping,
+                reason: by_user("Client.UserInitiatedShutdown"),
+                transition: user_initiated(now),
+                changed: now,
+                ..old.clone()
+            })
+        }),
         _ => Err(incorrect_state(id, "stopped")),
     })
     .await?;

@@ -15,7 +15,9 @@ use super::images::LaunchImage;
 use super::instance_types::{self, InstanceType};
 use super::interface_addresses::Wanted;
 use super::model::{ClientToken, IamProfile, MetadataOptions, Options, Tags, UserData};
-use super::{block_devices, defaults, iam_profiles, images, launch, launch_templates, tags, template_data, tokens};
+use super::{
+    block_devices, defaults, iam_profiles, images, launch, launch_templates, spot, tags, template_data, tokens,
+};
 
 /// How many instances one request may ask for.
 const COUNT_MAX: i32 = 1000;
@@ -44,6 +46,8 @@ pub struct Launch {
     pub user_data: UserData,
     pub iam_profile: Option<IamProfile>,
     pub options: Options,
+    /// Set when the instances are spot instances.
+    pub spot: Option<spot::Asked>,
     /// What private host names look like, where the request says more than the subnet.
     pub hostname: Option<api::PrivateDnsNameOptionsRequest>,
     pub instance_tags: Tags,
@@ -109,6 +113,7 @@ fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
         },
         iam_profile: iam_profiles::read(cx.account(), cx.rng(), input.iam_instance_profile.as_ref())?,
         options: options(&input, &instance_type, &placement)?,
+        spot: spot::read(cx, &input)?,
         hostname: input.private_dns_name_options.clone(),
         instance_tags,
         volume_tags,

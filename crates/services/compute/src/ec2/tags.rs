@@ -12,7 +12,7 @@ use super::errors::{self, Keyed, Resource};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::model::{
     DhcpOptions, Image, ImportTask, Instance, InternetGateway, KeyPair, LaunchTemplate, NetworkAcl, NetworkInterface,
-    RouteTable, SecurityGroup, Snapshot, Subnet, Tagged, Tags, Volume, Vpc,
+    RouteTable, SecurityGroup, Snapshot, SpotRequest, Subnet, Tagged, Tags, Volume, Vpc,
 };
 use super::model::{
     EgressOnlyGateway, ElasticIp, Endpoint, EndpointService, ManagedPrefixList, NatGateway, PlacementGroup, VpnGateway,
@@ -55,6 +55,7 @@ const KINDS: &[Kind] = &[
     ("vol", "volume", exists::<Volume>),
     ("snap", "snapshot", exists::<Snapshot>),
     ("ami", "image", exists::<Image>),
+    ("sir", "spot-instances-request", exists::<SpotRequest>),
     ("import-ami", "import-image-task", import_exists),
     ("import-snap", "import-snapshot-task", import_exists),
 ];

@@ -92,7 +92,8 @@ fn missing_tags(under: &[Json], top: &[Json]) -> Vec<Json> {
     out
 }
 
-fn document<T: Encode>(shape: T) -> Data {
+/// A structure as a document.
+pub fn document<T: Encode>(shape: T) -> Data {
     match Value::Struct(convert::encode(shape)).to_json() {
         Json::Object(members) => members,
         _ => unreachable!("a structure's JSON is an object"),

@@ -30,6 +30,7 @@ use super::plan::{self, Step, World};
 use super::{launch, tags};
 use network::{Index, Row, Tables, same};
 
+pub use metadata::{REBALANCE_TAG, SPOT_ACTION_TAG};
 pub use credentials::{TABLES as CREDENTIALS_TABLES, run as renew_credentials};
 
 /// The tables that say what hosts should do.

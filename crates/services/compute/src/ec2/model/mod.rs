@@ -7,6 +7,7 @@ mod connections;
 mod instance;
 mod network;
 mod security;
+mod spot;
 mod storage;
 mod template;
 
@@ -14,6 +15,7 @@ pub use connections::*;
 pub use instance::*;
 pub use network::*;
 pub use security::*;
+pub use spot::*;
 pub use storage::*;
 pub use template::*;
 
