@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sha2::{Digest, Sha256};
 use standfast_core::Id;
 use standfast_core::host::{HostSnapshot, Progress, SnapshotSpec, VolumeSpec};
 use standfast_core::id::{Instance, Snapshot, Volume};
@@ -21,6 +22,9 @@ use crate::world::{LIMIT, eventually};
 
 /// Set for the copy of this program that is to be killed.
 const VICTIM: &str = "STANDFAST_TEST_VICTIM";
+
+/// Set when its volume is to be paused then.
+const FROZEN: &str = "STANDFAST_TEST_FROZEN";
 
 pub fn may_run() -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -184,6 +188,12 @@ impl Machine {
         command.args(["--mount", "--target", &self.0.id().to_string(), "--setgid", &id, "--setuid", &id]);
         command.args(["sh", "-c", script]);
         command
+    }
+
+    /// A write to the first volume.
+    fn write(&self) -> Child {
+        let script = "echo > /mnt/sdf/file; sync /mnt/sdf/file; echo done";
+        self.command(script).stdout(Stdio::piped()).spawn().expect("nsenter runs")
     }
 
     fn sh(&self, script: &str) -> String {
@@ -358,10 +368,7 @@ async fn writes_to_a_paused_volume_wait_until_it_goes_on_or_the_instance_ends() 
     let pause = |world: &mut World, paused| {
         world.change(|wanted| wanted.volumes.get_mut(&vol(1)).expect("it is there").paused = paused);
     };
-    let write = || {
-        let script = "echo > /mnt/sdf/file; sync /mnt/sdf/file; echo done";
-        machine.command(script).stdout(Stdio::piped()).spawn().expect("nsenter runs")
-    };
+    let write = || machine.write();
     pause(&mut world, true);
     let mut child = hanging(&write).await;
     pause(&mut world, false);
@@ -516,8 +523,28 @@ async fn victim() {
     let attached = Some((instance(1), "/dev/sdf".to_owned()));
     world.change(|wanted| drop(wanted.volumes.insert(vol(1), VolumeSpec { attached, ..data() })));
     world.volumes.enter(&instance(1), machine.init()).await;
+    if std::env::var_os(FROZEN).is_some() {
+        world.change(|wanted| wanted.volumes.get_mut(&vol(1)).expect("it is there").paused = true);
+        drop(hanging(&|| machine.write()).await);
+    }
     println!("machine {}", machine.0.id());
     std::future::pending::<()>().await;
+}
+
+/// Starts the victim, and kills it when its volume is attached.
+fn kill_one(state: &Path, frozen: bool) {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["linux_volumes::victim", "--exact", "--nocapture"]).env(VICTIM, state).stdout(Stdio::piped());
+    if frozen {
+        command.env(FROZEN, "1");
+    }
+    // Killed at the latest when the test fails.
+    let mut victim = Machine(command.spawn().expect("it runs"));
+    let mut lines = BufReader::new(victim.0.stdout.take().expect("piped")).lines();
+    lines.find(|line| line.as_ref().expect("it speaks").contains("machine ")).expect("it is attached").expect("text");
+    assert_eq!(devices_of(state), 1);
+    victim.0.kill().expect("it is there");
+    victim.0.wait().expect("it ends");
 }
 
 #[tokio::test]
@@ -526,20 +553,63 @@ async fn no_device_or_mount_outlives_the_process() {
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let victim = Command::new(std::env::current_exe().expect("this program"))
-        .args(["linux_volumes::victim", "--exact", "--nocapture"])
-        .env(VICTIM, dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    // Killed at the latest when the test fails.
-    let mut victim = Machine(victim);
-    let victim = &mut victim.0;
-    let mut lines = BufReader::new(victim.stdout.take().expect("piped")).lines();
-    lines.find(|line| line.as_ref().expect("it speaks").contains("machine ")).expect("it is attached").expect("text");
-    assert_eq!(devices_of(dir.path()), 1);
-    victim.kill().expect("it is there");
-    victim.wait().expect("it ends");
+    kill_one(dir.path(), false);
     // The machine reads the end of its input and ends, as an instance's init does.
     eventually("the device cleared itself", || (devices_of(dir.path()) == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_frozen_is_thawed_at_the_next_start() {
+    if !may_run() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    kill_one(dir.path(), true);
+    let world = World::at(dir.path().into());
+    eventually("the device cleared itself", || (world.devices() == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_image_of_an_oci_layout_is_its_layers_over_one_another() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    let layout = world.state.join("layout");
+    fs::create_dir_all(layout.join("blobs/sha256")).expect("a directory");
+    let blob = |content: &[u8]| {
+        let hash = hex::encode(Sha256::digest(content));
+        fs::write(layout.join("blobs/sha256").join(&hash), content).expect("a file");
+        format!("sha256:{hash}")
+    };
+    let layer = |paths: &[&str]| {
+        let mut archive = tar::Builder::new(Vec::new());
+        for path in paths {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(4);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            archive.append_data(&mut header, path, &b"text"[..]).expect("an entry");
+        }
+        archive.into_inner().expect("ends")
+    };
+    let layers = [
+        layer(&["etc/kept", "etc/hidden", "var/old/file"]),
+        layer(&["etc/.wh.hidden", "var/old/.wh..wh..opq", "var/old/new"]),
+    ];
+    let layers = layers.map(|layer| serde_json::json!({ "digest": blob(&layer) }));
+    let manifest = blob(serde_json::json!({ "layers": layers }).to_string().as_bytes());
+    let index = serde_json::json!({ "manifests": [{ "digest": manifest }] }).to_string();
+    fs::write(layout.join("index.json"), index).expect("a file");
+    fs::write(layout.join("oci-layout"), "{}").expect("a file");
+    world.change(|wanted| {
+        wanted.snapshots.insert(snap(1), SnapshotSpec::Import(layout));
+        wanted.volumes.insert(vol(1), VolumeSpec { from: Some(snap(1)), ..root() });
+    });
+    world.ready().await;
+    let tree = world.volumes.root(&vol(1)).expect("it is ready");
+    let there = |path: &str| tree.layers[0].join(path).exists();
+    assert!(there("etc/kept") && there("var/old/new") && !there("etc/hidden") && !there("var/old/file"));
+    assert!(!tree.whole, "without a shell it lies over the base image");
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
+use percent_encoding::percent_decode_str;
 use standfast_core::host::{InstanceSpec, Metadata};
 use standfast_core::id::{Id, Instance};
 use standfast_core::{Clock, Timestamp};
@@ -103,8 +104,9 @@ fn answer<B>(tokens: &Tokens, now: Timestamp, id: &Id<Instance>, spec: &Instance
     if !spec.metadata.enabled {
         return error(StatusCode::FORBIDDEN).into();
     }
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     // Clients join paths with one slash too many; EC2 does not mind.
-    let path: Vec<&str> = request.uri().path().split('/').filter(|part| !part.is_empty()).collect();
+    let path: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     match *request.method() {
         Method::PUT if path == ["latest", "api", "token"] => issue(tokens, now, id, &spec.metadata, request),
         Method::GET | Method::HEAD => {

@@ -68,7 +68,8 @@ impl Store {
         let store = Self { root: state.canonicalize()? };
         for entry in fs::read_dir(store.root.join("volumes"))? {
             let path = entry?.path();
-            if !path.join("record.json").exists() {
+            let record = path.join("record.json").metadata();
+            if record.map_or(0, |record| record.len()) == 0 {
                 fs::remove_dir_all(path)?;
             }
         }
@@ -121,12 +122,16 @@ impl Store {
         self.root.join("chunks").join(&hash[..2]).join(hash)
     }
 
+    /// Root volumes are not synced, for a start of an instance waits for them: after a power cut of the machine one that
+    /// was made in the last seconds has an empty record, and is made again.
     pub fn write_volume(&self, id: &Id<id::Volume>, record: &VolumeRecord) -> io::Result<()> {
-        write(&self.volume(id).join("record.json"), record)
+        write(&self.volume(id).join("record.json"), record, matches!(record, VolumeRecord::Data))
     }
 
+    /// What the record refers to is on the disk before it is.
     pub fn write_snapshot(&self, id: &Id<id::Snapshot>, record: &SnapshotRecord) -> io::Result<()> {
-        write(&self.snapshot(id), record)
+        rustix::fs::syncfs(fs::File::open(&self.root)?)?;
+        write(&self.snapshot(id), record, true)
     }
 
     pub fn remove_volume(&self, id: &Id<id::Volume>) -> io::Result<()> {
@@ -175,11 +180,13 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display())))
 }
 
-/// Writes a record whole or not at all, after everything that was written before it.
-fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
+/// Writes a record whole or not at all.
+fn write<T: Serialize>(path: &Path, record: &T, sync: bool) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file = fs::File::create(&part)?;
     file.write_all(&serde_json::to_vec(record).map_err(io::Error::other)?)?;
-    file.sync_all()?;
+    if sync {
+        file.sync_all()?;
+    }
     fs::rename(part, path)
 }

@@ -87,6 +87,7 @@ fn paths_lead_where_ec2_has_them() {
         ("/latest/meta-data/public-keys/", "0=my-key"),
         ("/latest/meta-data/public-keys/0/", "openssh-key"),
         ("/latest/meta-data/public-keys/0/openssh-key", "ssh-ed25519 AAAA me"),
+        ("/latest/meta-data/placement/availability%2Dzone", "eu-west-1a"),
         ("/latest/dynamic/instance-identity/", "document"),
     ] {
         assert_eq!(world.get(&spec, path), (200, expected.into()), "{path}");
