@@ -329,7 +329,7 @@ fn shape(view: &View, scope: &Scope, id: &str, interface: &NetworkInterface) -> 
             association_id: public.association.as_ref().map(String::from),
             ip_owner_id: Some(public_addresses::owner(scope, &public)),
             public_dns_name: Some(
-                hostnames.then(|| convert::public_dns(&scope.region, public.address)).unwrap_or_default(),
+                if hostnames { convert::public_dns(&scope.region, public.address) } else { String::new() },
             ),
             public_ip: Some(public.address.to_string()),
             ..Default::default()
