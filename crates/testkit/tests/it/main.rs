@@ -6,6 +6,7 @@ mod cloudformation_crash;
 mod cloudwatch;
 mod ec2;
 mod ec2_host;
+mod ec2_network;
 mod ec2_spot;
 mod ec2_storage;
 mod elbv2;

@@ -75,7 +75,7 @@ pub static TYPES: &[ResourceType] = &[
     ResourceType {
         name: "AWS::EC2::Route",
         required: &["RouteTableId"],
-        replaced: &["DestinationCidrBlock", "DestinationIpv6CidrBlock", "RouteTableId"],
+        replaced: &["DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId", "RouteTableId"],
         updated: ROUTE_TARGETS,
         attributes: &["CidrBlock"],
         create: |job| Box::pin(create_route(job)),
@@ -271,7 +271,8 @@ async fn create_route_table(job: &Job) -> Result<String> {
 }
 
 fn destination(job: &Job) -> String {
-    job.text("DestinationCidrBlock").or_else(|| job.text("DestinationIpv6CidrBlock")).unwrap_or_default()
+    let others = || job.text("DestinationIpv6CidrBlock").or_else(|| job.text("DestinationPrefixListId"));
+    job.text("DestinationCidrBlock").or_else(others).unwrap_or_default()
 }
 
 async fn create_route(job: &Job) -> Result<String> {
@@ -286,7 +287,8 @@ async fn replace_route(job: &Job) -> Result<()> {
 }
 
 async fn delete_route(job: &Job) -> Result<bool> {
-    let input = job.only(&["RouteTableId", "DestinationCidrBlock", "DestinationIpv6CidrBlock"]);
+    let input =
+        job.only(&["RouteTableId", "DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId"]);
     job.forget(ec2::DeleteRoute, input.into()).await.map(|_| true)
 }
 

@@ -6,8 +6,11 @@
 mod autoscaling;
 mod cloudformation;
 mod ec2_compute;
+mod ec2_connections;
+mod ec2_interfaces;
 mod ec2_network;
 mod ec2_security;
+mod ec2_storage;
 mod elbv2;
 mod iam;
 pub mod job;
@@ -91,8 +94,11 @@ static ALL: &[&[ResourceType]] = &[
     autoscaling::TYPES,
     cloudformation::TYPES,
     ec2_compute::TYPES,
+    ec2_connections::TYPES,
+    ec2_interfaces::TYPES,
     ec2_network::TYPES,
     ec2_security::TYPES,
+    ec2_storage::TYPES,
     elbv2::TYPES,
     iam::TYPES,
     ssm::TYPES,
