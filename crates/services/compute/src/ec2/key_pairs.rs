@@ -10,7 +10,7 @@ use super::errors;
 use super::filters::{self, Described, Field, Paging};
 use super::model::{KeyPair, Tags};
 use super::ssh_keys::{self, PublicKey};
-use super::tags;
+use super::{rsa_keys, tags};
 
 const NAME_LENGTH_MAX: usize = 255;
 const BOUNDS: (i32, i32) = (1, 1000);
@@ -22,10 +22,7 @@ async fn put(cx: &Cx, name: &str, key: &PublicKey, given: &Tags, dry_run: Option
     }
     let (scope, id, now) = (cx.scope(), Id::<id::KeyPair>::new(cx.rng()), cx.now());
     cx.txn(|tx| {
-        if tx.by_unique::<KeyPair>(scope, "name", name).is_some() {
-            let message = format!("The keypair '{name}' already exists.");
-            return Err(Error::client("InvalidKeyPair.Duplicate", message));
-        }
+        name_is_free(tx, scope, name)?;
         errors::dry_run(dry_run)?;
         let record = KeyPair {
             name: name.to_owned(),
@@ -42,6 +39,29 @@ async fn put(cx: &Cx, name: &str, key: &PublicKey, given: &Tags, dry_run: Option
     Ok(id)
 }
 
+fn name_is_free(view: &View, scope: &Scope, name: &str) -> Result<()> {
+    if view.by_unique::<KeyPair>(scope, "name", name).is_some() {
+        let message = format!("The keypair '{name}' already exists.");
+        return Err(Error::client("InvalidKeyPair.Duplicate", message));
+    }
+    Ok(())
+}
+
+/// Makes an RSA key aside: the work would hold up everything else.
+async fn make_rsa(cx: &Cx, name: &str) -> Result<(String, PublicKey)> {
+    let (seed, comment) = (cx.rng().u64(), name.to_owned());
+    let made = tokio::task::spawn_blocking(move || rsa_keys::make(seed, &comment)).await;
+    made.map_err(|_| Error::internal("an RSA key could not be made"))?
+}
+
+fn make_ed25519(cx: &Cx, name: &str) -> (String, PublicKey) {
+    let mut seed = [0; 32];
+    for chunk in seed.chunks_mut(8) {
+        chunk.copy_from_slice(&cx.rng().u64().to_le_bytes());
+    }
+    ssh_keys::make(seed, cx.rng().u64() as u32, name)
+}
+
 pub async fn import(cx: Cx, input: api::ImportKeyPairInput) -> Result<api::ImportKeyPairOutput> {
     let key = ssh_keys::read_material(&input.public_key_material.0)
         .ok_or_else(|| Error::client("InvalidKey.Format", "Key is not in valid OpenSSH public key format"))?;
@@ -56,24 +76,23 @@ pub async fn import(cx: Cx, input: api::ImportKeyPairInput) -> Result<api::Impor
 }
 
 /// Makes a key pair and gives its private half, once.
-///
-/// AWS-DIFF: a request that names no type gets an ed25519 key, not an RSA one.
 pub async fn create(cx: Cx, input: api::CreateKeyPairInput) -> Result<api::CreateKeyPairOutput> {
-    if input.key_type.as_deref() == Some("rsa") {
-        return Err(Error::client(
-            "UnsupportedOperation",
-            "Keys of type 'rsa' can be imported, not made. Use 'ed25519'.",
-        ));
-    }
-    if input.key_format.as_deref() == Some("ppk") {
-        return Err(Error::client("UnsupportedOperation", "Keys are made in the format 'pem', not 'ppk'."));
+    match input.key_format.as_deref() {
+        None | Some("" | "pem") => {}
+        // AWS-DIFF: no keys for PuTTY, whose tools can read PEM.
+        Some("ppk") => {
+            return Err(Error::client("UnsupportedOperation", "Keys are made in the format 'pem', not 'ppk'."));
+        }
+        Some(other) => return Err(errors::invalid_value("keyFormat", other)),
     }
     let given = tags::specified(&cx, input.tag_specifications.as_ref(), "key-pair", &[])?;
-    let mut seed = [0; 32];
-    for chunk in seed.chunks_mut(8) {
-        chunk.copy_from_slice(&cx.rng().u64().to_le_bytes());
-    }
-    let (private, public) = ssh_keys::make(seed, cx.rng().u64() as u32, &input.key_name);
+    // A name that is taken is refused before the work of making a key; `put` looks again.
+    cx.view(|view| name_is_free(view, cx.scope(), &input.key_name))?;
+    let (private, public) = match input.key_type.as_deref() {
+        None | Some("" | "rsa") => make_rsa(&cx, &input.key_name).await?,
+        Some("ed25519") => make_ed25519(&cx, &input.key_name),
+        Some(other) => return Err(errors::invalid_value("keyType", other)),
+    };
     let id = put(&cx, &input.key_name, &public, &given, input.dry_run).await?;
     Ok(api::CreateKeyPairOutput {
         key_pair_id: Some(id.into()),

@@ -46,6 +46,7 @@ mod public_addresses;
 mod regions;
 mod route_tables;
 mod route_targets;
+mod rsa_keys;
 mod run;
 mod security_groups;
 mod security_rules;

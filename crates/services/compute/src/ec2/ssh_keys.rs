@@ -89,6 +89,20 @@ fn field(out: &mut Vec<u8>, content: &[u8]) {
     out.extend(content);
 }
 
+/// A line of OpenSSH for an RSA key, whose numbers are given without sign.
+pub fn rsa_line(exponent: &[u8], modulus: &[u8], comment: &str) -> String {
+    // A leading bit that is set would make the number negative.
+    let positive = |bytes: &[u8]| match bytes.first() {
+        Some(first) if *first >= 0x80 => [&[0], bytes].concat(),
+        _ => bytes.to_vec(),
+    };
+    let mut blob = Vec::new();
+    field(&mut blob, b"ssh-rsa");
+    field(&mut blob, &positive(exponent));
+    field(&mut blob, &positive(modulus));
+    format!("ssh-rsa {} {comment}", BASE64_STANDARD.encode(&blob))
+}
+
 /// A new ed25519 key from 32 random bytes: what OpenSSH keeps in a private file, and its public half.
 pub fn make(seed: [u8; 32], check: u32, comment: &str) -> (String, PublicKey) {
     let pair = ed25519_compact::KeyPair::from_seed(ed25519_compact::Seed::new(seed));
