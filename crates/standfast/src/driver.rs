@@ -1,6 +1,7 @@
 //! Which driver runs instances, and why.
 
 use anyhow::{Result, bail};
+use standfast_core::host::Abilities;
 
 use crate::cli::Driver;
 
@@ -32,6 +33,13 @@ pub fn choose(asked: Driver) -> Result<Choice> {
         (Driver::Process, _) => Ok(Choice { name: PROCESS, why: "it was asked for".into() }),
         (Driver::Sim, _) => Ok(Choice { name: SIM, why: "it was asked for".into() }),
     }
+}
+
+/// What a driver can do here, for as long as its process has not said so itself: the control plane's first decisions
+/// are not to be those for another driver.
+pub fn expected(driver: &str) -> Abilities {
+    let all = driver == LINUX;
+    Abilities { networks: all, volumes: all, metadata: all, ..Abilities::default() }
 }
 
 /// The name of a driver that a host says it runs.

@@ -11,6 +11,7 @@ use standfast_host::errors;
 
 use super::line::Line;
 use super::protocol::{HostAnswer, HostCall, HostKind, LbAnswer, LbCall, LbKind};
+use crate::driver;
 
 /// How long the control plane stands still for an answer at most; it takes a tenth of a millisecond.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
@@ -28,9 +29,8 @@ impl HostDriver for RemoteHost {
         self.name
     }
 
-    /// Nothing until the process has said what it can: in the first milliseconds of a cloud nobody asks.
     fn abilities(&self) -> Abilities {
-        self.line.hello().map(|hello| hello.abilities).unwrap_or_default()
+        self.line.hello().map_or_else(|| driver::expected(self.name), |hello| hello.abilities)
     }
 
     fn obey(&self, snapshot: Arc<HostSnapshot>) {
