@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use standfast_core::Id;
 use standfast_core::host::{HostSnapshot, Progress, SnapshotSpec, VolumeSpec};
 use standfast_core::id::{Instance, Snapshot, Volume};
 use standfast_host::linux::ids;
-use standfast_host::linux::volumes::Volumes;
+use standfast_host::linux::volumes::{Volumes, user_namespace};
 use tokio::runtime::Handle;
 
 use crate::world::{LIMIT, eventually};
@@ -158,18 +158,32 @@ fn devices_of(state: &Path) -> usize {
     files.filter(|file| Path::new(file).starts_with(&state)).count()
 }
 
-/// A process in a mount namespace of its own with an empty `/mnt` that instances' root owns.
+/// A process in a user and a mount namespace of its own, as an instance's init is, with an empty `/mnt`.
 struct Machine(Child);
 
 impl Machine {
     fn start() -> Self {
-        let script = format!("mount -t tmpfs -o uid={0},gid={0},mode=755 none /mnt && echo up && exec cat", ids::SHIFT);
-        let mut child = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+        let namespace = user_namespace().expect("a user namespace");
+        let users = format!("--user=/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+        let mut child = Command::new("nsenter")
+            .args([
+                &users,
+                "--setuid",
+                "0",
+                "--setgid",
+                "0",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+            ])
+            .arg("mount -t tmpfs -o mode=755 none /mnt && echo up && exec cat")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("unshare runs");
+            .expect("nsenter runs");
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("it speaks");
         assert_eq!(line, "up\n");
@@ -184,8 +198,7 @@ impl Machine {
     /// A command in the machine, as its root.
     fn command(&self, script: &str) -> Command {
         let mut command = Command::new("nsenter");
-        let id = ids::SHIFT.to_string();
-        command.args(["--mount", "--target", &self.0.id().to_string(), "--setgid", &id, "--setuid", &id]);
+        command.args(["--user", "--mount", "--target", &self.0.id().to_string(), "--setgid", "0", "--setuid", "0"]);
         command.args(["sh", "-c", script]);
         command
     }
@@ -290,7 +303,7 @@ async fn a_data_volume_is_a_disk_of_its_size_that_follows_its_attachment() {
     let found = world.volumes.attachments(&instance(1));
     assert_eq!((found.len(), found[0].path.as_str(), found[0].major), (1, "/mnt/sdf", 7));
     assert_eq!(world.volumes.limits(&instance(1))[0].bytes_per_second, 125 << 20);
-    assert_eq!(machine.sh("echo hello > /mnt/sdf/file; stat -c %u /mnt/sdf/file"), format!("{}\n", ids::SHIFT));
+    assert_eq!(machine.sh("echo hello > /mnt/sdf/file; stat -c %u /mnt/sdf/file"), "0\n");
     let full = machine.sh("dd if=/dev/zero of=/mnt/sdf/big bs=1M 2>&1");
     assert!(full.contains("No space left on device"), "{full}");
     machine.sh("rm /mnt/sdf/big");
