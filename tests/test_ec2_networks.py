@@ -203,17 +203,8 @@ def test_listings_come_in_pages(ec2):
 
 
 ABSENT = [
-    ("describe_addresses", {}, "Addresses"),
-    ("describe_nat_gateways", {}, "NatGateways"),
-    ("describe_vpc_endpoints", {}, "VpcEndpoints"),
-    ("describe_vpc_endpoint_service_configurations", {}, "ServiceConfigurations"),
-    ("describe_prefix_lists", {}, "PrefixLists"),
-    ("describe_vpc_peering_connections", {}, "VpcPeeringConnections"),
-    ("describe_vpn_gateways", {}, "VpnGateways"),
-    ("describe_egress_only_internet_gateways", {}, "EgressOnlyInternetGateways"),
     ("describe_flow_logs", {}, "FlowLogs"),
     ("describe_snapshots", {"OwnerIds": ["self"]}, "Snapshots"),
-    ("describe_placement_groups", {}, "PlacementGroups"),
     ("describe_spot_instance_requests", {}, "SpotInstanceRequests"),
     ("describe_volumes_modifications", {}, "VolumesModifications"),
     ("describe_instance_connect_endpoints", {}, "InstanceConnectEndpoints"),

@@ -143,6 +143,8 @@ pub async fn create(
 }
 
 /// The zones of a service's load balancers, which must be there and of one type.
+///
+/// AWS-DIFF: load balancers of any type are taken, as long as there are no network and gateway load balancers here.
 async fn zones(cx: &Cx, service: &EndpointService) -> Result<Vec<String>> {
     let arns = match (&service.network_load_balancers[..], &service.gateway_load_balancers[..]) {
         ([], []) => return Err(errors::missing("NetworkLoadBalancerArns")),
