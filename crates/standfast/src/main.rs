@@ -24,7 +24,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    standfast_host::process::run_instance_init_if_asked();
+    standfast_host::run_instance_init_if_asked();
     if let Some(code) = image::run_program_if_asked() {
         return code;
     }
