@@ -95,7 +95,11 @@ impl Device {
         // SAFETY: the call takes no argument.
         #[allow(unsafe_code)]
         unsafe { ioctl(&self.device, NoArg::<LOOP_SET_CAPACITY>::new()) }?;
-        if !resize::is_due(path)? || !resize::can_be_done_in_use() {
+        if !resize::is_due(path)? {
+            return Ok(());
+        }
+        if !resize::can_be_done_in_use() {
+            eprintln!("level=warn event=grow_waits_for_attachment file={}", path.display());
             return Ok(());
         }
         let block_bytes = rustix::fs::fstatvfs(&self.top)?.f_frsize;
@@ -219,10 +223,12 @@ fn mount(number: u32) -> io::Result<OwnedFd> {
 }
 
 /// Thaws what a process that is gone has left frozen of the files below `directory`. Their devices then clear themselves.
+/// One that cannot be reached is left as it is: its file is still there, and may be attached again.
 pub fn thaw_all(directory: &Path) -> io::Result<()> {
-    for (number, path) in devices()? {
-        if path.starts_with(directory) {
-            Device::mounted(number, open(number)?)?.thaw()?;
+    for (number, path) in devices()?.into_iter().filter(|(_, path)| path.starts_with(directory)) {
+        let thawed = open(number).and_then(|device| Device::mounted(number, device)?.thaw());
+        if let Err(error) = thawed {
+            eprintln!("level=error event=thaw_failed device=loop{number} file={} error={error:?}", path.display());
         }
     }
     Ok(())
