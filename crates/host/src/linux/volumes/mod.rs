@@ -52,7 +52,7 @@ use plan::Step;
 use state::{Machine, State, Volume};
 use store::{Store, VolumeRecord};
 
-pub use idmap::user_namespace;
+pub use idmap::{map as map_mount, user_namespace};
 
 /// Steps that run at once; others wait.
 const STEPS_MAX: usize = 32;

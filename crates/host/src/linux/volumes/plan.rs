@@ -189,3 +189,6 @@ pub fn awaited(state: &State, instance: &Id<Instance>) -> bool {
             })
     })
 }
+
+#[cfg(test)]
+mod tests;
