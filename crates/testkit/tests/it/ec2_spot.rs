@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use standfast_api::{ec2, fis};
 use standfast_core::Id;
+use standfast_core::host::Abilities;
 use standfast_testkit::TestCloud;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -85,7 +86,8 @@ fn metadata(cloud: &TestCloud, instance: &str, path: &str) -> Option<String> {
 
 #[test]
 fn a_request_is_fulfilled_and_its_instance_interrupted_with_two_minutes_notice() {
-    standfast_testkit::run(1, |cloud| async move {
+    let abilities = Abilities { metadata: true, ..Abilities::default() };
+    standfast_testkit::run_able(1, abilities, |cloud| async move {
         let id = request(&cloud, json!({})).await;
         let fulfilled = becomes(&cloud, &id, "fulfilled", SOON).await;
         assert_eq!(text(&fulfilled, "/State"), "active");
@@ -189,5 +191,38 @@ fn what_runs_instances_on_the_spot_market_makes_requests() {
         for n in 0..2 {
             assert!(ids.contains(&text(&launched, &format!("/Instances/{n}/InstanceId"))));
         }
+    });
+}
+
+#[test]
+fn an_instant_fleet_launches_on_both_markets_and_goes_with_its_instances() {
+    standfast_testkit::run(6, |cloud| async move {
+        let data = json!({"ImageId": image(&cloud).await, "InstanceType": "t3.micro"});
+        let template = json!({"LaunchTemplateName": "web", "LaunchTemplateData": data});
+        call(&cloud, "CreateLaunchTemplate", template).await;
+        let config = json!({"LaunchTemplateSpecification": {"LaunchTemplateName": "web", "Version": "$Latest"},
+            "Overrides": [{"InstanceType": "t3.small"}, {"InstanceType": "t3.micro"}]});
+        let capacity =
+            json!({"TotalTargetCapacity": 3, "OnDemandTargetCapacity": 1, "DefaultTargetCapacityType": "spot"});
+        let mut fleet = json!({"Type": "instant", "LaunchTemplateConfigs": [config],
+            "TargetCapacitySpecification": capacity});
+        let made = call(&cloud, "CreateFleet", fleet.clone()).await;
+        let id = text(&made, "/FleetId");
+        let launched: Vec<(&str, usize)> = made["Instances"]
+            .as_array()
+            .expect("instances")
+            .iter()
+            .map(|one| (text(one, "/Lifecycle"), one["InstanceIds"].as_array().map_or(0, Vec::len)))
+            .collect();
+        assert_eq!(launched, [("on-demand", 1), ("spot", 2)]);
+        let active = call(&cloud, "DescribeFleetInstances", json!({"FleetId": id})).await;
+        assert_eq!(active["ActiveInstances"].as_array().map(Vec::len), Some(3));
+        let described = call(&cloud, "DescribeFleets", json!({"FleetIds": [id]})).await;
+        assert_eq!(text(&described, "/Fleets/0/FleetState"), "active");
+        call(&cloud, "DeleteFleets", json!({"FleetIds": [id], "TerminateInstances": true})).await;
+        let active = call(&cloud, "DescribeFleetInstances", json!({"FleetId": id})).await;
+        assert_eq!(active["ActiveInstances"].as_array().map_or(0, Vec::len), 0);
+        fleet["Type"] = "maintain".into();
+        assert_eq!(code(&cloud, "CreateFleet", fleet).await, "UnsupportedOperation");
     });
 }

@@ -22,6 +22,7 @@ mod endpoint_services;
 mod endpoints;
 mod errors;
 mod filters;
+mod fleets;
 mod host;
 mod iam_profiles;
 mod images;
@@ -266,6 +267,10 @@ fn spot(service: Service) -> Service {
         .op(DescribeSpotInstanceRequests, spot::describe)
         .op(CancelSpotInstanceRequests, spot::cancel)
         .op(DescribeSpotPriceHistory, spot::describe_prices)
+        .op(CreateFleet, fleets::create)
+        .op(DeleteFleets, fleets::delete)
+        .op(DescribeFleets, fleets::describe)
+        .op(DescribeFleetInstances, fleets::describe_instances)
         .controller("spot", On::tables(spot::controller::TABLES), spot::controller::run)
 }
 
