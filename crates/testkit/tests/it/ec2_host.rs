@@ -386,3 +386,28 @@ fn an_instance_has_no_more_interfaces_than_its_type_allows() {
         assert_eq!(items(&running["NetworkInterfaces"][0], "PrivateIpAddresses").len(), 2);
     });
 }
+
+#[test]
+fn an_elastic_address_stands_in_for_the_given_one() {
+    run(12, |cloud| async move {
+        let id = launch(&cloud, json!({})).await;
+        let given = text(&becomes(&cloud, &id, "running").await, "/PublicIpAddress").to_owned();
+        let elastic = call(&cloud, "AllocateAddress", json!({"Domain": "vpc"})).await;
+        let associate = json!({"AllocationId": text(&elastic, "/AllocationId"), "InstanceId": id});
+        let association = call(&cloud, "AssociateAddress", associate).await;
+        let elastic = text(&elastic, "/PublicIp");
+        let public = |snapshot: &HostSnapshot| Some(primary(&snapshot.network, &id)?.addresses[0].public?.to_string());
+        told(&cloud, "the elastic address", |snapshot| public(snapshot).filter(|address| address == elastic)).await;
+        assert_eq!(text(&described(&cloud, &id).await, "/PublicIpAddress"), elastic);
+        // It stays over a stop.
+        call(&cloud, "StopInstances", json!({"InstanceIds": [id]})).await;
+        assert_eq!(text(&becomes(&cloud, &id, "stopped").await, "/PublicIpAddress"), elastic);
+        call(&cloud, "StartInstances", json!({"InstanceIds": [id]})).await;
+        becomes(&cloud, &id, "running").await;
+        call(&cloud, "DisassociateAddress", json!({"AssociationId": text(&association, "/AssociationId")})).await;
+        let again =
+            told(&cloud, "an address of its own", |snapshot| public(snapshot).filter(|address| address != elastic))
+                .await;
+        assert_ne!(again, given);
+    });
+}

@@ -41,6 +41,16 @@ impl Giver {
         tx.put(scope, id, interface);
         Ok(())
     }
+
+    /// Gives the instance that had this interface another address, after an Elastic IP address was taken from it. One
+    /// with several interfaces gets none.
+    pub fn give_again(&self, tx: &mut Txn, scope: &Scope, interface: &NetworkInterface) -> Result<()> {
+        let holder = interface.attachment.as_ref().and_then(|at| tx.get::<Instance>(scope, &at.instance));
+        match holder.filter(|instance| instance.state.has_power() && instance.interfaces.len() == 1) {
+            Some(instance) => self.give(tx, scope, &instance, &self.rng()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Takes back the address of an instance that stops. An Elastic IP address stays.

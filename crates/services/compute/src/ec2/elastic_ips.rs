@@ -13,6 +13,7 @@ use standfast_core::{Error, Result, Rng, Scope};
 use standfast_kernel::{Cx, Principal};
 use standfast_store::{Txn, View};
 
+use super::auto_addresses::Giver;
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Filters};
 use super::model::{ElasticIp, Instance, InternetGateway, NetworkInterface, PublicAddress, State};
@@ -291,7 +292,7 @@ pub fn associate_new(
 }
 
 pub async fn disassociate(cx: Cx, input: api::DisassociateAddressInput) -> Result<api::DisassociateAddressOutput> {
-    let scope = cx.scope();
+    let (scope, giver) = (cx.scope(), Giver::new(&cx));
     let service = matches!(cx.principal(), Principal::Service(_));
     cx.txn(|tx| {
         let place = match (&input.association_id, &input.public_ip) {
@@ -309,7 +310,7 @@ pub async fn disassociate(cx: Cx, input: api::DisassociateAddressInput) -> Resul
         }
         errors::dry_run(input.dry_run)?;
         place.set(tx, scope, None);
-        Ok(())
+        giver.give_again(tx, scope, &place.interface)
     })
     .await?;
     Ok(api::DisassociateAddressOutput {})

@@ -328,9 +328,11 @@ fn shape(view: &View, scope: &Scope, id: &str, interface: &NetworkInterface) -> 
             allocation_id: public.allocation.as_ref().map(String::from),
             association_id: public.association.as_ref().map(String::from),
             ip_owner_id: Some(public_addresses::owner(scope, &public)),
-            public_dns_name: Some(
-                if hostnames { convert::public_dns(&scope.region, public.address) } else { String::new() },
-            ),
+            public_dns_name: Some(if hostnames {
+                convert::public_dns(&scope.region, public.address)
+            } else {
+                String::new()
+            }),
             public_ip: Some(public.address.to_string()),
             ..Default::default()
         })

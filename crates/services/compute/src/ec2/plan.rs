@@ -198,7 +198,7 @@ fn terminate(instance: &Instance, reason: Option<StateReason>, now: Timestamp) -
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use standfast_core::id::Id;
 
     use super::super::model::Options;
@@ -206,7 +206,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
-    fn instance(state: State, boot: u64) -> Instance {
+    pub fn instance(state: State, boot: u64) -> Instance {
         Instance {
             reservation: Id::from_text("r-1"),
             launch_index: 0,

@@ -124,3 +124,47 @@ async fn assume(cx: &Cx, id: &str, profile: &str) -> Result<Option<RoleCredentia
         expires: keys.expiration,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ec2::model::IamProfile;
+    use crate::ec2::model::State;
+    use crate::ec2::plan::tests::instance;
+
+    const NOW: Timestamp = Timestamp(10_000_000);
+
+    fn keys(profile: &str, expires: Timestamp) -> RoleCredentials {
+        RoleCredentials {
+            profile: profile.to_owned(),
+            role: "web".to_owned(),
+            access_key_id: "ASIA1".to_owned(),
+            secret_access_key: "secret".to_owned(),
+            token: "token".to_owned(),
+            updated: Timestamp(0),
+            expires,
+        }
+    }
+
+    #[test]
+    fn keys_are_renewed_before_they_end_and_forgotten_with_their_profile() {
+        let profile = IamProfile { arn: "front".into(), id: "AIPA1".into(), association: "iip-assoc-1".into() };
+        let plain = instance(State::Running, 1);
+        let with = Instance { iam_profile: Some(profile), ..plain.clone() };
+        let gone = Instance { state: State::Terminated, ..with.clone() };
+        let fresh = keys("front", NOW + SESSION);
+        let due = NOW + SESSION - RENEW_BEFORE;
+        for (instance, keys, now, expected) in [
+            (Some(&plain), None, NOW, Next::Nothing),
+            (Some(&with), None, NOW, Next::Renew),
+            (Some(&with), Some(&fresh), NOW, Next::Wait(due)),
+            (Some(&with), Some(&fresh), due, Next::Renew),
+            (Some(&with), Some(&keys("other", NOW + SESSION)), NOW, Next::Renew),
+            (Some(&plain), Some(&fresh), NOW, Next::Forget),
+            (Some(&gone), Some(&fresh), NOW, Next::Forget),
+            (None, Some(&fresh), NOW, Next::Forget),
+        ] {
+            assert_eq!(next(instance, keys, now), expected);
+        }
+    }
+}

@@ -30,8 +30,8 @@ use super::plan::{self, Step, World};
 use super::{launch, tags};
 use network::{Index, Row, Tables, same};
 
-pub use metadata::{REBALANCE_TAG, SPOT_ACTION_TAG};
 pub use credentials::{TABLES as CREDENTIALS_TABLES, run as renew_credentials};
+pub use metadata::{REBALANCE_TAG, SPOT_ACTION_TAG};
 
 /// The tables that say what hosts should do.
 pub const TABLES: &[&str] = &[

@@ -393,3 +393,143 @@ fn add_acl(vpcs: &mut BTreeMap<Id<id::Vpc>, Vpc>, (_, id, acl): &Row<NetworkAcl>
     };
     vpc.acls.insert(id_of(id), Acl { ingress: entries(false), egress: entries(true) });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ec2::model::{Attachment, InterfaceAddress, Route as RouteRecord, RouteTableAssociation, Rule, State};
+    use crate::ec2::plan::tests::instance;
+    use standfast_core::Timestamp;
+    use standfast_core::network::Traffic;
+
+    fn row<R>(id: &str, record: R) -> Row<R> {
+        (Scope::new("000000000000", "eu-west-1"), id.into(), Arc::new(record))
+    }
+
+    fn cidr(text: &str) -> Cidr {
+        text.parse().expect("valid")
+    }
+
+    fn vpc() -> model::Vpc {
+        model::Vpc {
+            cidr: cidr("10.0.0.0/16"),
+            cidr_association: String::new(),
+            is_default: false,
+            tenancy: "default".into(),
+            dhcp_options: None,
+            dns_support: true,
+            dns_hostnames: false,
+            usage_metrics: false,
+            more_cidrs: Vec::new(),
+        }
+    }
+
+    fn interface(n: u32, instance: Option<&str>) -> NetworkInterface {
+        let attachment = |id: &str| Attachment {
+            id: Id::from_text("eni-attach-1"),
+            instance: Id::from_text(id),
+            device_index: 0,
+            attached: Timestamp(0),
+            delete_on_termination: true,
+        };
+        NetworkInterface {
+            vpc: Id::from_text("vpc-1"),
+            subnet: Id::from_text("subnet-1"),
+            zone: "eu-west-1a".into(),
+            addresses: vec![InterfaceAddress::private(cidr("10.0.0.0/16").nth(n.into()).expect("in the block"))],
+            mac: "02:00:00:00:00:01".into(),
+            description: String::new(),
+            groups: vec![Id::from_text("sg-1")],
+            source_dest_check: true,
+            attachment: instance.map(attachment),
+            requester: None,
+            purpose: Purpose::Any,
+        }
+    }
+
+    fn route(to: &str, target: Target) -> RouteRecord {
+        RouteRecord { destination: Destination::V4(cidr(to)), target }
+    }
+
+    fn rule(peer: model::Peer) -> Rule {
+        let traffic = model::Traffic { protocol: "tcp".into(), from: Some(80), to: Some(80) };
+        Rule { id: Id::from_text("sgr-1"), egress: false, traffic, peer, description: None }
+    }
+
+    fn tables() -> Tables {
+        let through = |id: &str| Target::NetworkInterface(Id::from_text(id));
+        let routes = vec![
+            route("10.0.0.0/16", Target::Local),
+            route("0.0.0.0/0", Target::InternetGateway(Id::from_text("igw-1"))),
+            route("192.0.2.0/24", through("eni-1")),
+            route("198.51.100.0/24", through("eni-2")),
+            route("203.0.113.0/24", through("eni-9")),
+        ];
+        let main = RouteTableAssociation { id: Id::from_text("rtbassoc-1"), subnet: None };
+        let rules = vec![
+            rule(model::Peer::V4(cidr("10.0.0.0/8"))),
+            rule(model::Peer::V6("::/0".into())),
+            rule(model::Peer::Group(Id::from_text("sg-1"))),
+            rule(model::Peer::Group(Id::from_text("sg-9"))),
+        ];
+        let group =
+            model::SecurityGroup { vpc: Id::from_text("vpc-1"), name: "g".into(), description: String::new(), rules };
+        let associations = vec![(Id::from_text("aclassoc-1"), Id::from_text("subnet-1"))];
+        Tables {
+            vpcs: vec![row("vpc-1", vpc())],
+            subnets: vec![row(
+                "subnet-1",
+                model::Subnet::of(Id::from_text("vpc-1"), cidr("10.0.0.0/24"), "eu-west-1a".into()),
+            )],
+            gateways: vec![row("igw-1", InternetGateway { vpc: None })],
+            route_tables: vec![row(
+                "rtb-1",
+                RouteTable { vpc: Id::from_text("vpc-1"), routes, associations: vec![main], propagating: Vec::new() },
+            )],
+            acls: vec![row(
+                "acl-1",
+                NetworkAcl { vpc: Id::from_text("vpc-1"), is_default: true, entries: Vec::new(), associations },
+            )],
+            groups: vec![row("sg-1", group)],
+            interfaces: vec![row("eni-1", interface(5, Some("i-1"))), row("eni-2", interface(6, None))],
+            instances: vec![row("i-1", instance(State::Running, 1))],
+            ..Tables::default()
+        }
+    }
+
+    #[test]
+    fn what_people_name_is_resolved_and_the_rest_is_left_out() {
+        let tables = tables();
+        let network = tables.snapshot(&Index::of(&tables));
+        let vpc = &network.vpcs["vpc-1"];
+        assert!(vpc.dns && !vpc.internet, "the gateway is not attached");
+        let targets: Vec<_> = vpc.route_tables["rtb-1"].iter().map(|route| route.target.clone()).collect();
+        // Detached, running, nobody's, gone.
+        let running = RouteTarget::Interface(Id::from_text("eni-1"));
+        assert_eq!(targets, [RouteTarget::Blackhole, running, RouteTarget::Blackhole, RouteTarget::Blackhole]);
+        assert_eq!(&*vpc.subnets["subnet-1"].route_table, "rtb-1");
+        let peers: Vec<_> = network.security_groups["sg-1"].ingress.iter().map(|rule| rule.peer.clone()).collect();
+        assert_eq!(peers, [Peer::Cidr(cidr("10.0.0.0/8")), Peer::Group(Id::from_text("sg-1"))]);
+        assert_eq!(network.security_groups["sg-1"].ingress[0].traffic, Traffic::Tcp(80, 80));
+        assert_eq!(vpc.names.keys().collect::<Vec<_>>(), ["ip-10-0-0-5.eu-west-1.compute.internal"]);
+        assert_eq!(network.interfaces["eni-2"].owner, Owner::None);
+    }
+
+    #[test]
+    fn only_other_rows_make_other_networks() {
+        let old = tables();
+        let reread = |change: bool| {
+            let mut new = Tables { vpcs: old.vpcs.clone(), subnets: old.subnets.clone(), ..tables() };
+            new.gateways = old.gateways.clone();
+            new.route_tables = old.route_tables.clone();
+            new.acls = old.acls.clone();
+            new.groups = old.groups.clone();
+            new.instances = old.instances.clone();
+            if !change {
+                new.interfaces = old.interfaces.clone();
+            }
+            new
+        };
+        assert!(old.same(&reread(false)) && !old.same(&reread(true)));
+    }
+}
