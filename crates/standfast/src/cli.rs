@@ -218,6 +218,9 @@ pub struct Server {
     /// What runs instances
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     pub driver: Driver,
+    /// A directory laid over the base image of instances, read-only (linux driver): DIR/usr/bin/x is their /usr/bin/x
+    #[arg(long = "image-layer", value_name = "DIR")]
+    pub image_layers: Vec<PathBuf>,
     /// Control-plane time runs this many times as fast
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     pub speed: f64,
@@ -269,6 +272,11 @@ pub struct HostProcess {
     /// Where instances live; removed at the end unless there is a later server
     #[arg(long, value_name = "DIR")]
     pub state: PathBuf,
+    /// Where instances find the API, on this machine's loopback
+    #[arg(long, value_name = "ADDRESS")]
+    pub api: SocketAddr,
+    #[arg(long = "image-layer", value_name = "DIR")]
+    pub image_layers: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

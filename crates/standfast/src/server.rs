@@ -143,7 +143,25 @@ async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Run
             (state, Some(reserved))
         }
     };
-    let start = Start { driver, wanted, seed: options.seed, clock: clock.clone(), state, run, host, dataplane };
+    let image_layers = options
+        .image_layers
+        .iter()
+        .map(std::path::absolute)
+        .collect::<std::io::Result<_>>()
+        .context("--image-layer")?;
+    let api = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    let start = Start {
+        driver,
+        wanted,
+        seed: options.seed,
+        clock: clock.clone(),
+        state,
+        api,
+        image_layers,
+        run,
+        host,
+        dataplane,
+    };
     let Processes { host, lb, doors } = Processes::start(start).context("starting the processes")?;
     let planes = Planes { host, lb };
     let config = Config { clock, rng, store, planes, api_port: address.port() };

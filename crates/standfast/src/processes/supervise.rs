@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -43,6 +44,10 @@ pub struct Start {
     pub clock: Clock,
     /// Where the host keeps what instances write.
     pub state: PathBuf,
+    /// Where instances find the API.
+    pub api: SocketAddr,
+    /// What is laid over the base image of instances.
+    pub image_layers: Vec<PathBuf>,
     /// Where they are found again; without it they end with this process and the host's state is removed.
     pub run: Option<RunDir>,
     pub host: Option<Found<HostKind>>,
@@ -60,7 +65,7 @@ pub struct Processes {
 impl Processes {
     /// Starts them and does not wait.
     pub fn start(start: Start) -> io::Result<Self> {
-        let Start { driver, wanted, seed, clock, state, run, host, dataplane } = start;
+        let Start { driver, wanted, seed, clock, state, api, image_layers, run, host, dataplane } = start;
         let (host_line, host_inbox) = Line::<HostKind>::new();
         let (lb_line, lb_inbox) = Line::<LbKind>::new();
         let (door_sender, doors) = mpsc::channel(DOORS_MAX);
@@ -71,6 +76,8 @@ impl Processes {
         }
         let mut of_host = common.clone();
         of_host.extend(["--driver".into(), driver.into(), "--state".into(), state.into()]);
+        of_host.extend(["--api".into(), api.to_string().into()]);
+        of_host.extend(image_layers.into_iter().flat_map(|layer| ["--image-layer".into(), layer.into()]));
         let mut of_dataplane = common;
         if let Some(seed) = seed {
             of_dataplane.extend(["--seed".into(), seed.to_string().into()]);
