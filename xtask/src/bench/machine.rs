@@ -139,7 +139,11 @@ impl Process {
     /// Its resident and its proportional memory with that of its children, in MB (2^20).
     pub fn memory_mb(&self) -> Result<(f64, f64)> {
         let own = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
+        // Each thread has those that it has started.
+        let mut children = String::new();
+        for task in std::fs::read_dir(format!("/proc/{own}/task"))? {
+            children += &std::fs::read_to_string(task?.path().join("children"))?;
+        }
         let (mut rss, mut pss) = (0.0, 0.0);
         for pid in [own.to_string().as_str()].into_iter().chain(children.split_whitespace()) {
             let folder = Path::new("/proc").join(pid);
