@@ -7,6 +7,7 @@
 //! learns in simulation holds on processes. This crate knows nothing of AWS's services; it sees snapshots only.
 
 mod address;
+mod driver;
 pub mod errors;
 #[cfg(target_os = "linux")]
 pub mod linux;
@@ -14,8 +15,22 @@ pub mod process;
 mod rules;
 pub mod sim;
 
-pub use process::{ProcessConfig, ProcessDriver, run_instance_init_if_asked};
+#[cfg(target_os = "linux")]
+pub use linux::{LinuxConfig, LinuxDriver};
+pub use process::{ProcessConfig, ProcessDriver};
 pub use sim::{App, SimConfig, SimHost, SimReply};
+
+/// Turns this process into an instance's init (or what launches one) when its first argument says so, and then never
+/// returns. Programs that start a driver call it first thing in `main`, before any thread exists.
+pub fn run_instance_init_if_asked() {
+    if let Some(code) = process::init::run_if_asked() {
+        std::process::exit(code);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(code) = linux::run_if_asked() {
+        std::process::exit(code);
+    }
+}
 
 /// The newest console output that `console` returns.
 pub const CONSOLE_BYTES_MAX: usize = 64 * 1024;

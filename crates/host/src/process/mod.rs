@@ -39,35 +39,33 @@
 //! session or the ancestry is never signalled; a program that clears its environment, leaves the session and loses both
 //! its init and its cloud in the same moment is therefore left alone.
 
-mod cloud;
-mod console;
-mod directory;
-mod exec;
-mod init;
-mod machine;
-mod procs;
-mod protocol;
-mod state;
+pub(crate) mod init;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use standfast_core::host::{ExecOutput, HostDriver, HostObservation, HostSnapshot};
+use rustix::process::Pid;
+use standfast_core::host::{ExecOutput, HostDriver, HostObservation, HostSnapshot, InstanceSpec};
 use standfast_core::{BoxFuture, Clock, Error, Id, id::Instance};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
 
-pub use exec::{EXEC_ARGUMENT_BYTES_MAX, EXEC_OUTPUT_BYTES_MAX};
-pub use init::{INIT_ARGUMENT, run_instance_init_if_asked};
-pub use machine::{CLOUD_SHUTDOWN_GRACE, SHUTDOWN_GRACE};
+pub use crate::driver::exec::{EXEC_ARGUMENT_BYTES_MAX, EXEC_OUTPUT_BYTES_MAX};
+pub use crate::driver::machine::{CLOUD_SHUTDOWN_GRACE, SHUTDOWN_GRACE};
+pub use init::INIT_ARGUMENT;
 
-use crate::{errors, rules};
-use cloud::Cloud;
-use procs::Prey;
-use state::StateDir;
+use crate::address::Pool;
+use crate::driver::procs::{self, MARK, Prey};
+use crate::driver::protocol::ToInit;
+use crate::driver::state::StateDir;
+use crate::driver::{Backend, Begun, Core, Start, Verdict};
 
 /// Removes what dead clouds of this user left in the machine's temporary directory, and ends what they left running.
 pub fn sweep_stale() {
@@ -114,11 +112,7 @@ impl ProcessConfig {
 
 /// See the module's documentation.
 pub struct ProcessDriver {
-    cloud: Arc<Cloud>,
-    runtime: Handle,
-    /// Who shuts down takes it and waits for the end of all instances' tasks.
-    tasks: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
-    finished: watch::Sender<bool>,
+    core: Core,
 }
 
 impl ProcessDriver {
@@ -136,14 +130,14 @@ impl ProcessDriver {
         if !config.keep {
             state.clear();
         }
-        let (cloud, tasks) = Cloud::new(config, state, runtime.clone());
-        let tasks = std::sync::Mutex::new(Some(tasks));
-        Ok(Arc::new(Self { cloud, runtime, tasks, finished: watch::Sender::new(false) }))
+        let (clock, keep) = (config.clock.clone(), config.keep);
+        let backend = Arc::new(Processes { path: path(&state), addresses: Mutex::default(), config });
+        Ok(Arc::new(Self { core: Core::start(runtime, state, clock, keep, backend) }))
     }
 
     /// The directory that instances live in.
     pub fn state_dir(&self) -> &std::path::Path {
-        self.cloud.state.path()
+        self.core.cloud.state.path()
     }
 }
 
@@ -153,31 +147,23 @@ impl HostDriver for ProcessDriver {
     }
 
     fn obey(&self, snapshot: Arc<HostSnapshot>) {
-        self.cloud.obey(snapshot);
+        self.core.obey(snapshot);
     }
 
     fn observe(&self) -> HostObservation {
-        self.cloud.observe()
+        self.core.observe()
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
-        let mut changes = self.cloud.changes.subscribe();
-        Box::pin(async move {
-            // An error means that the driver is gone: nothing will change any more.
-            let _ = changes.changed().await;
-        })
+        self.core.changed()
     }
 
     fn kill(&self, id: &Id<Instance>) -> Result<(), Error> {
-        match self.cloud.cut(id, rules::KILLED) {
-            true => Ok(()),
-            false if self.cloud.has(id) => Err(errors::not_running(id)),
-            false => Err(errors::not_found(id)),
-        }
+        self.core.kill(id)
     }
 
     fn console(&self, id: &Id<Instance>) -> Vec<u8> {
-        self.cloud.directory(id).console()
+        self.core.console(id)
     }
 
     fn exec(
@@ -186,32 +172,110 @@ impl HostDriver for ProcessDriver {
         argv: Vec<String>,
         limit: Duration,
     ) -> BoxFuture<'static, Result<ExecOutput, Error>> {
-        Box::pin(exec::exec(self.cloud.clone(), id.clone(), argv, limit))
+        self.core.exec(id, argv, limit)
     }
 
     fn shutdown(&self) -> BoxFuture<'static, ()> {
-        self.cloud.close();
-        let tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(tasks) = tasks {
-            self.runtime.spawn(finish(self.cloud.clone(), tasks, self.finished.clone()));
-        }
-        let mut finished = self.finished.subscribe();
-        Box::pin(async move {
-            let _ = finished.wait_for(|finished| *finished).await;
-        })
+        self.core.shutdown(|| ())
     }
 }
 
-/// Waits for the end of all instances, makes sure that no process is left, and removes what is not to be kept.
-async fn finish(cloud: Arc<Cloud>, mut tasks: mpsc::Receiver<()>, finished: watch::Sender<bool>) {
-    while tasks.recv().await.is_some() {}
-    let _ = tokio::task::spawn_blocking(move || {
-        (Prey { mark: format!("{}/", cloud.state.cloud), session: None }).hunt();
-        if !cloud.config.keep {
-            cloud.state.remove();
-        }
-        cloud.state.release();
-    })
-    .await;
-    finished.send_replace(true);
+/// Where programs of an instance are looked for, after the guards and before the directory of Standfast's own program.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Instances as trees of processes.
+struct Processes {
+    config: ProcessConfig,
+    path: OsString,
+    addresses: Mutex<Pool>,
+}
+
+impl Processes {
+    fn addresses(&self) -> std::sync::MutexGuard<'_, Pool> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(&self, start: &Start) -> io::Result<Begun> {
+        let Start { id, spec, boot, directory, address, .. } = start;
+        directory.prepare(spec, *address, *boot)?;
+        let (stream, theirs) = UnixStream::pair()?;
+        let child = Command::new(&self.config.init_program)
+            .arg0("standfast")
+            .args(&self.config.init_args)
+            .arg(id.as_str())
+            .env_clear()
+            .envs(self.environment(start))
+            .current_dir(directory.path())
+            .stdin(std::os::fd::OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::options().create(true).append(true).open(directory.console_path())?)
+            .spawn()?;
+        Ok(Begun { child, stream, message: ToInit::Boot { directory: directory.path().into(), boot: *boot } })
+    }
+
+    /// The environment of an instance's processes; the module's documentation lists it for people.
+    fn environment(&self, start: &Start) -> Vec<(&'static str, OsString)> {
+        let Start { id, spec, .. } = start;
+        let text = |s: &str| s.into();
+        vec![
+            ("PATH", self.path.clone()),
+            ("HOME", start.directory.root().into()),
+            ("LANG", text("C.UTF-8")),
+            (MARK, text(&start.mark)),
+            ("STANDFAST_ADDRESS", start.address.to_string().into()),
+            ("STANDFAST_AVAILABILITY_ZONE", text(&spec.zone)),
+            ("AVAILABILITY_ZONE", text(&spec.zone)),
+            ("AWS_REGION", text(&spec.region)),
+            ("AWS_DEFAULT_REGION", text(&spec.region)),
+            ("INSTANCE_ID", text(id)),
+            ("INSTANCE_TYPE", text(&spec.instance_type)),
+            ("PRIVATE_IP", spec.private_ip.to_string().into()),
+        ]
+    }
+}
+
+impl Backend for Processes {
+    fn claim(&self, id: &Id<Instance>, _: Option<&InstanceSpec>, earlier: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+        let mut addresses = self.addresses();
+        earlier.filter(|address| addresses.reclaim(*address)).or_else(|| addresses.claim(id))
+    }
+
+    fn release(&self, address: Ipv4Addr) {
+        self.addresses().release(address);
+    }
+
+    fn begin(self: Arc<Self>, start: Start) -> BoxFuture<'static, io::Result<Begun>> {
+        Box::pin(
+            async move { tokio::task::spawn_blocking(move || self.spawn(&start)).await.map_err(io::Error::other)? },
+        )
+    }
+
+    fn leave(&self, _: &Id<Instance>) {}
+
+    /// What was below it is found by session and mark.
+    fn hunt(&self, mark: String, init: Pid) {
+        (Prey { mark, session: Some(init) }).hunt();
+    }
+
+    fn clean(&self, _: &Id<Instance>) {}
+
+    fn verdict(&self, _: Option<ExitStatus>) -> Verdict {
+        Verdict::Crashed
+    }
+
+    /// In one walk through `/proc`.
+    fn cpu_times(&self, inits: &[(Id<Instance>, Pid)]) -> HashMap<Pid, Duration> {
+        procs::cpu_times(&inits.iter().map(|(_, pid)| *pid).collect::<Vec<_>>())
+    }
+}
+
+fn path(state: &StateDir) -> OsString {
+    let mut path = state.guards().into_os_string();
+    path.push(":");
+    path.push(PATH);
+    if let Some(own) = std::env::current_exe().ok().as_deref().and_then(std::path::Path::parent) {
+        path.push(":");
+        path.push(own);
+    }
+    path
 }

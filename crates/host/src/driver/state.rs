@@ -29,7 +29,7 @@ const GUARD: &str =
 /// How often a new temporary directory is tried before giving up.
 const TEMPORARY_TRIES_MAX: usize = 16;
 
-pub(super) struct StateDir {
+pub(crate) struct StateDir {
     path: PathBuf,
     /// The id of the cloud that owns it; random, made with the directory.
     pub cloud: String,

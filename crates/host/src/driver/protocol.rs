@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
 /// A message longer than this ends the connection.
-pub(super) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum ToInit {
+pub(crate) enum ToInit {
     /// The first message: what to boot.
     Boot { directory: PathBuf, boot: u64 },
     /// SIGTERM to everything, SIGKILL to what is left after the grace, then exit.
@@ -26,7 +26,7 @@ pub(super) enum ToInit {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum FromInit {
+pub(crate) enum FromInit {
     /// The instance is up; what it starts at boot has been started.
     Ready,
     ExecStarted {
@@ -45,14 +45,14 @@ pub(super) enum FromInit {
 }
 
 /// A message as it goes over the wire.
-pub(super) fn line(message: &impl Serialize) -> Vec<u8> {
+pub(crate) fn line(message: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(message).expect("messages have string keys only");
     line.push(b'\n');
     line
 }
 
 /// Takes the first complete line off the buffer and reads it; `None` when there is none.
-pub(super) fn take<T: for<'de> Deserialize<'de>>(buffer: &mut Vec<u8>) -> io::Result<Option<T>> {
+pub(crate) fn take<T: for<'de> Deserialize<'de>>(buffer: &mut Vec<u8>) -> io::Result<Option<T>> {
     let Some(end) = buffer.iter().position(|b| *b == b'\n') else {
         return match buffer.len() > MESSAGE_BYTES_MAX {
             true => Err(io::Error::new(io::ErrorKind::InvalidData, "message too long")),
@@ -65,14 +65,14 @@ pub(super) fn take<T: for<'de> Deserialize<'de>>(buffer: &mut Vec<u8>) -> io::Re
 }
 
 /// The cloud's end of the socket.
-pub(super) struct Line {
+pub(crate) struct Line {
     stream: Arc<UnixStream>,
     buffer: Vec<u8>,
 }
 
 /// Cuts an instance's power: from now on both ends read the end of the stream.
 #[derive(Clone)]
-pub(super) struct Plug(Arc<UnixStream>);
+pub(crate) struct Plug(Arc<UnixStream>);
 
 impl Plug {
     pub fn pull(&self) {

@@ -21,25 +21,25 @@ use standfast_core::host::InstanceSpec;
 use crate::CONSOLE_BYTES_MAX;
 
 /// A console log that grows beyond this becomes the old one; together they stay under 1 MiB.
-pub(super) const CONSOLE_FILE_BYTES_MAX: u64 = 512 * 1024;
+pub(crate) const CONSOLE_FILE_BYTES_MAX: u64 = 512 * 1024;
 
-pub(super) const CONSOLE: &str = "console.log";
-pub(super) const CONSOLE_OLD: &str = "console.log.old";
-pub(super) const ROOT: &str = "root";
-pub(super) const INITIALIZED: &str = "initialized";
-pub(super) const USER_DATA: &str = "user-data";
+pub(crate) const CONSOLE: &str = "console.log";
+pub(crate) const CONSOLE_OLD: &str = "console.log.old";
+pub(crate) const ROOT: &str = "root";
+pub(crate) const INITIALIZED: &str = "initialized";
+pub(crate) const USER_DATA: &str = "user-data";
 const RECORD: &str = "instance.json";
 const RECORD_NEW: &str = "instance.json.new";
 
 /// What a driver that is started again needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     pub address: Ipv4Addr,
     pub boot: u64,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
     pub fn new(path: PathBuf) -> Self {

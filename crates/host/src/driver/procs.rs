@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 /// The environment variable that marks every process of an instance: `CLOUD/INSTANCE`.
-pub(super) const MARK: &str = "STANDFAST_INSTANCE";
+pub(crate) const MARK: &str = "STANDFAST_INSTANCE";
 
 /// How often a hunt looks again for processes that were forked while it killed their parents.
 const HUNT_ROUNDS_MAX: usize = 2_000;
@@ -25,7 +25,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pub pid: Pid,
     pub parent: i32,
     pub session: i32,
@@ -36,7 +36,7 @@ pub(super) struct Process {
 }
 
 /// All processes that can be seen.
-pub(super) fn all() -> Vec<Process> {
+pub(crate) fn all() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let mut buffer = Vec::with_capacity(BUFFER_BYTES);
@@ -68,7 +68,7 @@ fn parse(stat: &str) -> Option<Process> {
 }
 
 /// Everything below `root`, without it.
-pub(super) fn descendants(root: Pid, processes: &[Process]) -> Vec<Process> {
+pub(crate) fn descendants(root: Pid, processes: &[Process]) -> Vec<Process> {
     let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
     for process in processes {
         children.entry(process.parent).or_default().push(process);
@@ -86,7 +86,7 @@ pub(super) fn descendants(root: Pid, processes: &[Process]) -> Vec<Process> {
 }
 
 /// The CPU time of a tree: of all that live in it, and of all that died in it and were waited for.
-pub(super) fn cpu_times(roots: &[Pid]) -> HashMap<Pid, Duration> {
+pub(crate) fn cpu_times(roots: &[Pid]) -> HashMap<Pid, Duration> {
     let processes = all();
     let own: HashMap<Pid, u64> = processes.iter().map(|p| (p.pid, p.ticks)).collect();
     let tick = rustix::param::clock_ticks_per_second().max(1);
@@ -98,7 +98,7 @@ pub(super) fn cpu_times(roots: &[Pid]) -> HashMap<Pid, Duration> {
 }
 
 /// Whom a hunt is after.
-pub(super) struct Prey {
+pub(crate) struct Prey {
     /// The mark's value: `CLOUD/INSTANCE` for one instance, `CLOUD/` for all of a cloud.
     pub mark: String,
     /// The session that an init led. Only while its process has not been waited for: then no stranger can have it.

@@ -5,21 +5,20 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
-use standfast_core::host::{InstanceSpec, Phase};
+use standfast_core::host::{InstanceSpec, NO_CAPACITY, Phase};
 use standfast_core::{Id, id::Instance};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::cloud::Cloud;
-use super::procs::{MARK, Prey};
 use super::protocol::{FromInit, Line, Plug, ToInit};
+use super::{Start, Verdict};
 use crate::rules::{self, Step, Target, ZONE_DARK};
 
 /// How long processes may take to end after SIGTERM, in real time.
@@ -38,7 +37,7 @@ const EXIT_POLL: Duration = Duration::from_millis(1);
 const REQUESTS_MAX: usize = 16;
 
 /// What the rest of the driver needs of an instance that is up.
-pub(super) struct Live {
+pub(crate) struct Live {
     /// Its process, until it is waited for: from then on the number may be a stranger's.
     pub init: Option<Pid>,
     pub plug: Plug,
@@ -46,18 +45,18 @@ pub(super) struct Live {
 }
 
 /// A command for the init, with who wants to hear of it.
-pub(super) enum Request {
+pub(crate) enum Request {
     Exec { n: u64, argv: Vec<String>, started: oneshot::Sender<Started>, ended: oneshot::Sender<i32> },
     EndExec { n: u64 },
 }
 
-pub(super) enum Started {
+pub(crate) enum Started {
     Yes,
     No { code: i32, reason: String },
 }
 
 /// Lives the life of an instance. Ends when the instance is removed, or off at the end of the cloud.
-pub(super) async fn live(cloud: Arc<Cloud>, id: Id<Instance>, mut target: watch::Receiver<Target>) {
+pub(crate) async fn live(cloud: Arc<Cloud>, id: Id<Instance>, mut target: watch::Receiver<Target>) {
     loop {
         let wanted = *target.borrow_and_update();
         let Some(status) = cloud.status(&id) else { return };
@@ -91,23 +90,52 @@ pub(super) async fn live(cloud: Arc<Cloud>, id: Id<Instance>, mut target: watch:
 
 /// Boots the instance and stays with it until it is down. Returns the phase that it is down in.
 async fn power_on(cloud: &Arc<Cloud>, id: &Id<Instance>, boot: u64, target: &mut watch::Receiver<Target>) -> Phase {
-    let Some(spec) = cloud.spec(id) else { return Phase::Off };
+    loop {
+        if let Some(phase) = run(cloud, id, boot, target).await {
+            return phase;
+        }
+    }
+}
+
+/// One boot. `None` when the instance itself wants to boot again.
+async fn run(cloud: &Arc<Cloud>, id: &Id<Instance>, boot: u64, target: &mut watch::Receiver<Target>) -> Option<Phase> {
+    let Some(spec) = cloud.spec(id) else { return Some(Phase::Off) };
     cloud.show(id, Phase::Booting, boot);
     let (mut child, line) = match begin(cloud, id, spec, boot).await {
         Ok(begun) => begun,
-        Err(error) => return Phase::Failed(format!("the instance could not be started: {error}")),
+        Err(error) => {
+            let (backend, id) = (cloud.backend.clone(), id.clone());
+            let _ = tokio::task::spawn_blocking(move || backend.clean(&id)).await;
+            return Some(Phase::Failed(failure(&error)));
+        }
     };
-    let Some(init) = Pid::from_raw(child.id() as i32) else { return Phase::Failed("no process id".into()) };
+    let Some(init) = Pid::from_raw(child.id() as i32) else { return Some(Phase::Failed("no process id".into())) };
     let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
     cloud.up(id, Live { init: Some(init), plug: line.plug(), requests });
     let how = attend(cloud, id, boot, line, inbox, target).await;
     let status = bury(cloud, id, init, &mut child).await;
-    match (cloud.cut_reason(id), how) {
+    Some(match (cloud.cut_reason(id), how) {
         (Some(reason), _) => Phase::Crashed(reason.into()),
         (None, End::Asked) => Phase::Off,
-        (None, End::Unasked) => Phase::Crashed(format!("its init ended: {}", text(status))),
+        (None, End::Unasked) => match cloud.backend.verdict(status) {
+            Verdict::Reboot => return None,
+            Verdict::Off => Phase::Off,
+            Verdict::Crashed => Phase::Crashed(format!("its init ended: {}", text(status))),
+        },
         (None, End::Early) => Phase::Failed(format!("its init ended before it was up: {}", text(status))),
         (None, End::TooSlow) => Phase::Failed(format!("it was not up within {} s", BOOT_LIMIT.as_secs())),
+    })
+}
+
+/// The text of a boot that failed. What the machine has too little of is told apart from all else.
+fn failure(error: &io::Error) -> String {
+    let full =
+        matches!(error.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull | io::ErrorKind::WouldBlock);
+    let text = error.to_string();
+    match full && !text.starts_with(NO_CAPACITY) {
+        true => format!("{NO_CAPACITY}: {text}"),
+        false if text.starts_with(NO_CAPACITY) => text,
+        false => format!("the instance could not be started: {text}"),
     }
 }
 
@@ -119,52 +147,16 @@ fn text(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// Prepares the directory, starts the init and tells it what to boot.
+/// Starts the init and tells it what to boot.
 async fn begin(cloud: &Arc<Cloud>, id: &Id<Instance>, spec: InstanceSpec, boot: u64) -> io::Result<(Child, Line)> {
     // Few at a time: starting processes is work for the machine, and the rest of the cloud is to stay responsive.
     let _turn = cloud.boots.acquire().await;
-    let (cloud, id) = (cloud.clone(), id.clone());
-    let work = move || -> io::Result<_> {
-        let directory = cloud.directory(&id);
-        let address = cloud.address(&id);
-        directory.prepare(&spec, address, boot)?;
-        let (ours, theirs) = UnixStream::pair()?;
-        let child = Command::new(&cloud.config.init_program)
-            .arg0("standfast")
-            .args(&cloud.config.init_args)
-            .arg(id.as_str())
-            .env_clear()
-            .envs(environment(&cloud, &id, &spec))
-            .current_dir(directory.path())
-            .stdin(std::os::fd::OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::options().create(true).append(true).open(directory.console_path())?)
-            .spawn()?;
-        Ok((child, ours, ToInit::Boot { directory: directory.path().into(), boot }))
-    };
-    let (child, ours, message) = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
-    let line = Line::new(ours)?;
-    line.send(&message).await;
-    Ok((child, line))
-}
-
-/// The environment of an instance's processes; the module's documentation lists it for people.
-fn environment(cloud: &Cloud, id: &Id<Instance>, spec: &InstanceSpec) -> Vec<(&'static str, std::ffi::OsString)> {
-    let text = |s: &str| s.into();
-    vec![
-        ("PATH", cloud.path.clone()),
-        ("HOME", cloud.directory(id).root().into()),
-        ("LANG", text("C.UTF-8")),
-        (MARK, cloud.mark(id).into()),
-        ("STANDFAST_ADDRESS", cloud.address(id).to_string().into()),
-        ("STANDFAST_AVAILABILITY_ZONE", text(&spec.zone)),
-        ("AVAILABILITY_ZONE", text(&spec.zone)),
-        ("AWS_REGION", text(&spec.region)),
-        ("AWS_DEFAULT_REGION", text(&spec.region)),
-        ("INSTANCE_ID", text(id)),
-        ("INSTANCE_TYPE", text(&spec.instance_type)),
-        ("PRIVATE_IP", spec.private_ip.to_string().into()),
-    ]
+    let (directory, address, mark) = (cloud.directory(id), cloud.address(id), cloud.mark(id));
+    let start = Start { id: id.clone(), spec, boot, directory, address, mark };
+    let begun = cloud.backend.clone().begin(start).await?;
+    let line = Line::new(begun.stream)?;
+    line.send(&begun.message).await;
+    Ok((begun.child, line))
 }
 
 /// How an init came to its end.
@@ -274,16 +266,18 @@ impl Execs {
 
 /// Waits for the init's exit, makes sure that nothing of the instance is left, and lets go of the process id.
 async fn bury(cloud: &Arc<Cloud>, id: &Id<Instance>, init: Pid, child: &mut Child) -> Option<ExitStatus> {
+    cloud.backend.leave(id);
     let clean = exit_code(init, CUT_LIMIT).await == Some(0);
     if !clean {
-        // It was killed itself, or hangs: what was below it is found by session and mark. Its own process id is still
-        // ours here, because nobody has waited for it.
+        // It was killed itself, or hangs. Its process id is still ours here, because nobody has waited for it.
         let _ = child.kill();
-        let prey = Prey { mark: cloud.mark(id), session: Some(init) };
-        let _ = tokio::task::spawn_blocking(move || prey.hunt()).await;
+        let (backend, mark) = (cloud.backend.clone(), cloud.mark(id));
+        let _ = tokio::task::spawn_blocking(move || backend.hunt(mark, init)).await;
         exit_code(init, CUT_LIMIT).await;
     }
     cloud.let_go(id);
+    let (backend, id) = (cloud.backend.clone(), id.clone());
+    let _ = tokio::task::spawn_blocking(move || backend.clean(&id)).await;
     child.try_wait().ok().flatten()
 }
 

@@ -1,10 +1,9 @@
-//! What the tasks of a process driver share: the table of instances, and telling of changes.
+//! What the tasks of a driver share: the table of instances, and telling of changes.
 //!
 //! Invariant: nothing waits while it holds the table's lock. A process id in the table belongs to a process that
 //! nobody has waited for, so it cannot have been given to a stranger.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,16 +11,14 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use standfast_core::host::{HostObservation, HostSnapshot, InstanceSpec, Observed, Phase};
-use standfast_core::{Id, id::Instance};
+use standfast_core::{Clock, Id, id::Instance};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::ProcessConfig;
+use super::Backend;
 use super::directory::Directory;
 use super::machine::{self, Live, Request};
-use super::procs;
 use super::state::StateDir;
-use crate::address::Pool;
 use crate::rules::{RESTARTED, Status, Target, ZONE_DARK};
 
 /// How many instances are started at the same time.
@@ -29,14 +26,14 @@ const BOOTS_AT_ONCE: usize = 8;
 /// How often CPU time is read, in control-plane time, and the least real time between two readings.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 const SAMPLE_INTERVAL_REAL_MIN: Duration = Duration::from_millis(200);
-/// Where programs of an instance are looked for, after the guards and before the directory of Standfast's own program.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub(super) struct Cloud {
-    pub config: ProcessConfig,
+pub(crate) struct Cloud {
+    pub backend: Arc<dyn Backend>,
+    pub clock: Clock,
+    /// Whether instances' directories outlive the cloud.
+    pub keep: bool,
     pub state: StateDir,
     pub boots: Semaphore,
-    pub path: OsString,
     pub changes: watch::Sender<()>,
     pub exec_count: AtomicU64,
     runtime: Handle,
@@ -45,7 +42,6 @@ pub(super) struct Cloud {
 
 struct Table {
     slots: BTreeMap<Id<Instance>, Slot>,
-    addresses: Pool,
     snapshot: Arc<HostSnapshot>,
     /// Held by every instance's task, so that the end of all of them can be waited for. `None` once the cloud ends.
     tasks: Option<mpsc::Sender<()>>,
@@ -63,28 +59,33 @@ struct Slot {
 
 impl Cloud {
     /// A cloud with the instances that the directory holds, which are all down. The receiver ends when all tasks have.
-    pub fn new(config: ProcessConfig, state: StateDir, runtime: Handle) -> (Arc<Self>, mpsc::Receiver<()>) {
+    pub fn new(
+        state: StateDir,
+        clock: Clock,
+        keep: bool,
+        backend: Arc<dyn Backend>,
+        runtime: Handle,
+    ) -> (Arc<Self>, mpsc::Receiver<()>) {
         let (tasks, ended) = mpsc::channel(1);
         let left = state.left();
-        let table =
-            Table { slots: BTreeMap::new(), addresses: Pool::default(), snapshot: Arc::default(), tasks: Some(tasks) };
+        let table = Table { slots: BTreeMap::new(), snapshot: Arc::default(), tasks: Some(tasks) };
         let cloud = Arc::new(Self {
             boots: Semaphore::new(BOOTS_AT_ONCE),
-            path: path(&state),
             changes: watch::Sender::new(()),
             exec_count: AtomicU64::new(0),
             table: Mutex::new(table),
-            config,
+            backend,
+            clock,
+            keep,
             state,
             runtime,
         });
         for (id, record) in left {
             let mut table = cloud.table();
-            let kept = table.addresses.reclaim(record.address).then_some(record.address);
             let status = Status { phase: Phase::Crashed(RESTARTED.into()), boot: Some(record.boot) };
             // Until a snapshot says otherwise it is to stay as it is.
             let target = Target { exists: true, power: true, boot: record.boot, dark: false };
-            cloud.add(&mut table, id, target, status, kept);
+            cloud.add(&mut table, id, target, status, None, Some(record.address));
         }
         cloud.runtime.spawn(sample(Arc::downgrade(&cloud)));
         (cloud, ended)
@@ -105,7 +106,7 @@ impl Cloud {
             let target = Target { exists: true, power: spec.power, boot: spec.boot, dark };
             match table.slots.get_mut(id) {
                 Some(slot) => slot.aim(target),
-                None => self.add(table, id.clone(), target, Status::NEW, None),
+                None => self.add(table, id.clone(), target, Status::NEW, Some(spec), None),
             }
         }
         for (id, slot) in &mut table.slots {
@@ -117,18 +118,18 @@ impl Cloud {
         table.snapshot = snapshot;
     }
 
-    /// Gives the instance an address and a task. Without an address (8 million are taken) it does not exist.
+    /// Gives the instance an address and a task. Without an address it does not exist.
     fn add(
         self: &Arc<Self>,
         table: &mut Table,
         id: Id<Instance>,
         target: Target,
         status: Status,
-        address: Option<Ipv4Addr>,
+        spec: Option<&InstanceSpec>,
+        earlier: Option<Ipv4Addr>,
     ) {
-        let (Some(alive), Some(address)) = (table.tasks.clone(), address.or_else(|| table.addresses.claim(&id))) else {
-            return;
-        };
+        let Some(alive) = table.tasks.clone() else { return };
+        let Some(address) = self.backend.claim(&id, spec, earlier) else { return };
         let (target, receiver) = watch::channel(target);
         table
             .slots
@@ -145,7 +146,7 @@ impl Cloud {
         let mut table = self.table();
         table.tasks = None;
         for slot in table.slots.values_mut() {
-            let target = Target { exists: self.config.keep, power: false, ..*slot.target.borrow() };
+            let target = Target { exists: self.keep, power: false, ..*slot.target.borrow() };
             // Also wakes the tasks that have nothing to do, so that they see the end.
             slot.target.send_replace(target);
         }
@@ -157,7 +158,7 @@ impl Cloud {
 
     pub fn observe(&self) -> HostObservation {
         let table = self.table();
-        let speed = self.config.clock.speed();
+        let speed = self.clock.speed();
         let seen = |slot: &Slot| Observed {
             phase: slot.status.phase.clone(),
             boot: slot.status.boot.unwrap_or(0),
@@ -271,7 +272,7 @@ impl Cloud {
             return false;
         }
         if let Some(slot) = table.slots.remove(id) {
-            table.addresses.release(slot.address);
+            self.backend.release(slot.address);
         }
         drop(table);
         self.changes.send_replace(());
@@ -309,20 +310,9 @@ impl Slot {
     }
 }
 
-fn path(state: &StateDir) -> OsString {
-    let mut path = state.guards().into_os_string();
-    path.push(":");
-    path.push(PATH);
-    if let Some(own) = std::env::current_exe().ok().as_deref().and_then(std::path::Path::parent) {
-        path.push(":");
-        path.push(own);
-    }
-    path
-}
-
-/// Reads the CPU time of all instances now and then, in one walk through `/proc`, for as long as the cloud is there.
+/// Reads the CPU time of all instances now and then, for as long as the cloud is there.
 async fn sample(cloud: Weak<Cloud>) {
-    let Some(clock) = cloud.upgrade().map(|cloud| cloud.config.clock.clone()) else { return };
+    let Some(clock) = cloud.upgrade().map(|cloud| cloud.clock.clone()) else { return };
     let interval = SAMPLE_INTERVAL.max(SAMPLE_INTERVAL_REAL_MIN.mul_f64(clock.speed()));
     loop {
         clock.sleep(interval).await;
@@ -330,9 +320,9 @@ async fn sample(cloud: Weak<Cloud>) {
         if inits.is_empty() {
             continue;
         }
-        let pids: Vec<Pid> = inits.iter().map(|(_, pid)| *pid).collect();
-        let times: HashMap<Pid, Duration> =
-            tokio::task::spawn_blocking(move || procs::cpu_times(&pids)).await.unwrap_or_default();
+        let Some(backend) = cloud.upgrade().map(|cloud| cloud.backend.clone()) else { return };
+        let (times, inits) =
+            tokio::task::spawn_blocking(move || (backend.cpu_times(&inits), inits)).await.unwrap_or_default();
         let Some(cloud) = cloud.upgrade() else { return };
         for (id, init) in inits {
             cloud.with(&id, |slot| {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::directory::{CONSOLE, CONSOLE_FILE_BYTES_MAX, CONSOLE_OLD};
 
 /// The console log, open. What cannot be written (a full disk) is lost, as it is on a serial line without a reader.
-pub(super) struct Console {
+pub(crate) struct Console {
     directory: PathBuf,
     file: File,
     size: u64,

@@ -30,7 +30,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(2);
 const CHUNK_BYTES: usize = 16 * 1024;
 
-pub(super) async fn exec(
+pub(crate) async fn exec(
     cloud: Arc<Cloud>,
     id: Id<Instance>,
     argv: Vec<String>,
@@ -128,7 +128,16 @@ impl Drop for Pipe {
 #[cfg(target_os = "linux")]
 fn make_fifo(path: &std::path::Path) -> io::Result<()> {
     use rustix::fs::{CWD, FileType, Mode};
-    Ok(rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?)
+    use std::os::unix::fs::MetadataExt;
+    rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    // The init that opens it may be another user than we: the one whose directory it is.
+    let owner = path.parent().map(std::fs::metadata).transpose()?.map(|meta| (meta.uid(), meta.gid()));
+    match owner {
+        Some((uid, gid)) if uid != rustix::process::getuid().as_raw() => {
+            std::os::unix::fs::chown(path, Some(uid), Some(gid))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Named pipes cannot be made without unsafe code elsewhere; there, commands are not run.

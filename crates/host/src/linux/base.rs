@@ -1,0 +1,246 @@
+//! The base layer: what instances must not see of the machine's system directories, and what they find in its place.
+//!
+//! Made once per cloud, below `STATE/base`: `root`, the skeleton of a root file system, and a directory for each system
+//! directory, with a whiteout for everything there that not every user of the machine may read. Instances' root could
+//! read it otherwise, as the machine's root is its own there.
+//!
+//! Invariant: nothing of the machine is copied, only names of users and groups below 1000.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::{ids, power};
+
+/// What is shared with instances, where it is a directory and no link.
+const SYSTEM: [&str; 8] = ["usr", "etc", "opt", "bin", "sbin", "lib", "lib64", "lib32"];
+/// Hidden whatever their modes say.
+const SECRET: [&str; 6] =
+    ["etc/shadow", "etc/shadow-", "etc/gshadow", "etc/gshadow-", "etc/ssl/private", "etc/machine-id"];
+const SSH_HOST_KEYS: &str = "ssh_host_";
+/// Of the instance's own root file system: path and mode.
+const SKELETON: [(&str, u32); 22] = [
+    ("boot", 0o755),
+    ("dev", 0o755),
+    ("home", 0o755),
+    ("home/ec2-user", 0o700),
+    ("media", 0o755),
+    ("mnt", 0o755),
+    ("proc", 0o755),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("srv", 0o755),
+    ("sys", 0o755),
+    ("tmp", 0o1777),
+    ("var", 0o755),
+    ("var/cache", 0o755),
+    ("var/empty", 0o755),
+    ("var/lib", 0o755),
+    ("var/lib/cloud", 0o755),
+    ("var/log", 0o755),
+    ("var/mail", 0o1777),
+    ("var/opt", 0o755),
+    ("var/spool", 0o755),
+    ("var/tmp", 0o1777),
+];
+const LINKS: [(&str, &str); 2] = [("var/run", "/run"), ("var/lock", "/run/lock")];
+const FIRST_USER: u32 = 1000;
+const NOBODY: u32 = 65_534;
+/// The user of EC2's images, who may become root.
+pub const USER: &str = "ec2-user";
+pub const USER_ID: u32 = FIRST_USER;
+
+/// The layer that was made.
+#[derive(Clone, Debug)]
+pub struct Base {
+    pub path: PathBuf,
+    /// The system directories that it is for.
+    pub system: Vec<String>,
+}
+
+/// Makes it in `path`, anew.
+pub fn make(path: &Path) -> io::Result<Base> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::DirBuilder::new().mode(0o755).create(path)?;
+    let root = path.join("root");
+    directory(&root, 0o755, 0, 0)?;
+    for (name, mode) in SKELETON {
+        let owner = if name.ends_with(USER) { USER_ID } else { 0 };
+        directory(&root.join(name), mode, owner, owner)?;
+    }
+    for (name, target) in LINKS {
+        link(Path::new(target), &root.join(name))?;
+    }
+    let mut system = Vec::new();
+    for name in SYSTEM {
+        let machine = Path::new("/").join(name);
+        match fs::symlink_metadata(&machine) {
+            Ok(meta) if meta.is_dir() => {
+                system.push(name.to_owned());
+                directory(&root.join(name), 0o755, 0, 0)?;
+            }
+            Ok(meta) if meta.is_symlink() => link(&fs::read_link(&machine)?, &root.join(name))?,
+            _ => {}
+        }
+    }
+    for name in &system {
+        let mut hidden = Vec::new();
+        let machine = Path::new("/").join(name);
+        mirror(path, Path::new(name))?;
+        look(&machine, fs::metadata(&machine)?.dev(), &mut hidden)?;
+        for path_of in hidden {
+            hide(path, &path_of)?;
+        }
+    }
+    for (name, text, mode, group) in replacements() {
+        replace(path, Path::new(&name), &text, mode, group)?;
+    }
+    Ok(Base { path: path.to_owned(), system })
+}
+
+fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    chown(path, Some(ids::shifted(uid)), Some(ids::shifted(gid)))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+fn link(target: &Path, path: &Path) -> io::Result<()> {
+    symlink(target, path)?;
+    lchown(path, Some(ids::SHIFT), Some(ids::SHIFT))
+}
+
+/// Finds what is not for everybody, below a directory of the machine.
+fn look(at: &Path, device: u64, hidden: &mut Vec<PathBuf>) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(at) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            continue;
+        }
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        let needed = if kind.is_dir() { 0o005 } else { 0o004 };
+        let secret = path.strip_prefix("/").is_ok_and(|path| SECRET.iter().any(|secret| path == Path::new(secret)))
+            || entry.file_name().to_string_lossy().starts_with(SSH_HOST_KEYS);
+        if secret || meta.mode() & needed != needed || kind.is_block_device() || kind.is_char_device() {
+            hidden.push(path.strip_prefix("/").map_err(io::Error::other)?.to_owned());
+        } else if kind.is_dir() && meta.dev() == device {
+            look(&path, device, hidden)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory of the machine, and those above it, in the layer: what is uppermost says what they are.
+fn mirror(layer: &Path, name: &Path) -> io::Result<()> {
+    let own = layer.join(name);
+    if own.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = name.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        mirror(layer, parent)?;
+    }
+    let (mode, uid, gid) = match fs::metadata(Path::new("/").join(name)) {
+        Ok(meta) => (meta.mode() & 0o7777, meta.uid(), meta.gid()),
+        Err(_) => (0o755, 0, 0),
+    };
+    directory(&own, mode, uid, gid)
+}
+
+fn hide(layer: &Path, name: &Path) -> io::Result<()> {
+    mirror(layer, name.parent().unwrap_or(Path::new("")))?;
+    Ok(mknodat(CWD, layer.join(name), FileType::CharacterDevice, Mode::empty(), 0)?)
+}
+
+fn replace(layer: &Path, name: &Path, text: &str, mode: u32, group: u32) -> io::Result<()> {
+    mirror(layer, name.parent().unwrap_or(Path::new("")))?;
+    let path = layer.join(name);
+    let _ = fs::remove_file(&path);
+    fs::write(&path, text)?;
+    chown(&path, Some(ids::shifted(0)), Some(ids::shifted(group)))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+}
+
+/// Files that every instance has of its own: path, text, mode, group.
+fn replacements() -> Vec<(String, String, u32, u32)> {
+    let read = |name: &str| fs::read_to_string(name).unwrap_or_default();
+    let (passwd, group) = (passwd(&read("/etc/passwd")), group(&read("/etc/group")));
+    let shadow: String = passwd
+        .lines()
+        .filter_map(|line| line.split(':').next())
+        .map(|name| format!("{name}:*:19000:0:99999:7:::\n"))
+        .collect();
+    let gshadow: String =
+        group.lines().filter_map(|line| line.split(':').next()).map(|name| format!("{name}:*::\n")).collect();
+    let shadow_group =
+        group.lines().find_map(|line| line.strip_prefix("shadow:x:")?.split(':').next()?.parse().ok()).unwrap_or(0);
+    let mut all = vec![
+        ("etc/passwd".to_owned(), passwd, 0o644, 0),
+        ("etc/group".to_owned(), group, 0o644, 0),
+        ("etc/shadow".to_owned(), shadow, 0o640, shadow_group),
+        ("etc/gshadow".to_owned(), gshadow, 0o640, shadow_group),
+        ("etc/fstab".to_owned(), String::new(), 0o644, 0),
+        ("etc/motd".to_owned(), String::new(), 0o644, 0),
+        ("etc/sudoers".to_owned(), sudoers(), 0o440, 0),
+    ];
+    let directory = if Path::new("/usr/sbin").is_dir() { "usr/sbin" } else { "sbin" };
+    all.extend(power::COMMANDS.map(|name| (format!("{directory}/{name}"), power::script(name), 0o755, 0)));
+    all
+}
+
+fn sudoers() -> String {
+    format!(
+        "Defaults env_reset\nDefaults secure_path=\"/{}:{}\"\nroot ALL=(ALL:ALL) ALL\n{USER} ALL=(ALL) NOPASSWD: ALL\n",
+        super::root::PROGRAMS,
+        super::machines::PATH
+    )
+}
+
+/// The machine's system users, whom files belong to, with root and the user of EC2's images.
+fn passwd(machine: &str) -> String {
+    let mut text = "root:x:0:0:root:/root:/bin/bash\n".to_owned();
+    for line in machine.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, _, home, _] = fields[..] else { continue };
+        let system = uid.parse().is_ok_and(|uid: u32| (1..FIRST_USER).contains(&uid) || uid == NOBODY);
+        if system && name != USER {
+            text += &format!("{name}:x:{uid}:{gid}::{home}:/usr/sbin/nologin\n");
+        }
+    }
+    if !text.contains("\nsshd:") {
+        text += "sshd:x:74:74::/run/sshd:/usr/sbin/nologin\n";
+    }
+    text + &format!("{USER}:x:{USER_ID}:{USER_ID}:EC2 Default User:/home/{USER}:/bin/bash\n")
+}
+
+fn group(machine: &str) -> String {
+    let mut text = "root:x:0:\n".to_owned();
+    for line in machine.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, gid, _] = fields[..] else { continue };
+        if gid.parse().is_ok_and(|gid: u32| (1..FIRST_USER).contains(&gid) || gid == NOBODY) && name != USER {
+            text += &format!("{name}:x:{gid}:\n");
+        }
+    }
+    text + &format!("{USER}:x:{USER_ID}:\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_of_the_machine_are_not_in_the_instance() {
+        let machine = "root:x:0:0:Admin:/root:/bin/zsh\nwww-data:x:33:33:w:/var/www:/bin/sh\nalice:x:1001:1001::/home/alice:/bin/sh\n";
+        let text = passwd(machine);
+        assert!(text.starts_with("root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33::/var/www:"), "{text}");
+        assert!(!text.contains("alice") && text.contains("\nec2-user:x:1000:1000:") && text.contains("\nsshd:"));
+        assert_eq!(group("root:x:0:\nsudo:x:27:alice\nalice:x:1001:\n"), "root:x:0:\nsudo:x:27:\nec2-user:x:1000:\n");
+    }
+}

@@ -1,0 +1,202 @@
+//! Control groups: what an instance may use of processors, memory and processes, and what it has used.
+//!
+//! One group per instance, `standfast-CLOUD.PID/i-...`, in every hierarchy that the machine has: version 2, or version 1
+//! with one for each controller. Groups are directories and so the only thing that outlives a killed cloud; the next
+//! cloud removes those whose process is gone.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+const ROOT: &str = "/sys/fs/cgroup";
+const PREFIX: &str = "standfast-";
+const CONTROLLERS_V1: [&str; 6] = ["cpu", "cpuacct", "memory", "pids", "blkio", "freezer"];
+const CONTROLLERS_V2: [&str; 4] = ["cpu", "memory", "pids", "io"];
+/// Of time, in microseconds, that the quota is a part of.
+const PERIOD_US: u64 = 100_000;
+/// Processes and threads of an instance.
+const PROCESSES_MAX: u32 = 16_384;
+/// A group is busy for as long as the kernel takes to let go of the dead.
+const REMOVE_TRIES_MAX: usize = 200;
+const REMOVE_RETRY: Duration = Duration::from_millis(5);
+
+/// Where the groups of a cloud are.
+pub struct Cgroups {
+    name: String,
+    hierarchies: Vec<Hierarchy>,
+}
+
+struct Hierarchy {
+    path: PathBuf,
+    /// The controller of a hierarchy of version 1.
+    controller: Option<&'static str>,
+}
+
+impl Cgroups {
+    /// Finds the hierarchies and sweeps what dead clouds left.
+    pub fn start(cloud: &str) -> Self {
+        let hierarchies = hierarchies();
+        for hierarchy in &hierarchies {
+            sweep(&hierarchy.path);
+        }
+        Self { name: format!("{PREFIX}{cloud}.{}", std::process::id()), hierarchies }
+    }
+
+    /// Makes the group of an instance and puts a process into it. What the machine lacks is not limited.
+    pub fn enter(&self, instance: &str, pid: Pid, vcpus: u32, memory_mib: u64) -> io::Result<()> {
+        for hierarchy in &self.hierarchies {
+            let path = hierarchy.path.join(&self.name).join(instance);
+            fs::create_dir_all(&path)?;
+            if hierarchy.controller.is_none() {
+                enable(&hierarchy.path.join(&self.name));
+            }
+            let quota = u64::from(vcpus.max(1)) * PERIOD_US;
+            let memory = memory_mib << 20;
+            let limits: Vec<(&str, String)> = match hierarchy.controller {
+                None => vec![
+                    ("cpu.max", format!("{quota} {PERIOD_US}")),
+                    ("memory.max", memory.to_string()),
+                    ("pids.max", PROCESSES_MAX.to_string()),
+                ],
+                Some("cpu") => {
+                    vec![("cpu.cfs_period_us", PERIOD_US.to_string()), ("cpu.cfs_quota_us", quota.to_string())]
+                }
+                Some("memory") => vec![("memory.limit_in_bytes", memory.to_string())],
+                Some("pids") => vec![("pids.max", PROCESSES_MAX.to_string())],
+                Some(_) => Vec::new(),
+            };
+            for (file, value) in limits {
+                // A controller that is not delegated has no such file.
+                if path.join(file).exists() {
+                    fs::write(path.join(file), value)?;
+                }
+            }
+            fs::write(path.join("cgroup.procs"), pid.as_raw_nonzero().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The CPU time that everything in the group has used.
+    pub fn cpu_time(&self, instance: &str) -> Option<Duration> {
+        self.hierarchies.iter().find_map(|hierarchy| {
+            let path = hierarchy.path.join(&self.name).join(instance);
+            match hierarchy.controller {
+                Some("cpuacct") => {
+                    let ns = fs::read_to_string(path.join("cpuacct.usage")).ok()?;
+                    Some(Duration::from_nanos(ns.trim().parse().ok()?))
+                }
+                Some(_) => None,
+                None => {
+                    let stat = fs::read_to_string(path.join("cpu.stat")).ok()?;
+                    let us = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+                    Some(Duration::from_micros(us.trim().parse().ok()?))
+                }
+            }
+        })
+    }
+
+    /// Limits the I/O of an instance's volumes, where the machine can.
+    pub fn limit_io(&self, instance: &str, limits: &[super::volumes::Limit]) {
+        for hierarchy in &self.hierarchies {
+            let path = hierarchy.path.join(&self.name).join(instance);
+            for limit in limits {
+                let device = format!("{}:{}", limit.major, limit.minor);
+                let (iops, bytes) = (limit.iops, limit.bytes_per_second);
+                let lines: Vec<(&str, String)> = match hierarchy.controller {
+                    None => vec![("io.max", format!("{device} rbps={bytes} wbps={bytes} riops={iops} wiops={iops}"))],
+                    Some("blkio") => vec![
+                        ("blkio.throttle.read_bps_device", format!("{device} {bytes}")),
+                        ("blkio.throttle.write_bps_device", format!("{device} {bytes}")),
+                        ("blkio.throttle.read_iops_device", format!("{device} {iops}")),
+                        ("blkio.throttle.write_iops_device", format!("{device} {iops}")),
+                    ],
+                    Some(_) => Vec::new(),
+                };
+                for (file, value) in lines {
+                    // The device may be gone, or the machine be without the controller.
+                    let _ = fs::write(path.join(file), value);
+                }
+            }
+        }
+    }
+
+    /// Removes the group of an instance of which nothing lives.
+    pub fn leave(&self, instance: &str) {
+        for hierarchy in &self.hierarchies {
+            remove(&hierarchy.path.join(&self.name).join(instance), REMOVE_TRIES_MAX);
+        }
+    }
+
+    /// Removes the cloud's groups.
+    pub fn remove(&self) {
+        for hierarchy in &self.hierarchies {
+            remove_tree(&hierarchy.path.join(&self.name));
+        }
+    }
+}
+
+/// Which controllers can be used: the name of each, and whether it is there.
+pub fn controllers() -> Vec<(&'static str, bool)> {
+    let found = hierarchies();
+    let v2 = found.iter().find(|hierarchy| hierarchy.controller.is_none());
+    let enabled = v2.and_then(|it| fs::read_to_string(it.path.join("cgroup.controllers")).ok()).unwrap_or_default();
+    let has = |name: &str| {
+        enabled.split_whitespace().any(|it| it == name)
+            || found.iter().any(|hierarchy| hierarchy.controller == Some(name))
+            || name == "io" && found.iter().any(|hierarchy| hierarchy.controller == Some("blkio"))
+    };
+    CONTROLLERS_V2.iter().map(|name| (*name, has(name))).collect()
+}
+
+fn hierarchies() -> Vec<Hierarchy> {
+    let root = Path::new(ROOT);
+    if root.join("cgroup.controllers").exists() {
+        enable(root);
+        return vec![Hierarchy { path: root.to_owned(), controller: None }];
+    }
+    let of_v1 = |name: &'static str| {
+        let path = root.join(name);
+        path.join("cgroup.procs").exists().then_some(Hierarchy { path, controller: Some(name) })
+    };
+    CONTROLLERS_V1.into_iter().filter_map(of_v1).collect()
+}
+
+/// Lets the groups below have the controllers, one by one, as far as they may.
+fn enable(group: &Path) {
+    for name in CONTROLLERS_V2 {
+        let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{name}"));
+    }
+}
+
+fn sweep(hierarchy: &Path) {
+    let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.rsplit_once('.')) else { continue };
+        if !Path::new("/proc").join(owner.1).exists() {
+            remove_tree(&entry.path());
+        }
+    }
+}
+
+fn remove_tree(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
+        remove(&entry.path(), REMOVE_TRIES_MAX);
+    }
+    remove(group, 1);
+}
+
+fn remove(group: &Path, tries: usize) {
+    for _ in 0..tries {
+        match fs::remove_dir(group) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                #[allow(clippy::disallowed_methods)] // The kernel lets go of the dead in its own time.
+                std::thread::sleep(REMOVE_RETRY);
+            }
+            _ => return,
+        }
+    }
+}
