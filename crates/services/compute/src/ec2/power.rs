@@ -101,6 +101,13 @@ pub async fn start(cx: Cx, input: api::StartInstancesInput) -> Result<api::Start
         State::Stopped if zones::is_dark(tx, &old.zone) => {
             Err(launch::no_capacity(tx, scope, &old.instance_type, &old.zone))
         }
+        State::Stopped if !old.devices.iter().any(|device| device.device == old.root_device) => {
+            let message = format!(
+                "Invalid value '{id}' for instanceId. Instance does not have a volume attached at root ({})",
+                old.root_device
+            );
+            Err(errors::invalid(message))
+        }
         State::Stopped => Ok(Some(started(old, now))),
         _ => Err(incorrect_state(id, "started")),
     })

@@ -60,7 +60,9 @@ fn spec(about: &About) -> InstanceSpec {
         memory_mib: memory_mib.unsigned_abs(),
         hostname: names::host(&scope.region, id, instance),
         ssh_keys: key.map(str::to_owned).into_iter().collect(),
-        root_volume: instance.devices.first().map(|device| device.volume.clone()),
+        root_volume: (instance.devices.iter())
+            .find(|device| device.device == instance.root_device)
+            .map(|device| device.volume.clone()),
         metadata: metadata::options(instance),
         user_data: instance.user_data.0.to_vec(),
         power: instance.state.has_power() && instance.impaired.is_none(),

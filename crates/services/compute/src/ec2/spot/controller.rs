@@ -24,7 +24,11 @@ pub async fn run(cx: Cx) -> Result<Wake> {
         for (scope, id, request) in view.all::<SpotRequest>() {
             match plan::next(&request, &world(view, &scope, &request, now)) {
                 Some(step) => steps.push((scope, id, step)),
-                None => wake = plan::deadline(&request).map_or(wake, |due| wake.or(Wake::At(due))),
+                // What is past and still has no effect waits for something else.
+                None => {
+                    let due = plan::deadline(&request).filter(|due| *due > now);
+                    wake = due.map_or(wake, |due| wake.or(Wake::At(due)));
+                }
             }
             if request.price_max.is_some() {
                 wake = wake.or(Wake::At(prices::next_move(now)));
@@ -147,11 +151,11 @@ fn take(tx: &mut Txn, scope: &Scope, id: &str, now: Timestamp) -> Result<()> {
             new
         }
         Some(Step::Resume(new)) => {
-            if let Some((instance_id, instance)) = instance(tx, scope, &request)
-                && !zones::is_dark(tx, &instance.zone)
-            {
-                tx.put(scope, &instance_id, power::started(&instance, now));
+            let Some((instance_id, instance)) = instance(tx, scope, &request) else { return Ok(()) };
+            if zones::is_dark(tx, &instance.zone) {
+                return Ok(());
             }
+            tx.put(scope, &instance_id, power::started(&instance, now));
             new
         }
     };
