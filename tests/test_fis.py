@@ -56,7 +56,7 @@ def test_actions_say_what_they_do_and_need(fis, refused):
     action = fis.get_action(id=ZONE_POWER)["action"]
     assert action["parameters"]["availabilityZoneIdentifier"]["required"] is True
     kinds = [one["resourceType"] for one in fis.list_target_resource_types()["targetResourceTypes"]]
-    assert kinds == ["aws:ec2:instance"]
+    assert kinds == ["aws:ec2:instance", "aws:ec2:spot-instance"]
     kind = fis.get_target_resource_type(resourceType="aws:ec2:instance")["targetResourceType"]
     assert kind["resourceType"] == "aws:ec2:instance"
     with refused("ResourceNotFoundException", naming="aws:no:action"):
