@@ -22,6 +22,7 @@ pub mod local;
 mod machines;
 mod networks;
 mod power;
+mod probe;
 mod root;
 pub mod volumes;
 
@@ -29,7 +30,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use standfast_core::host::{Abilities, ExecOutput, HostDriver, HostObservation, HostSnapshot};
@@ -38,6 +39,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use launcher::LAUNCH_ARGUMENT;
+pub use probe::{Finding, available, probe};
 
 use crate::driver::Core;
 use crate::driver::state::StateDir;
@@ -116,7 +118,8 @@ impl LinuxDriver {
         let of_task = machines.clone();
         runtime.spawn_blocking(move || of_task.base().map(drop));
         let core = Core::start(runtime.clone(), state, clock, keep, machines.clone());
-        runtime.spawn(tell(changes.subscribe(), machines.volumes.subscribe(), core.cloud.changes.clone()));
+        let (networks, volumes) = (changes.subscribe(), machines.volumes.subscribe());
+        runtime.spawn(tell(Arc::downgrade(&machines), networks, volumes, core.cloud.changes.clone()));
         Ok(Arc::new(Self { core, machines }))
     }
 
@@ -126,17 +129,26 @@ impl LinuxDriver {
     }
 }
 
-/// Passes changes of networks and volumes on to those who wait for changes of the driver.
-async fn tell(mut networks: watch::Receiver<()>, mut volumes: watch::Receiver<u64>, changes: watch::Sender<()>) {
+/// Passes changes of networks and volumes on to those who wait for changes of the driver, when they can be seen.
+async fn tell(
+    machines: Weak<Machines>,
+    mut networks: watch::Receiver<()>,
+    mut volumes: watch::Receiver<u64>,
+    changes: watch::Sender<()>,
+) {
+    // Before the first snapshot there is nothing of either.
+    let mut last = Some(Default::default());
     loop {
         let changed = tokio::select! {
             changed = networks.changed() => changed,
             changed = volumes.changed() => changed,
         };
-        if changed.is_err() {
-            return;
+        let Some(machines) = machines.upgrade().filter(|_| changed.is_ok()) else { return };
+        let now = Some((machines.networks.namespaces(), machines.volumes.progress()));
+        if last != now {
+            last = now;
+            changes.send_replace(());
         }
-        changes.send_replace(());
     }
 }
 

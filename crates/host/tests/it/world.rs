@@ -39,6 +39,10 @@ pub fn spec() -> InstanceSpec {
     }
 }
 
+pub fn private_ip(n: u64) -> std::net::Ipv4Addr {
+    [10, 0, (n / 250) as u8, (4 + n % 250) as u8].into()
+}
+
 /// The one instance that most tests need.
 pub fn one(change: impl FnOnce(&mut InstanceSpec)) -> Arc<HostSnapshot> {
     let mut spec = spec();
@@ -51,7 +55,9 @@ pub fn script(text: &str) -> Arc<HostSnapshot> {
 }
 
 pub fn snapshot(specs: impl IntoIterator<Item = (u64, InstanceSpec)>) -> Arc<HostSnapshot> {
-    let instances = specs.into_iter().map(|(n, spec)| (id(n), spec)).collect();
+    // No two have the same address, as in a VPC.
+    let instances = specs.into_iter().map(|(n, spec)| (id(n), InstanceSpec { private_ip: private_ip(n), ..spec }));
+    let instances = instances.collect();
     Arc::new(HostSnapshot { instances, ..HostSnapshot::default() })
 }
 

@@ -1,0 +1,221 @@
+//! The linux driver: what an instance can and cannot see of the machine, what it does when it boots, what is left of it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use standfast_core::Clock;
+use standfast_core::host::{ExecOutput, HostDriver, HostSnapshot, Phase};
+use standfast_host::linux::LAUNCH_ARGUMENT;
+use standfast_host::{LinuxConfig, LinuxDriver};
+
+use crate::world::*;
+
+/// Where no API answers.
+const API: std::net::SocketAddr =
+    std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 9));
+
+/// A linux driver and the directory that it lives in.
+pub struct Machines {
+    pub host: Arc<LinuxDriver>,
+    dir: tempfile::TempDir,
+}
+
+impl Machines {
+    /// `None`, loudly, where it cannot run.
+    pub fn start() -> Option<Self> {
+        if let Err(why) = standfast_host::linux::available() {
+            eprintln!("SKIPPED: the linux driver cannot run here: {why}");
+            return None;
+        }
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let config = LinuxConfig {
+            state_dir: Some(dir.path().join("state")),
+            init_program: PROGRAM.into(),
+            launch_args: vec![LAUNCH_ARGUMENT.into()],
+            ..LinuxConfig::new(Clock::system(1.0), API)
+        };
+        let host = LinuxDriver::start(config).expect("the driver starts");
+        Some(Self { host, dir })
+    }
+
+    async fn booted(snapshot: &Arc<HostSnapshot>) -> Option<Self> {
+        let machines = Self::start()?;
+        machines.host.obey(snapshot.clone());
+        until_running(&*machines.host, 1, 1).await;
+        Some(machines)
+    }
+
+    async fn sh(&self, text: &str) -> ExecOutput {
+        let argv = ["/bin/sh", "-c", text].map(String::from).to_vec();
+        self.host.exec(&id(1), argv, LIMIT).await.expect("the instance runs")
+    }
+
+    /// What a command that works says.
+    async fn says(&self, text: &str) -> String {
+        let output = self.sh(text).await;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.code, 0, "{text}: {out}{err}");
+        out.trim_end().to_owned()
+    }
+
+    /// Waits until a command works.
+    async fn until_works(&self, text: &str) {
+        let clock = Clock::system(1.0);
+        let wait = async {
+            while self.sh(text).await.code != 0 {
+                clock.sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(LIMIT, wait).await.is_err() {
+            panic!("waited in vain for {text}: {}", String::from_utf8_lossy(&self.host.console(&id(1))));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_for_everybody_on_the_machine_is_not_in_an_instance() {
+    let secret = tempfile::Builder::new().prefix("standfast-secret").tempfile_in("/etc");
+    let Ok(secret) = secret else { return eprintln!("SKIPPED: not root") };
+    std::fs::set_permissions(secret.path(), std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let Some(machines) = Machines::booted(&snapshot([(1, spec()), (2, spec())])).await else { return };
+    let state = machines.dir.path().display();
+    for path in [&secret.path().display().to_string(), &format!("{state}/state"), "/root/.bashrc", "/var/lib/dpkg"] {
+        assert_ne!(machines.sh(&format!("cat {path} || ls {path}")).await.code, 0, "{path} is there");
+    }
+    let homes = machines.says("ls -A /home; ls -A /root; ls -A /tmp; ls -A /srv").await;
+    assert_eq!(homes, "ec2-user");
+    assert!(!machines.says("cat /etc/shadow").await.contains("$"), "the machine's passwords");
+    let processes = machines.says("ls /proc | grep -c '^[0-9]'").await;
+    assert!(processes.parse::<u32>().expect("a number") < 10, "{processes} processes are seen");
+    // What its init holds open leads to the machine.
+    assert_ne!(machines.sh("ls -l /proc/1/fd/").await.code, 0);
+    assert_ne!(machines.sh("ls /proc/1/root/").await.code, 0);
+    assert_ne!(machines.sh("cat /proc/1/environ").await.code, 0);
+    assert_ne!(machines.sh("mknod /tmp/disk b 7 0").await.code, 0);
+    machines.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_machines_loopback_is_not_the_instances() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let Some(machines) = Machines::booted(&one(|_| ())).await else { return };
+    let connect = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+    let argv = ["bash", "-c", &connect].map(String::from).to_vec();
+    let output = machines.host.exec(&id(1), argv, LIMIT).await.expect("it runs");
+    assert_ne!(output.code, 0);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("refused"), "its own loopback is up: {output:?}");
+    machines.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_instance_is_as_large_as_its_type_and_named_as_on_ec2() {
+    let small = one(|spec| (spec.vcpus, spec.memory_mib) = (1, 512));
+    let Some(machines) = Machines::booted(&small).await else { return };
+    assert_eq!(machines.says("grep -c ^processor /proc/cpuinfo; nproc").await, "1\n1");
+    assert_eq!(machines.says("awk '/MemTotal/ {print $2}' /proc/meminfo").await, "524288");
+    assert_eq!(machines.says("hostname; cat /etc/hostname").await, format!("{0}\n{0}", spec().hostname));
+    assert!(machines.says("cat /etc/resolv.conf").await.starts_with("search eu-west-1.compute.internal\nnameserver "));
+    assert_eq!(
+        machines.says("echo $AWS_ENDPOINT_URL $STANDFAST_ADDRESS $HOME").await,
+        "http://169.254.169.254:4566 0.0.0.0 /root"
+    );
+    // A program that wants more memory than there is gets killed; the instance goes on.
+    let greedy = machines.sh("head -c 900m /dev/zero | tail > /dev/null").await;
+    assert_ne!(greedy.code, 0);
+    assert_eq!(machines.says("echo alive").await, "alive");
+    machines.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_an_instance_writes_outlives_a_reboot_and_user_data_runs_once() {
+    let wanted =
+        script("echo run >> /root/runs; printf '#!/bin/sh\\necho hook >> /root/runs\\n' > rc.local; chmod +x rc.local");
+    let Some(machines) = Machines::booted(&wanted).await else { return };
+    machines.until_works("grep run /root/runs && test -x /rc.local").await;
+    machines.host.obey(changed(&wanted, |s| s.instances.values_mut().for_each(|spec| spec.boot = 2)));
+    until_running(&*machines.host, 1, 2).await;
+    machines.until_works("grep hook /root/runs").await;
+    assert_eq!(machines.says("cat /root/runs").await, "run\nhook");
+    machines.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_instance_can_switch_itself_off_and_reboot() {
+    let wanted = script("echo $(( $(cat /root/count 2>/dev/null || echo 0) + 1 )) > /root/count");
+    let Some(machines) = Machines::booted(&wanted).await else { return };
+    machines.until_works("test -s /root/count").await;
+    let change = machines.host.changed();
+    machines.says("touch /run/before; reboot").await;
+    change.await;
+    until_running(&*machines.host, 1, 1).await;
+    assert_ne!(machines.sh("test -e /run/before").await.code, 0, "it did not reboot");
+    machines.says("sudo -n true 2>/dev/null; shutdown -h now").await;
+    until_phase(&*machines.host, 1, Phase::Off, 1).await;
+    machines.host.obey(changed(&wanted, |s| s.instances.values_mut().for_each(|spec| spec.boot = 2)));
+    until_running(&*machines.host, 1, 2).await;
+    machines.host.shutdown().await;
+}
+
+/// Everything of a killed driver that could be left: processes by their mark, mounts and groups by their names.
+#[tokio::test]
+async fn nothing_but_groups_outlives_a_killed_driver_and_the_next_sweeps_them() {
+    if standfast_host::linux::available().is_err() {
+        return eprintln!("SKIPPED: the linux driver cannot run here");
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let start = || {
+        let mut driver = Command::new(PROGRAM)
+            .arg(dir.path())
+            .arg("linux")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut input = driver.stdin.take().expect("piped");
+        let wanted = script("setsid sleep 1000 & sleep 1001");
+        writeln!(input, "{}", serde_json::to_string(&*wanted).expect("serializable")).expect("it reads");
+        (driver, input)
+    };
+    let (mut driver, input) = start();
+    let mut output = BufReader::new(driver.stdout.take().expect("piped")).lines();
+    assert!(output.any(|line| line.is_ok_and(|line| line.contains("Running"))), "the instance did not come up");
+    let cloud = std::fs::read_to_string(dir.path().join("cloud-id")).expect("it has an id");
+    assert!(!marked(&cloud).is_empty() && !groups(&cloud).is_empty());
+    driver.kill().expect("it lives");
+    driver.wait().expect("it is ours");
+    drop(input);
+    eventually("the end of all processes", || marked(&cloud).is_empty().then_some(())).await;
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("readable");
+    assert!(!mounts.contains(&dir.path().display().to_string()), "{mounts}");
+    let (mut driver, input) = start();
+    // It ends in good order when its input does.
+    drop(input);
+    driver.wait().expect("it is ours");
+    assert_eq!(groups(&cloud), Vec::<String>::new());
+}
+
+/// The processes that carry the mark of a cloud.
+fn marked(cloud: &str) -> Vec<String> {
+    let of = |pid: &str| std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let names = std::fs::read_dir("/proc").expect("there is one").flatten();
+    let pids = names.filter_map(|entry| entry.file_name().into_string().ok());
+    pids.filter(|pid| String::from_utf8_lossy(&of(pid)).contains(&format!("STANDFAST_INSTANCE={cloud}/"))).collect()
+}
+
+/// The control groups of a cloud.
+fn groups(cloud: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for hierarchy in ["", "cpu", "memory", "pids", "cpuacct", "blkio", "freezer"] {
+        let path = Path::new("/sys/fs/cgroup").join(hierarchy);
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.extend(name.starts_with(&format!("standfast-{cloud}")).then_some(name));
+        }
+    }
+    found
+}
