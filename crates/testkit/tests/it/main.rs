@@ -3,6 +3,7 @@
 mod autoscaling;
 mod cloudformation;
 mod cloudformation_crash;
+mod cloudformation_network;
 mod cloudwatch;
 mod ec2;
 mod ec2_host;

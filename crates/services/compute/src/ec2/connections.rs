@@ -145,3 +145,53 @@ async fn advance<R: Moving>(cx: &Cx) -> Result<Wake> {
     .await?;
     Ok(wake)
 }
+
+#[cfg(test)]
+mod tests {
+    use standfast_core::Id;
+
+    use super::super::model::PeeringSide;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(10_000_000_000);
+
+    fn peering(state: PeeringState, changed: Timestamp) -> Peering {
+        let side = |vpc| PeeringSide {
+            account: "1".into(),
+            region: "eu-west-1".into(),
+            vpc: Id::from_text(vpc),
+            cidrs: Vec::new(),
+            dns_resolution: false,
+        };
+        let expires = changed + Duration::from_secs(60);
+        Peering { requester: side("vpc-1"), accepter: side("vpc-2"), state, message: String::new(), changed, expires }
+    }
+
+    #[test]
+    fn a_peering_moves_when_it_is_due() {
+        use PeeringState::*;
+        let minutes = |minutes: u64| Timestamp(NOW.0 - (minutes * 60_000) as i64);
+        for (state, since, expected) in [
+            (PendingAcceptance, minutes(0), None),
+            (PendingAcceptance, minutes(2), Some(Some(Expired))),
+            (Provisioning, minutes(0), Some(Some(Active))),
+            (Active, minutes(10_000), None),
+            (Deleted, minutes(119), None),
+            (Deleted, minutes(120), Some(None)),
+            (Failed, minutes(120), Some(None)),
+            (Rejected, minutes(120), None),
+            (Expired, minutes(2 * 24 * 60), Some(None)),
+        ] {
+            let moved = match peering(state, since).next(NOW) {
+                Next::Put(new) => Some(Some(new.state)),
+                Next::Forget => Some(None),
+                Next::At(at) => {
+                    assert!(at > NOW, "{state:?}");
+                    None
+                }
+                Next::Nothing => None,
+            };
+            assert_eq!(moved, expected, "{state:?}");
+        }
+    }
+}

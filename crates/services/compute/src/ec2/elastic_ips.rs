@@ -10,13 +10,14 @@ use standfast_api::ec2 as api;
 use standfast_core::id::{self, Id};
 use standfast_core::page::page;
 use standfast_core::{Error, Result, Rng, Scope};
-use standfast_kernel::{Cx, Principal};
+use standfast_kernel::Cx;
 use standfast_store::{Txn, View};
 
 use super::auto_addresses::Giver;
 use super::errors::{self, find};
 use super::filters::{self, Described, Field, Filters};
 use super::model::{ElasticIp, Instance, InternetGateway, NetworkInterface, PublicAddress, State};
+use super::network_interfaces::own_service;
 use super::{public_addresses, tags};
 
 /// How many addresses an account has in a region.
@@ -33,7 +34,7 @@ pub async fn allocate(cx: Cx, input: api::AllocateAddressInput) -> Result<api::A
     let given = tags::specified(&cx, input.tag_specifications.as_ref(), "elastic-ip", &[])?;
     let asked = input.address.as_deref().map(address).transpose()?;
     let (scope, id, seed, now) = (cx.scope(), Id::<id::Allocation>::new(cx.rng()), cx.rng().u64(), cx.now());
-    let service = matches!(cx.principal(), Principal::Service(_));
+    let service = own_service(&cx).is_some();
     let address = cx
         .txn(|tx| {
             if !service && tx.count::<ElasticIp>(scope) >= ADDRESSES_MAX {
@@ -154,9 +155,9 @@ impl Place {
 }
 
 pub async fn associate(cx: Cx, input: api::AssociateAddressInput) -> Result<api::AssociateAddressOutput> {
-    let (scope, new) = (cx.scope(), Id::<id::Association>::new(cx.rng()));
+    let (scope, new, giver) = (cx.scope(), Id::<id::Association>::new(cx.rng()), Giver::new(&cx));
     let private = input.private_ip_address.as_deref().map(address).transpose()?;
-    let service = matches!(cx.principal(), Principal::Service(_));
+    let service = own_service(&cx).is_some();
     let association = cx
         .txn(|tx| {
             let (id, record) = named(tx, scope, input.allocation_id.as_deref(), input.public_ip.as_deref())?;
@@ -178,6 +179,9 @@ pub async fn associate(cx: Cx, input: api::AssociateAddressInput) -> Result<api:
             }
             errors::dry_run(input.dry_run)?;
             put(tx, scope, &to, (&id, record.address), &new);
+            if let Some(from) = from.filter(|from| from.id != to.id) {
+                giver.give_again(tx, scope, &from.interface)?;
+            }
             Ok(new.to_string())
         })
         .await?;
@@ -293,7 +297,7 @@ pub fn associate_new(
 
 pub async fn disassociate(cx: Cx, input: api::DisassociateAddressInput) -> Result<api::DisassociateAddressOutput> {
     let (scope, giver) = (cx.scope(), Giver::new(&cx));
-    let service = matches!(cx.principal(), Principal::Service(_));
+    let service = own_service(&cx).is_some();
     cx.txn(|tx| {
         let place = match (&input.association_id, &input.public_ip) {
             (Some(text), _) => associated(tx, scope, text)?,

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use standfast_api::ec2 as api;
 use standfast_core::id::{self, Id};
 use standfast_core::{Error, Result, Scope};
-use standfast_kernel::{Cx, Principal};
+use standfast_kernel::Cx;
 use standfast_store::{Txn, View};
 
 use super::errors::{self, find};
 use super::instance_types::{self, InstanceType};
 use super::model::{Instance, InterfaceAddress, NetworkInterface, PublicAddress, Subnet};
+use super::network_interfaces::own_service;
 use super::{elastic_ips, public_addresses, subnets};
 
 /// What a request says about the addresses of a new interface.
@@ -107,7 +108,7 @@ fn type_of(view: &View, scope: &Scope, interface: &NetworkInterface) -> Option<I
 }
 
 fn owned(cx: &Cx, interface: &NetworkInterface) -> Result<()> {
-    let service = matches!(cx.principal(), Principal::Service(_));
+    let service = own_service(cx).is_some();
     if interface.requester.is_some() && !service { Err(elastic_ips::not_yours()) } else { Ok(()) }
 }
 

@@ -22,6 +22,17 @@ pub fn new_mac(rng: &Rng) -> String {
     format!("02:{}:{}:{}:{}:{}", &h[0..2], &h[2..4], &h[4..6], &h[6..8], &h[8..10])
 }
 
+/// CloudFormation asks for what the owner of a stack is to have.
+const ON_BEHALF: &str = "cloudformation";
+
+/// The service that asks for something of its own.
+pub fn own_service(cx: &Cx) -> Option<&'static str> {
+    match cx.principal() {
+        Principal::Service(name) if *name != ON_BEHALF => Some(name),
+        _ => None,
+    }
+}
+
 pub async fn create(cx: Cx, input: api::CreateNetworkInterfaceInput) -> Result<api::CreateNetworkInterfaceOutput> {
     defaults::ready(&cx).await?;
     let subnet_id = errors::id::<id::Subnet>(&input.subnet_id)?;
@@ -32,10 +43,7 @@ pub async fn create(cx: Cx, input: api::CreateNetworkInterfaceInput) -> Result<a
     interface_addresses::check_limit(None, wanted.count())?;
     let given = tags::specified(&cx, input.tag_specifications.as_ref(), "network-interface", &[])?;
     let (scope, id, mac) = (cx.scope(), Id::<id::NetworkInterface>::new(cx.rng()), new_mac(cx.rng()));
-    let requester = match cx.principal() {
-        Principal::Service(name) => Some((*name).to_owned()),
-        _ => None,
-    };
+    let requester = own_service(&cx).map(str::to_owned);
     let purpose = match input.interface_type.clone().filter(|_| requester.is_some()) {
         Some(named) if named != Purpose::Any.name() => Purpose::Service(named),
         _ => Purpose::Any,
@@ -84,7 +92,7 @@ pub fn groups(texts: Option<&Vec<String>>) -> Result<Vec<Id<id::SecurityGroup>>>
 
 pub async fn delete(cx: Cx, input: api::DeleteNetworkInterfaceInput) -> Result<api::DeleteNetworkInterfaceOutput> {
     let (scope, id) = (cx.scope(), errors::id::<id::NetworkInterface>(&input.network_interface_id)?);
-    let service = matches!(cx.principal(), Principal::Service(_));
+    let service = own_service(&cx).is_some();
     cx.txn(|tx| {
         let interface = find::<NetworkInterface>(tx, scope, &id)?;
         if interface.requester.is_some() && !service {
@@ -110,7 +118,7 @@ pub async fn modify_attribute(
 ) -> Result<api::ModifyNetworkInterfaceAttributeOutput> {
     let (scope, id) = (cx.scope(), errors::id::<id::NetworkInterface>(&input.network_interface_id)?);
     let wanted = groups(input.groups.as_ref())?;
-    let service = matches!(cx.principal(), Principal::Service(_));
+    let service = own_service(&cx).is_some();
     cx.txn(|tx| {
         let mut interface = (*find::<NetworkInterface>(tx, scope, &id)?).clone();
         if interface.requester.is_some() && !service {

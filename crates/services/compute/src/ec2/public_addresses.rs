@@ -68,3 +68,22 @@ pub fn of_instance(view: &View, scope: &Scope, instance: &Instance) -> Option<Ip
 pub fn owner(scope: &Scope, address: &PublicAddress) -> String {
     if address.allocation.is_some() { scope.account.to_string() } else { "amazon".into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_and_broadcast_addresses_are_not_given_out() {
+        for (address, usable) in [
+            ("127.128.0.0", false),
+            ("127.128.0.1", true),
+            ("127.200.7.255", false),
+            ("127.255.255.254", true),
+            ("127.127.0.1", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(is_usable(address.parse().expect("an address")), usable, "{address}");
+        }
+    }
+}

@@ -272,7 +272,8 @@ impl Record for Endpoint {
     const TABLE: &'static str = "ec2.vpc_endpoints";
     fn indexes(&self) -> Vec<(&'static str, String)> {
         let token = self.token.iter().map(|token| ("token", token.clone()));
-        token.chain([("vpc", self.vpc.to_string()), ("service", self.service.clone())]).collect()
+        let there = (self.state != EndpointState::Deleting).then(|| ("vpc", self.vpc.to_string()));
+        token.chain(there).collect()
     }
 }
 impl Keyed for Endpoint {

@@ -36,6 +36,7 @@ pub static TYPES: &[ResourceType] = &[
             "KeyName",
             "LaunchTemplate",
             "NetworkInterfaces",
+            "PlacementGroupName",
             "PrivateIpAddress",
             "SecurityGroups",
             "SubnetId",
@@ -131,6 +132,7 @@ async fn run_instance(job: &Job) -> Result<String> {
         "AvailabilityZone",
         "IamInstanceProfile",
         "Monitoring",
+        "PlacementGroupName",
         "PropagateTagsToVolumeOnCreation",
         "SourceDestCheck",
         "Tags",
@@ -139,6 +141,7 @@ async fn run_instance(job: &Job) -> Result<String> {
     let mut placement = serde_json::Map::new();
     placement.extend(job.get("AvailabilityZone").map(|zone| ("AvailabilityZone".to_owned(), zone.clone())));
     placement.extend(job.get("Tenancy").map(|tenancy| ("Tenancy".to_owned(), tenancy.clone())));
+    placement.extend(job.get("PlacementGroupName").map(|name| ("GroupName".to_owned(), name.clone())));
     if !placement.is_empty() {
         input.insert("Placement".into(), placement.into());
     }
