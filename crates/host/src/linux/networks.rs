@@ -25,6 +25,10 @@ use super::local::Local;
 /// How long to wait before a snapshot that could not be applied whole is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How long the link of a killed cloud is waited for.
+const START_TRIES_MAX: u32 = 500;
+const START_RETRY: Duration = Duration::from_millis(20);
+
 enum Job {
     Apply,
     Plug { id: Id<Instance>, namespace: OwnedFd, done: oneshot::Sender<io::Result<()>> },
@@ -59,7 +63,7 @@ impl Networks {
         let (started, has_started) = channel();
         let (cloud, of_thread) = (cloud.to_owned(), shared.clone());
         let thread = std::thread::Builder::new().name("networks".into()).spawn(move || {
-            let made = Net::start(&cloud).and_then(|net| Ok((net, Local::start(runtime, clock, api)?)));
+            let made = start_net(&cloud).and_then(|net| Ok((net, Local::start(runtime, clock, api)?)));
             match made {
                 Ok((net, local)) => {
                     let _ = started.send(Ok(()));
@@ -104,6 +108,21 @@ impl Networks {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// After a cloud of the same name was killed, the kernel takes a moment to remove its link.
+fn start_net(cloud: &str) -> io::Result<Net> {
+    let mut tries = 0;
+    loop {
+        match Net::start(cloud) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < START_TRIES_MAX => {
+                tries += 1;
+                #[allow(clippy::disallowed_methods)] // The kernel's time, not the cloud's.
+                std::thread::sleep(START_RETRY);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 struct Worker {

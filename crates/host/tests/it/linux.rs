@@ -150,11 +150,12 @@ async fn an_instance_can_switch_itself_off_and_reboot() {
     let Some(machines) = Machines::booted(&wanted).await else { return };
     machines.until_works("test -s /root/count").await;
     let change = machines.host.changed();
-    machines.says("touch /run/before; reboot").await;
+    // The command is ended with everything else.
+    machines.sh("touch /run/before; reboot").await;
     change.await;
     until_running(&*machines.host, 1, 1).await;
     assert_ne!(machines.sh("test -e /run/before").await.code, 0, "it did not reboot");
-    machines.says("sudo -n true 2>/dev/null; shutdown -h now").await;
+    machines.sh("shutdown -h now").await;
     until_phase(&*machines.host, 1, Phase::Off, 1).await;
     machines.host.obey(changed(&wanted, |s| s.instances.values_mut().for_each(|spec| spec.boot = 2)));
     until_running(&*machines.host, 1, 2).await;
