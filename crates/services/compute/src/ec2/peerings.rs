@@ -265,7 +265,7 @@ fn shape(view: &View, scope: &Scope, id: &Pcx, peering: &Peering) -> api::VpcPee
             cidr_block: cidrs.first().map(ToString::to_string),
             cidr_block_set: known.then(|| cidrs.iter().map(block).collect()),
             owner_id: Some(side.account.clone()),
-            peering_options: known.then(|| api::VpcPeeringConnectionOptionsDescription {
+            peering_options: known.then_some(api::VpcPeeringConnectionOptionsDescription {
                 allow_dns_resolution_from_remote_vpc: Some(side.dns_resolution),
                 allow_egress_from_local_classic_link_to_remote_vpc: Some(false),
                 allow_egress_from_local_vpc_to_remote_classic_link: Some(false),
