@@ -14,7 +14,10 @@ use standfast_store::View;
 
 use super::filters::{self, Described, Field, Paging};
 use super::instance_types::InstanceType;
-use super::model::{Fleet, FleetChoice, FleetError, FleetLaunch, FleetTarget, Instance, LaunchTemplateVersion, Tags};
+use super::model::{
+    Fleet, FleetChoice, FleetConfig, FleetError, FleetLaunch, FleetOverride, FleetTarget, Instance,
+    LaunchTemplateVersion, Tags,
+};
 use super::{defaults, errors, launch_templates, spot, tags, tokens};
 
 const CAPACITY_MAX: i32 = 1000;
@@ -63,6 +66,7 @@ pub async fn create(cx: Cx, input: api::CreateFleetInput) -> Result<api::CreateF
     let mut fleet = Fleet {
         created: cx.now(),
         target,
+        configs: input.launch_template_configs.iter().map(config).collect(),
         launched: Vec::new(),
         errors: Vec::new(),
         tags: fleet_tags,
@@ -164,18 +168,51 @@ fn candidate(
         let cheapest = zones.iter().map(|zone| spot::price(&known, zone, cx.now()).0).min();
         if on_spot { cheapest.unwrap_or(u64::MAX) } else { spot::on_demand(&known).0 }
     });
-    let choice = FleetChoice {
+    let choice = FleetChoice { instance_type, zone, spot: on_spot, ..choice(template, over) };
+    Candidate { choice, priority: over.priority.unwrap_or(f64::MAX), price }
+}
+
+/// A template and an override as a request gives them.
+fn choice(
+    template: &api::FleetLaunchTemplateSpecificationRequest,
+    over: &api::FleetLaunchTemplateOverridesRequest,
+) -> FleetChoice {
+    FleetChoice {
         template_id: template.launch_template_id.clone(),
         template_name: template.launch_template_name.clone(),
         version: template.version.clone(),
-        instance_type,
+        instance_type: over.instance_type.clone(),
         subnet: over.subnet_id.clone(),
-        zone,
+        zone: over.availability_zone.clone(),
         image: over.image_id.clone(),
         price_max: over.max_price.clone(),
-        spot: on_spot,
+        spot: false,
+    }
+}
+
+fn config(given: &api::FleetLaunchTemplateConfigRequest) -> FleetConfig {
+    let template = given.launch_template_specification.clone().unwrap_or_default();
+    let one = |over: &api::FleetLaunchTemplateOverridesRequest| FleetOverride {
+        choice: choice(&template, over),
+        priority: over.priority,
+        weight: over.weighted_capacity,
     };
-    Candidate { choice, priority: over.priority.unwrap_or(f64::MAX), price }
+    FleetConfig {
+        template: choice(&template, &Default::default()),
+        overrides: given.overrides.iter().flatten().map(one).collect(),
+    }
+}
+
+fn config_shape(config: &FleetConfig) -> api::FleetLaunchTemplateConfig {
+    let one = |over: &FleetOverride| api::FleetLaunchTemplateOverrides {
+        priority: over.priority,
+        weighted_capacity: over.weight,
+        ..chosen(&over.choice).overrides.unwrap_or_default()
+    };
+    api::FleetLaunchTemplateConfig {
+        launch_template_specification: chosen(&config.template).launch_template_specification,
+        overrides: Some(config.overrides.iter().map(one).collect()),
+    }
 }
 
 /// Launches `count` instances of the candidates, each as many as it gives.
@@ -308,6 +345,7 @@ fn shape(id: &str, fleet: &Fleet) -> api::FleetData {
         client_token: fleet.client_token.as_ref().map(|token| token.token.clone()),
         fulfilled_capacity: Some(count(None)),
         fulfilled_on_demand_capacity: Some(count(Some(false))),
+        launch_template_configs: Some(fleet.configs.iter().map(config_shape).collect()),
         target_capacity_specification: Some(api::TargetCapacitySpecification {
             total_target_capacity: Some(fleet.target.total),
             on_demand_target_capacity: Some(fleet.target.on_demand),

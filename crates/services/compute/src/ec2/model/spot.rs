@@ -103,6 +103,8 @@ impl Keyed for SpotRequest {
 pub struct Fleet {
     pub created: Timestamp,
     pub target: FleetTarget,
+    /// What the request gave to choose from.
+    pub configs: Vec<FleetConfig>,
     pub launched: Vec<FleetLaunch>,
     pub errors: Vec<FleetError>,
     pub tags: Tags,
@@ -117,6 +119,20 @@ pub struct FleetTarget {
     pub spot: i32,
     /// `spot` or `on-demand`.
     pub by_default: String,
+}
+
+/// A template and what may override it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FleetConfig {
+    pub template: FleetChoice,
+    pub overrides: Vec<FleetOverride>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FleetOverride {
+    pub choice: FleetChoice,
+    pub priority: Option<f64>,
+    pub weight: Option<f64>,
 }
 
 /// A template with what overrides it, of which instances were launched.

@@ -57,7 +57,7 @@ pub fn copied(view: &View, source: &Source, now: Timestamp) -> Result<Snapshot> 
     }
     let (id, region) = (source.snapshot.clone(), source.scope.region.to_string());
     Ok(Snapshot {
-        description: format!("[Copied {id} from {region}]"),
+        description: String::new(),
         source: SnapshotSource::Copy { region, snapshot: id },
         volume: NO_VOLUME.to_owned(),
         started: now,

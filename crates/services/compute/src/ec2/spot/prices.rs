@@ -1,7 +1,8 @@
 //! What spot instances cost.
 //!
 //! AWS-DIFF: prices are a model, not a market. An hour on demand costs `VCPU_MICROS` for each vCPU and `GIB_MICROS` for
-//! each GiB of memory (in millionths of a dollar), close to general purpose types in us-east-1. Spot costs between 30 and
+//! each GiB of memory, or `BURSTABLE_GIB_MICROS` for each GiB of a burstable type (in millionths of a dollar): close to
+//! what M5, C5, R5 and T3 cost in us-east-1. Spot costs between 30 and
 //! 40 percent of it: the base depends on type and zone, and every six hours the price moves by up to three points. So
 //! a type in a zone at a time always has the same price.
 
@@ -16,8 +17,9 @@ use crate::ec2::errors;
 use crate::ec2::filters::{self, Described, Field, Paging};
 use crate::ec2::instance_types::InstanceType;
 
-const VCPU_MICROS: u64 = 30_000;
-const GIB_MICROS: u64 = 4_500;
+const VCPU_MICROS: u64 = 37_000;
+const GIB_MICROS: u64 = 2_750;
+const BURSTABLE_GIB_MICROS: u64 = 10_400;
 /// The share of the price on demand, in thousandths: the lowest base, how far it varies, and how far it moves.
 const SHARE_LOW: u64 = 300;
 const SHARE_VARIES: u64 = 70;
@@ -51,7 +53,12 @@ impl Price {
 }
 
 pub fn on_demand(known: &InstanceType) -> Price {
-    Price(known.vcpus as u64 * VCPU_MICROS + known.memory_mib as u64 * GIB_MICROS / 1024)
+    let (vcpus, memory_mib) = (u64::from(known.vcpus.unsigned_abs()), known.memory_mib.unsigned_abs());
+    Price(if known.burstable {
+        memory_mib * BURSTABLE_GIB_MICROS / 1024
+    } else {
+        vcpus * VCPU_MICROS + memory_mib * GIB_MICROS / 1024
+    })
 }
 
 /// What a type costs in a zone at a time.
@@ -186,6 +193,13 @@ mod tests {
             seen.insert(price);
         }
         assert!(seen.len() > 5, "it moves");
+    }
+
+    #[test]
+    fn prices_on_demand_are_close_to_those_of_usual_types() {
+        for (name, micros) in [("t3.micro", 10_400), ("m5.large", 96_000), ("c5.large", 85_000)] {
+            assert_eq!(on_demand(&InstanceType::named(name).expect("a known type")), Price(micros), "{name}");
+        }
     }
 
     #[test]
