@@ -196,7 +196,7 @@ fn replacements() -> Vec<(String, String, u32, u32)> {
 
 fn sudoers() -> String {
     format!(
-        "Defaults env_reset\nDefaults secure_path=\"/{}:{}\"\nroot ALL=(ALL:ALL) ALL\n{USER} ALL=(ALL) NOPASSWD: ALL\n",
+        "Defaults env_reset\nDefaults secure_path=\"/{}:{}\"\nroot ALL=(ALL:ALL) ALL\n{USER} ALL=(ALL) NOPASSWD: ALL\n@includedir /etc/sudoers.d\n",
         super::root::PROGRAMS,
         super::machines::PATH
     )

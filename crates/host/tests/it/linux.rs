@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standfast_core::Clock;
-use standfast_core::host::{ExecOutput, HostDriver, HostSnapshot, Phase};
+use standfast_core::host::{ExecOutput, HostDriver, HostSnapshot, Phase, VolumeSpec};
+use standfast_core::id::{Id, Volume};
 use standfast_host::linux::LAUNCH_ARGUMENT;
 use standfast_host::{LinuxConfig, LinuxDriver};
 
@@ -159,6 +160,108 @@ async fn an_instance_can_switch_itself_off_and_reboot() {
     until_phase(&*machines.host, 1, Phase::Off, 1).await;
     machines.host.obey(changed(&wanted, |s| s.instances.values_mut().for_each(|spec| spec.boot = 2)));
     until_running(&*machines.host, 1, 2).await;
+    machines.host.shutdown().await;
+}
+
+const CLOUD_CONFIG: &str = "#cloud-config
+bootcmd:
+  - echo early >> /root/order
+write_files:
+  - path: /srv/app/plain
+    content: |
+      two
+      lines
+    permissions: '0750'
+    owner: www-data:www-data
+  - path: /srv/coded
+    encoding: b64
+    content: aGVsbG8K
+users:
+  - default
+  - name: deploy
+    groups: [builders]
+    ssh_authorized_keys: [ssh-ed25519 AAAA deploy]
+ssh_authorized_keys: [ssh-ed25519 BBBB someone]
+hostname: web-1
+packages: [nginx]
+runcmd:
+  - cd /srv
+  - [touch, \"it's here\"]
+  - echo late >> /root/order
+";
+
+#[tokio::test]
+async fn a_cloud_config_is_done_in_order() {
+    let wanted = one(|spec| {
+        spec.user_data = CLOUD_CONFIG.into();
+        spec.ssh_keys = vec!["ssh-ed25519 CCCC launch".into()];
+    });
+    let Some(machines) = Machines::booted(&wanted).await else { return };
+    machines.until_works("grep late /root/order").await;
+    assert_eq!(machines.says("cat /root/order").await, "early\nlate");
+    assert_eq!(machines.says("cat /srv/app/plain /srv/coded").await, "two\nlines\nhello");
+    assert_eq!(machines.says("stat -c %a:%U:%G /srv/app/plain").await, "750:www-data:www-data");
+    assert_eq!(machines.says("hostname; id -nG deploy").await, "web-1\ndeploy builders");
+    machines.says("test -e \"/srv/it's here\"").await;
+    assert_eq!(machines.says("cat ~deploy/.ssh/authorized_keys").await, "ssh-ed25519 AAAA deploy");
+    let keys = machines.says("cat ~ec2-user/.ssh/authorized_keys; stat -c %a:%U ~ec2-user/.ssh/authorized_keys").await;
+    assert_eq!(keys, "ssh-ed25519 CCCC launch\nssh-ed25519 BBBB someone\n600:ec2-user");
+    let console = String::from_utf8_lossy(&machines.host.console(&id(1))).into_owned();
+    assert!(console.contains("packages skipped: nginx"), "{console}");
+    machines.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn whoever_has_the_key_may_log_in() {
+    if !Path::new("/usr/sbin/sshd").exists() {
+        return eprintln!("SKIPPED: there is no sshd");
+    }
+    let wanted = script(
+        "ssh-keygen -q -t ed25519 -N '' -f /root/key && cat /root/key.pub >> /home/ec2-user/key.pub; \
+         mkdir -p /home/ec2-user/.ssh; mv /home/ec2-user/key.pub /home/ec2-user/.ssh/authorized_keys; \
+         chown -R ec2-user:ec2-user /home/ec2-user; touch /root/done",
+    );
+    let Some(machines) = Machines::booted(&wanted).await else { return };
+    machines.until_works("test -e /root/done").await;
+    let ssh = "ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i /root/key ec2-user@127.0.0.1";
+    machines.until_works(&format!("{ssh} true")).await;
+    assert_eq!(
+        machines.says(&format!("{ssh} 'id -un; pwd; echo $AWS_REGION' 2> /dev/null")).await,
+        "ec2-user\n/home/ec2-user\neu-west-1"
+    );
+    machines.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn volumes_come_and_go_while_an_instance_runs() {
+    let volume: Id<Volume> = Id::from_text("vol-00000000000000001");
+    let root: Id<Volume> = Id::from_text("vol-00000000000000002");
+    let spec_of = |root: bool, attached| VolumeSpec {
+        zone: "eu-west-1a".into(),
+        size_gib: 1,
+        iops: 3000,
+        throughput_mib: 125,
+        from: None,
+        root,
+        attached,
+        paused: false,
+    };
+    let off = changed(&one(|spec| spec.root_volume = Some(root.clone())), |s| {
+        s.volumes.insert(root.clone(), spec_of(true, Some((id(1), "/dev/xvda".into()))));
+        s.volumes.insert(volume.clone(), spec_of(false, None));
+    });
+    let Some(machines) = Machines::booted(&off).await else { return };
+    let on = changed(&off, |s| {
+        s.volumes.insert(volume.clone(), spec_of(false, Some((id(1), "/dev/sdf".into()))));
+    });
+    machines.host.obey(on.clone());
+    machines.until_works("grep ' /mnt/sdf ' /proc/mounts").await;
+    machines.says("echo kept > /mnt/sdf/file; echo rooted > /root/file").await;
+    machines.host.obey(off.clone());
+    machines.until_works("! grep ' /mnt/sdf ' /proc/mounts").await;
+    machines.host.obey(changed(&on, |s| s.instances.values_mut().for_each(|spec| spec.boot = 2)));
+    until_running(&*machines.host, 1, 2).await;
+    assert_eq!(machines.says("cat /mnt/sdf/file /root/file").await, "kept\nrooted");
     machines.host.shutdown().await;
 }
 
