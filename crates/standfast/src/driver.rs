@@ -18,20 +18,25 @@ pub struct Choice {
 
 /// What was asked for, where this machine allows it; for `auto` the best that it allows.
 pub fn choose(asked: Driver) -> Result<Choice> {
+    let asked_for = |name| Ok(Choice { name, why: "it was asked for".into() });
+    // What is not asked about is not tried: it takes a while.
+    match asked {
+        Driver::Process => return asked_for(PROCESS),
+        Driver::Sim => return asked_for(SIM),
+        Driver::Auto | Driver::Linux => {}
+    }
     match (asked, linux_available()) {
         (Driver::Linux, Err(why)) => bail!(
             "the linux driver cannot run here: {why}. `standfast doctor` shows what is missing; --driver process needs \
              none of it, without networks and volumes"
         ),
-        (Driver::Linux, Ok(())) => Ok(Choice { name: LINUX, why: "it was asked for".into() }),
-        (Driver::Auto, Ok(())) => {
-            Ok(Choice { name: LINUX, why: "this user may make namespaces, networks and mounts here".into() })
-        }
-        (Driver::Auto, Err(why)) => {
-            Ok(Choice { name: PROCESS, why: format!("the linux driver cannot run here: {why}") })
-        }
-        (Driver::Process, _) => Ok(Choice { name: PROCESS, why: "it was asked for".into() }),
-        (Driver::Sim, _) => Ok(Choice { name: SIM, why: "it was asked for".into() }),
+        (Driver::Linux, Ok(())) => asked_for(LINUX),
+        // Not before it boots every example.
+        (_, Ok(())) => Ok(Choice {
+            name: PROCESS,
+            why: "the linux driver could run here, but is not the default yet: --driver linux asks for it".into(),
+        }),
+        (_, Err(why)) => Ok(Choice { name: PROCESS, why: format!("the linux driver cannot run here: {why}") }),
     }
 }
 
@@ -48,6 +53,13 @@ pub fn known(driver: &str) -> &'static str {
 }
 
 /// Whether the linux driver can run here; the text says why not.
+#[cfg(target_os = "linux")]
 pub fn linux_available() -> Result<(), String> {
-    Err("this version does not have it".into())
+    standfast_host::linux::available()
+}
+
+/// Whether the linux driver can run here; the text says why not.
+#[cfg(not(target_os = "linux"))]
+pub fn linux_available() -> Result<(), String> {
+    Err("this is not Linux".into())
 }

@@ -28,6 +28,15 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("python3", "the examples' applications in Python: their instances fail to start them"),
 ];
 
+const NO_LINUX: &str = "instances have no networks, volumes, metadata or limits; security groups are records only";
+/// What the linux driver can do without, by how the finding's name begins.
+#[cfg(target_os = "linux")]
+const LINUX_COSTS: [(&str, &str); 3] = [
+    ("loop devices", "volumes cannot be attached"),
+    ("mkfs.ext4", "volumes come without a file system"),
+    ("cgroup ", "instances are not held to what their type has of it"),
+];
+
 /// Something that was tried.
 struct Finding {
     name: String,
@@ -77,15 +86,21 @@ fn findings() -> Vec<Finding> {
     all
 }
 
-/// What the linux driver needs.
+/// Whether the linux driver runs, and what it needs or can use.
 fn linux() -> Vec<Finding> {
     let available = driver::linux_available();
-    vec![Finding {
+    let mut all = vec![Finding {
         name: "linux driver".into(),
         works: available.is_ok(),
         detail: available.err().unwrap_or_else(|| "instances are little machines".into()),
-        cost: "instances have no networks, volumes, metadata or limits; security groups are records only".into(),
-    }]
+        cost: NO_LINUX.into(),
+    }];
+    #[cfg(target_os = "linux")]
+    all.extend(standfast_host::linux::probe().into_iter().map(|found| {
+        let cost = LINUX_COSTS.iter().find(|(name, _)| found.name.starts_with(name)).map_or(NO_LINUX, |(_, cost)| cost);
+        Finding { name: found.name, works: found.ok, detail: found.detail, cost: cost.into() }
+    }));
+    all
 }
 
 fn addresses() -> Finding {

@@ -23,17 +23,7 @@ use crate::{image, output, server};
 pub async fn host(options: &cli::HostProcess) -> Result<ExitCode> {
     let first = begin(Role::Host)?;
     let clock = options.process.clock();
-    let config = ProcessConfig {
-        state_dir: Some(options.state.clone()),
-        // What instances have written outlives this process in any case: its successor goes on with it.
-        keep: true,
-        programs: image::programs(),
-        ..ProcessConfig::new(clock.clone())
-    };
-    let driver: Arc<dyn HostDriver> = match options.driver {
-        Driver::Process => ProcessDriver::start(config).context("starting the process driver")?,
-        Driver::Auto | Driver::Linux | Driver::Sim => bail!("the host runs the process driver"),
-    };
+    let driver = start(options, clock.clone())?;
     let run = options.process.run.clone().map(RunDir::open).transpose().context("opening the run directory")?;
     let temporary = run.is_none();
     if temporary {
@@ -45,6 +35,26 @@ pub async fn host(options: &cli::HostProcess) -> Result<ExitCode> {
         let _ = std::fs::remove_dir_all(&options.state);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What instances have written outlives this process in any case (`keep`): its successor goes on with it.
+fn start(options: &cli::HostProcess, clock: Clock) -> Result<Arc<dyn HostDriver>> {
+    let (state_dir, programs) = (Some(options.state.clone()), image::programs());
+    match options.driver {
+        Driver::Process => {
+            let config = ProcessConfig { state_dir, programs, keep: true, ..ProcessConfig::new(clock) };
+            Ok(ProcessDriver::start(config).context("starting the process driver")?)
+        }
+        #[cfg(target_os = "linux")]
+        Driver::Linux => {
+            use standfast_host::linux::{LinuxConfig, LinuxDriver};
+            let image_layers = options.image_layers.clone();
+            let config = LinuxConfig::new(clock, options.api);
+            let config = LinuxConfig { state_dir, programs, image_layers, keep: true, ..config };
+            Ok(LinuxDriver::start(config).context("starting the linux driver")?)
+        }
+        _ => bail!("a host runs the process driver, or on Linux the linux driver"),
+    }
 }
 
 /// `standfast dataplane`: runs load balancers and has the API's listener.
