@@ -127,14 +127,20 @@ async fn run(cloud: &Arc<Cloud>, id: &Id<Instance>, boot: u64, target: &mut watc
     })
 }
 
+/// Whether an error says that the machine has too little left: memory, processes, descriptors, disk.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let kinds = [io::ErrorKind::OutOfMemory, io::ErrorKind::StorageFull, io::ErrorKind::WouldBlock];
+    let codes = [Errno::MFILE, Errno::NFILE, Errno::USERS];
+    kinds.contains(&error.kind()) || Errno::from_io_error(error).is_some_and(|code| codes.contains(&code))
+}
+
 /// The text of a boot that failed. What the machine has too little of is told apart from all else.
 fn failure(error: &io::Error) -> String {
-    let full =
-        matches!(error.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull | io::ErrorKind::WouldBlock);
     let text = error.to_string();
-    match full && !text.starts_with(NO_CAPACITY) {
-        true => format!("{NO_CAPACITY}: {text}"),
-        false if text.starts_with(NO_CAPACITY) => text,
+    match text.starts_with(NO_CAPACITY) {
+        true => text,
+        false if is_full(error) => format!("{NO_CAPACITY}: {text}"),
         false => format!("the instance could not be started: {text}"),
     }
 }

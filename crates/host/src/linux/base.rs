@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use super::{ids, power};
 
 /// What is shared with instances, where it is a directory and no link.
-const SYSTEM: [&str; 8] = ["usr", "etc", "opt", "bin", "sbin", "lib", "lib64", "lib32"];
+pub const SYSTEM: [&str; 8] = ["usr", "etc", "opt", "bin", "sbin", "lib", "lib64", "lib32"];
 /// Hidden whatever their modes say.
 const SECRET: [&str; 6] =
     ["etc/shadow", "etc/shadow-", "etc/gshadow", "etc/gshadow-", "etc/ssl/private", "etc/machine-id"];

@@ -19,6 +19,7 @@ use rustix::thread::{CpuSet, UnshareFlags, sched_getaffinity, sched_setaffinity,
 use serde::{Deserialize, Serialize};
 
 use super::{ids, init, root};
+use crate::driver::machine::is_full;
 use crate::driver::{init as common, protocol};
 
 /// The argument that makes a program a launcher; it must be the first.
@@ -68,12 +69,11 @@ pub struct Text {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Launched {
     /// The namespaces are there; the process is the init, which waits for what to boot.
-    Made {
-        pid: i32,
-    },
+    Made { pid: i32 },
     Failed {
         text: String,
-        code: Option<i32>,
+        /// The machine has too little left of something.
+        full: bool,
     },
 }
 
@@ -102,7 +102,7 @@ fn launch() -> io::Result<i32> {
             attend(init)
         }
         Err(error) => {
-            let _ = say(&mut control, &Launched::Failed { text: error.to_string(), code: error.raw_os_error() });
+            let _ = say(&mut control, &Launched::Failed { text: error.to_string(), full: is_full(&error) });
             Err(error)
         }
     }

@@ -57,8 +57,22 @@ impl Machines {
 
     /// Made by whoever needs it first.
     pub fn base(&self) -> io::Result<Base> {
+        let own = self.state.components().nth(1).map(|top| PathBuf::from(top.as_os_str()));
+        if own.is_some_and(|top| base::SYSTEM.iter().any(|name| top == Path::new(name))) {
+            // An overlay cannot be written to below what it lies over.
+            let text = format!("the state directory {} is in a directory that instances share", self.state.display());
+            return Err(io::Error::other(text));
+        }
         let made = self.base.get_or_init(|| base::make(&self.state.join("base")).map_err(|error| error.to_string()));
         made.clone().map_err(|error| io::Error::other(format!("the base image: {error}")))
+    }
+
+    /// Limits what running instances' volumes may do, as it is wanted now. Blocks.
+    pub fn limit_io(&self) {
+        let running: Vec<_> = self.roots().keys().cloned().collect();
+        for id in running {
+            self.cgroups.limit_io(&id, &self.volumes.limits(&id));
+        }
     }
 
     /// Waits for a root volume.
@@ -225,10 +239,10 @@ fn made(stream: &mut UnixStream) -> io::Result<Pid> {
                 stream.set_read_timeout(None)?;
                 return Pid::from_raw(pid).ok_or_else(|| io::Error::other("a process without an id"));
             }
-            Some(Launched::Failed { text, code }) => {
-                let kind = code.map_or(io::ErrorKind::Other, |code| io::Error::from_raw_os_error(code).kind());
-                return Err(io::Error::new(kind, text));
+            Some(Launched::Failed { text, full: true }) => {
+                return Err(io::Error::other(format!("{NO_CAPACITY}: {text}")));
             }
+            Some(Launched::Failed { text, full: false }) => return Err(io::Error::other(text)),
             None => {}
         }
         let mut chunk = [0; 4096];

@@ -144,6 +144,8 @@ async fn tell(
             changed = volumes.changed() => changed,
         };
         let Some(machines) = machines.upgrade().filter(|_| changed.is_ok()) else { return };
+        let of_task = machines.clone();
+        let _ = tokio::task::spawn_blocking(move || of_task.limit_io()).await;
         let now = Some((machines.networks.namespaces(), machines.volumes.progress()));
         if last != now {
             last = now;

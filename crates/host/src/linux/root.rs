@@ -109,7 +109,7 @@ fn overlay(target: &OwnedFd, lowers: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd
 /// Opens a directory of ours.
 pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(CWD, path, flags, Mode::empty()).map_err(|e| context(&path.display().to_string(), e.into()))?)
+    openat(CWD, path, flags, Mode::empty()).map_err(|e| context(&path.display().to_string(), e.into()))
 }
 
 /// A directory in another one; made, with the instance's root as its owner, when it is not there.

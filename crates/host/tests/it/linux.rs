@@ -1,23 +1,23 @@
 //! The linux driver: what an instance can and cannot see of the machine, what it does when it boots, what is left of it.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use standfast_core::Clock;
 use standfast_core::host::{ExecOutput, HostDriver, HostSnapshot, Phase, VolumeSpec};
-use standfast_core::id::{Id, Volume};
+use standfast_core::id::{Id, SecurityGroup, Subnet, Volume, Vpc};
+use standfast_core::{Cidr, Clock, network};
 use standfast_host::linux::LAUNCH_ARGUMENT;
 use standfast_host::{LinuxConfig, LinuxDriver};
 
 use crate::world::*;
 
 /// Where no API answers.
-const API: std::net::SocketAddr =
-    std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 9));
+const API: std::net::SocketAddr = std::net::SocketAddr::V4(std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
 
 /// A linux driver and the directory that it lives in.
 pub struct Machines {
@@ -262,6 +262,89 @@ async fn volumes_come_and_go_while_an_instance_runs() {
     machines.host.obey(changed(&on, |s| s.instances.values_mut().for_each(|spec| spec.boot = 2)));
     until_running(&*machines.host, 1, 2).await;
     assert_eq!(machines.says("cat /mnt/sdf/file /root/file").await, "kept\nrooted");
+    machines.host.shutdown().await;
+}
+
+/// Two instances in a VPC with an internet gateway; the first has a public address.
+fn in_a_vpc(public: Ipv4Addr) -> Arc<HostSnapshot> {
+    let (vpc, subnet): (Id<Vpc>, Id<Subnet>) = (Id::from_text("vpc-1"), Id::from_text("subnet-1"));
+    let (table, acl) = (Id::from_text("rtb-1"), Id::from_text("acl-1"));
+    let group: Id<SecurityGroup> = Id::from_text("sg-1");
+    let anywhere: Cidr = "0.0.0.0/0".parse().expect("a block");
+    let open = network::AclEntry { allow: true, traffic: network::Traffic::All, peer: anywhere };
+    let rule = network::GroupRule { traffic: network::Traffic::All, peer: network::Peer::Cidr(anywhere) };
+    let mut net = network::NetworkSnapshot::default();
+    net.security_groups
+        .insert(group.clone(), network::SecurityGroup { ingress: vec![rule.clone()], egress: vec![rule] });
+    let route = network::Route { destination: anywhere, target: network::RouteTarget::InternetGateway };
+    let made = network::Vpc {
+        account: "000000000000".into(),
+        region: "eu-west-1".into(),
+        cidrs: vec!["10.0.0.0/16".parse().expect("a block")],
+        subnets: [(
+            subnet.clone(),
+            network::Subnet {
+                zone: "eu-west-1a".into(),
+                cidr: "10.0.0.0/24".parse().expect("a block"),
+                route_table: Id::clone(&table),
+                acl: Id::clone(&acl),
+            },
+        )]
+        .into(),
+        route_tables: [(table, vec![route])].into(),
+        acls: [(acl, network::Acl { ingress: vec![open.clone()], egress: vec![open] })].into(),
+        internet: true,
+        dns: true,
+        names: [("two.internal".to_owned(), vec![private_ip(2)])].into(),
+        domain: "eu-west-1.compute.internal".into(),
+    };
+    net.vpcs.insert(vpc.clone(), made);
+    for n in [1, 2] {
+        let interface = network::Interface {
+            vpc: vpc.clone(),
+            subnet: subnet.clone(),
+            zone: "eu-west-1a".into(),
+            mac: format!("02:00:00:00:00:0{n}"),
+            addresses: vec![network::Address { private: private_ip(n), public: (n == 1).then_some(public) }],
+            groups: vec![group.clone()],
+            source_dest_check: true,
+            owner: network::Owner::Instance { id: id(n), device_index: 0 },
+        };
+        net.interfaces.insert(Id::from_text(&format!("eni-{n}")), interface);
+    }
+    let mut spec = spec();
+    spec.metadata.enabled = true;
+    spec.metadata.hop_limit = 2;
+    spec.metadata.tree = [("meta-data/instance-type".to_owned(), "t3.micro".to_owned())].into();
+    changed(&snapshot([(1, spec.clone()), (2, spec)]), |s| s.network = net)
+}
+
+#[tokio::test]
+async fn instances_have_the_network_of_their_vpc_when_they_boot() {
+    const METADATA: &str = "exec 3<>/dev/tcp/169.254.169.254/80; \
+         printf 'GET /latest/meta-data/instance-type HTTP/1.0\\r\\n\\r\\n' >&3; tail -n 1 <&3";
+    // Of the whole range this test alone uses this address on the machine.
+    let public = Ipv4Addr::new(127, 201, 13, 7);
+    let mut wanted = in_a_vpc(public);
+    // What user data does needs the network at once.
+    let user_data = format!("#!/bin/bash\n({METADATA}) > /root/type\n").into_bytes();
+    wanted = changed(&wanted, |s| s.instances.values_mut().for_each(|spec| spec.user_data = user_data.clone()));
+    let Some(machines) = Machines::booted(&wanted).await else { return };
+    until_running(&*machines.host, 2, 1).await;
+    machines.until_works("grep t3.micro /root/type").await;
+    let second = private_ip(2);
+    let connect = format!("bash -c 'exec 3<>/dev/tcp/{second}/22; head -c 7 <&3'");
+    machines.until_works(&connect).await;
+    assert_eq!(machines.says(&connect).await, "SSH-2.0");
+    assert!(machines.says("getent hosts two.internal").await.contains(&second.to_string()));
+    let greeting = eventually("an answer at the public address", || {
+        let mut stream = std::net::TcpStream::connect((public, 22)).ok()?;
+        let mut greeting = [0; 7];
+        std::io::Read::read_exact(&mut stream, &mut greeting).ok()?;
+        Some(greeting)
+    })
+    .await;
+    assert_eq!(&greeting, b"SSH-2.0");
     machines.host.shutdown().await;
 }
 
