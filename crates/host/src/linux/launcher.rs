@@ -128,11 +128,13 @@ fn say(control: &mut UnixStream, message: &Launched) -> io::Result<()> {
 
 /// Makes the instance; its init waits for what to boot.
 fn make(plan: &Plan) -> io::Result<Pid> {
+    // Of the mounts that this program was started from, which cannot be bound any more once they are not its own.
+    let own = root::own_program()?;
     // SAFETY: this process has one thread, which is to have mounts of its own from here on.
     #[allow(unsafe_code)]
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    root::build(plan)?;
+    root::build(plan, &own)?;
     affinity(plan);
     // Where the init finds its root: in its own mount namespace the same directory is its working directory too.
     rustix::process::chdir(&plan.mount_point)?;

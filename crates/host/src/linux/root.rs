@@ -15,7 +15,9 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, OpenTreeFlags, mount, mount_bind, mount_remount, open_tree};
+use rustix::mount::{
+    MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_remount, move_mount, open_tree,
+};
 
 use super::launcher::{Plan, by_descriptor, c_string};
 use super::volumes::map_mount;
@@ -39,8 +41,14 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
+/// A detached mount of this very program.
+pub fn own_program() -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(open_tree(CWD, "/proc/self/exe", flags)?)
+}
+
 /// Builds it at the plan's mount point.
-pub fn build(plan: &Plan) -> io::Result<()> {
+pub fn build(plan: &Plan, own_program: &OwnedFd) -> io::Result<()> {
     let upper = open_directory(&plan.upper)?;
     let work = open_directory(&plan.work)?;
     let mut lowers = opened(&plan.layers)?;
@@ -58,7 +66,7 @@ pub fn build(plan: &Plan) -> io::Result<()> {
         }
     }
     devices(plan, &root).map_err(|e| context("/dev", e))?;
-    programs(plan, &root).map_err(|e| context("the programs", e))
+    programs(plan, &root, own_program).map_err(|e| context("the programs", e))
 }
 
 fn context(what: &str, error: io::Error) -> io::Error {
@@ -162,7 +170,7 @@ fn devices(plan: &Plan, root: &OwnedFd) -> io::Result<()> {
 }
 
 /// This program, and the shadows of the commands that switch the power.
-fn programs(plan: &Plan, root: &OwnedFd) -> io::Result<()> {
+fn programs(plan: &Plan, root: &OwnedFd, own_program: &OwnedFd) -> io::Result<()> {
     let mut directory = root.try_clone()?;
     for name in PROGRAMS.split('/') {
         directory = place(&directory, name, 0o755)?;
@@ -175,12 +183,17 @@ fn programs(plan: &Plan, root: &OwnedFd) -> io::Result<()> {
     for name in power::COMMANDS {
         write(&directory, name, &power::script(name), 0o755)?;
     }
-    for name in &plan.programs {
+    let open = |name: &str| openat(&directory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    for (n, name) in plan.programs.iter().enumerate() {
         write(&directory, name, "", 0o755)?;
-        let file = openat(&directory, name.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        mount_bind("/proc/self/exe", by_descriptor(&file))?;
-        let file = openat(&directory, name.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        mount_remount(by_descriptor(&file), MountFlags::BIND | MountFlags::RDONLY, c"")?;
+        match n.checked_sub(1).and_then(|earlier| plan.programs.get(earlier)) {
+            None => {
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                move_mount(own_program, c"", open(name)?, c"", flags)?;
+            }
+            Some(earlier) => mount_bind(by_descriptor(&open(earlier)?), by_descriptor(&open(name)?))?,
+        }
+        mount_remount(by_descriptor(&open(name)?), MountFlags::BIND | MountFlags::RDONLY, c"")?;
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use standfast_core::host::{ExecOutput, HostDriver, HostSnapshot, Phase, VolumeSpec};
-use standfast_core::id::{Id, SecurityGroup, Subnet, Volume, Vpc};
+use standfast_core::host::{ExecOutput, HostDriver, HostSnapshot, Phase, Progress, SnapshotSpec, VolumeSpec};
+use standfast_core::id::{Id, SecurityGroup, Snapshot, Subnet, Volume, Vpc};
 use standfast_core::{Cidr, Clock, network};
 use standfast_host::linux::LAUNCH_ARGUMENT;
 use standfast_host::{LinuxConfig, LinuxDriver};
@@ -28,17 +28,22 @@ pub struct Machines {
 impl Machines {
     /// `None`, loudly, where it cannot run.
     pub fn start() -> Option<Self> {
+        Self::start_with(|_| ())
+    }
+
+    fn start_with(change: impl FnOnce(&mut LinuxConfig)) -> Option<Self> {
         if let Err(why) = standfast_host::linux::available() {
             eprintln!("SKIPPED: the linux driver cannot run here: {why}");
             return None;
         }
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let config = LinuxConfig {
+        let mut config = LinuxConfig {
             state_dir: Some(dir.path().join("state")),
             init_program: PROGRAM.into(),
             launch_args: vec![LAUNCH_ARGUMENT.into()],
             ..LinuxConfig::new(Clock::system(1.0), API)
         };
+        change(&mut config);
         let host = LinuxDriver::start(config).expect("the driver starts");
         Some(Self { host, dir })
     }
@@ -263,6 +268,87 @@ async fn volumes_come_and_go_while_an_instance_runs() {
     until_running(&*machines.host, 1, 2).await;
     assert_eq!(machines.says("cat /mnt/sdf/file /root/file").await, "kept\nrooted");
     machines.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn programs_and_image_layers_are_in_instances_and_cannot_be_written() {
+    let layer = tempfile::tempdir().expect("a temporary directory");
+    let tool = layer.path().join("usr/bin/standfast-test-tool");
+    std::fs::create_dir_all(tool.parent().expect("it has one")).expect("writable");
+    std::fs::write(&tool, "#!/bin/sh\necho from the layer\n").expect("writable");
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let machines = Machines::start_with(|config| {
+        config.programs = vec!["standfast-test-first".into(), "standfast-test-program".into()];
+        config.image_layers = vec![layer.path().into()];
+    });
+    let Some(machines) = machines else { return };
+    machines.host.obey(one(|_| ()));
+    until_running(&*machines.host, 1, 1).await;
+    assert_eq!(machines.says("standfast-test-tool").await, "from the layer");
+    let size = machines.says("stat -c %s $(command -v standfast-test-program)").await;
+    assert_eq!(size, std::fs::metadata(PROGRAM).expect("it is there").len().to_string());
+    assert_ne!(machines.sh("echo broken >> $(command -v standfast-test-program)").await.code, 0);
+    // The instance's own copy changes, and nothing else.
+    machines.says("echo changed > /usr/bin/standfast-test-tool; echo mine > /etc/standfast-test-file").await;
+    assert!(std::fs::read_to_string(&tool).expect("readable").contains("layer"));
+    assert!(!Path::new("/etc/standfast-test-file").exists());
+    machines.host.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_image_of_an_instance_has_what_it_wrote_and_not_its_first_boot() {
+    let (root, copy): (Id<Volume>, Id<Volume>) = (Id::from_text("vol-1"), Id::from_text("vol-2"));
+    let image: Id<Snapshot> = Id::from_text("snap-1");
+    let volume = |from: Option<&Id<Snapshot>>, n: u64| VolumeSpec {
+        zone: "eu-west-1a".into(),
+        size_gib: 8,
+        iops: 3000,
+        throughput_mib: 125,
+        from: from.cloned(),
+        root: true,
+        attached: Some((id(n), "/dev/xvda".into())),
+        paused: false,
+    };
+    let golden = changed(&script("echo one > /root/who; echo kept > /usr/share/kept; rm /usr/bin/head"), |s| {
+        s.instances.values_mut().for_each(|spec| spec.root_volume = Some(root.clone()));
+        s.volumes.insert(root.clone(), volume(None, 1));
+    });
+    let Some(machines) = Machines::booted(&golden).await else { return };
+    machines.until_works("! test -e /usr/bin/head").await;
+    let imaged = changed(&golden, |s| {
+        s.snapshots.insert(image.clone(), SnapshotSpec::OfVolume(root.clone()));
+    });
+    machines.host.obey(imaged.clone());
+    until(&*machines.host, "the snapshot", |seen| seen.snapshots.get(&image) == Some(&Progress::Ready)).await;
+    let both = changed(&imaged, |s| {
+        let mut spec = spec();
+        spec.private_ip = private_ip(2);
+        spec.hostname = "ip-10-0-0-6.eu-west-1.compute.internal".into();
+        spec.root_volume = Some(copy.clone());
+        spec.user_data = b"#!/bin/sh\necho two >> /root/who\n".to_vec();
+        s.instances.insert(id(2), spec);
+        s.volumes.insert(copy.clone(), volume(Some(&image), 2));
+    });
+    machines.host.obey(both);
+    until_running(&*machines.host, 2, 1).await;
+    let script = "until grep -q two /root/who; do sleep 0.02; done; cat /root/who /usr/share/kept /etc/hostname; ls /usr/bin/head";
+    let argv = ["/bin/sh", "-c", script].map(String::from).to_vec();
+    let output = machines.host.exec(&id(2), argv, LIMIT).await.expect("it runs");
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(seen, "one\ntwo\nkept\nip-10-0-0-6.eu-west-1.compute.internal\n", "{output:?}");
+    assert_ne!(output.code, 0, "what was removed is there again");
+    machines.host.shutdown().await;
+}
+
+#[test]
+fn what_the_machine_allows_can_be_asked() {
+    let findings = standfast_host::linux::probe();
+    for finding in &findings {
+        eprintln!("{} {}: {}", if finding.ok { "ok" } else { "--" }, finding.name, finding.detail);
+    }
+    let needed = ["root", "user namespaces", "overlay", "networks"];
+    let ok = needed.iter().all(|name| findings.iter().any(|finding| finding.name == *name && finding.ok));
+    assert!(standfast_host::linux::available().is_err() || ok);
 }
 
 /// Two instances in a VPC with an internet gateway; the first has a public address.

@@ -1,3 +1,5 @@
+//! Names as an instance asks for them, and the bytes that answer.
+
 use simple_dns::rdata::RData;
 
 use super::*;

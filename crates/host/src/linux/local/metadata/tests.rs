@@ -1,3 +1,5 @@
+//! The metadata tree as SDKs and cloud-init read it.
+
 use super::*;
 use standfast_core::Rng;
 

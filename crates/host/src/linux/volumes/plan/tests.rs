@@ -1,3 +1,5 @@
+//! What the planner does for which snapshot.
+
 use std::sync::Arc;
 
 use super::*;
