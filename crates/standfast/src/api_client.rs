@@ -14,13 +14,27 @@ pub struct ApiClient {
     place: Place,
     endpoint: String,
     region: String,
+    credentials: sigv4::Credentials,
     clock: Clock,
+}
+
+/// Those of the environment, as the aws CLI finds them: the access key is the account. Without any, the default
+/// account's; the cloud accepts any key that its iam does not know.
+fn credentials() -> sigv4::Credentials {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+        (Some(access_key), Some(secret_key)) => {
+            sigv4::Credentials { access_key, secret_key, session_token: variable("AWS_SESSION_TOKEN") }
+        }
+        _ => sigv4::Credentials { access_key: "standfast".into(), secret_key: "standfast".into(), session_token: None },
+    }
 }
 
 impl ApiClient {
     pub fn new(endpoint: &str, region: &str) -> Result<Self> {
         let place = place(endpoint).context("reading the endpoint")?;
-        Ok(Self { place, endpoint: endpoint.to_owned(), region: region.to_owned(), clock: Clock::system(1.0) })
+        let (endpoint, region) = (endpoint.to_owned(), region.to_owned());
+        Ok(Self { place, endpoint, region, credentials: credentials(), clock: Clock::system(1.0) })
     }
 
     pub fn endpoint(&self) -> &str {
@@ -49,10 +63,7 @@ impl ApiClient {
         let protocol = service.protocols[0];
         let mut request = codec::encode_request(protocol, service, op, &input);
         request.headers_mut().insert("host", self.place.host.parse().context("the endpoint's host")?);
-        // The default account; the cloud accepts any key that its iam does not know.
-        let credentials =
-            sigv4::Credentials { access_key: "standfast".into(), secret_key: "standfast".into(), session_token: None };
-        sigv4::sign(&mut request, &credentials, &self.region, service.signing_name, self.clock.now())?;
+        sigv4::sign(&mut request, &self.credentials, &self.region, service.signing_name, self.clock.now())?;
         let mut connection = Connection::open(self.place.address)
             .await
             .with_context(|| format!("no cloud answers at {}; start one with `standfast server`", self.endpoint))?;
