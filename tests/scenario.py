@@ -112,15 +112,18 @@ class Stack:
         (found,) = self.call("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
         return [member for member in found["Instances"] if member["LifecycleState"] == "InService"]
 
+    def run(self, *arguments: str, expect: int | None = 0, limit_s: int = 60) -> str:
+        """Runs a command of the binary as the stack's account; gives what it printed."""
+        environment = self.cloud.environment() | {"AWS_ACCESS_KEY_ID": self.account}
+        command = [str(self.cloud.binary), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s)
+        told = f"standfast {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert expect is None or done.returncode == expect, told
+        return done.stdout
+
     def inside(self, instance_id: str, command: str, expect: int | None = 0, limit_s: int = 60) -> str:
         """Runs a shell command in the instance, as its root; gives what it printed."""
-        environment = self.cloud.environment() | {"AWS_ACCESS_KEY_ID": self.account}
-        done = subprocess.run(
-            [str(self.cloud.binary), "exec", instance_id, "--", "sh", "-c", command],
-            env=environment, capture_output=True, text=True, timeout=limit_s,
-        )  # fmt: skip
-        assert expect is None or done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout
+        return self.run("exec", instance_id, "--", "sh", "-c", command, expect=expect, limit_s=limit_s)
 
     def opens(self, instance_id: str, address: str, port: int) -> bool:
         """Whether the instance can open a TCP connection."""

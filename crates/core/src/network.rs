@@ -127,6 +127,7 @@ pub struct Interface {
     pub mac: String,
     /// The primary address first; never empty.
     pub addresses: Vec<Address>,
+    /// Without any, nothing is filtered: only services' interfaces, such as NAT gateways', have none.
     pub groups: Vec<Id<id::SecurityGroup>>,
     /// Whether what is neither from nor to one of its addresses is dropped.
     pub source_dest_check: bool,

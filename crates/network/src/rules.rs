@@ -201,7 +201,8 @@ impl Builder<'_> {
         self.table.base("acls", hook("filter", FORWARD, -10), rules);
     }
 
-    /// Security groups: what the sender's allow to go out, then what the receiver's allow to come in.
+    /// Security groups: what the sender's allow to go out, then what the receiver's allow to come in. Interfaces without
+    /// any, as NAT gateways have, are not filtered.
     fn groups(&mut self) {
         let near = self.near();
         let used: BTreeSet<_> = self.linked.iter().flat_map(|(_, _, one)| &one.groups).collect();
@@ -222,7 +223,7 @@ impl Builder<'_> {
             self.table.set(members_of(id), Elements::Addresses(addresses.into_iter().collect()));
         }
         for direction in ["in", "out"] {
-            for (number, _, one) in &self.linked {
+            for (number, _, one) in self.linked.iter().filter(|(.., one)| !one.groups.is_empty()) {
                 let known = one.groups.iter().filter(|id| self.snapshot.security_groups.contains_key(*id));
                 let mut rules: Vec<_> =
                     known.map(|id| vec![Step::Is(Verdict::Jump(format!("{id}-{direction}")))]).collect();
@@ -232,7 +233,8 @@ impl Builder<'_> {
         }
         let verdicts = |direction: &str| {
             let jump = |number: u32| Verdict::Jump(interface(number, direction));
-            Elements::LinkVerdicts(self.linked.iter().map(|(number, ..)| (*number, jump(*number))).collect())
+            let grouped = self.linked.iter().filter(|(.., one)| !one.groups.is_empty());
+            Elements::LinkVerdicts(grouped.map(|(number, ..)| (*number, jump(*number))).collect())
         };
         let (inward, outward) = (verdicts("in"), verdicts("out"));
         self.table.set(GROUPS_IN, inward);

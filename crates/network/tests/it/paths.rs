@@ -61,7 +61,7 @@ fn a_nat_gateway_and_a_nat_instance_lend_their_addresses() {
     world.instance("inner", "10.0.2.10", &["sg-open"]);
     let (gateway, forwarder) = (public_address(), public_address());
     world.change(|now| {
-        let mut nat = interface("10.0.1.5", &["sg-open"], Owner::NatGateway(name("nat-1")));
+        let mut nat = interface("10.0.1.5", &[], Owner::NatGateway(name("nat-1")));
         nat.addresses[0].public = Some(gateway);
         nat.source_dest_check = false;
         now.interfaces.insert(name("eni-nat"), nat);
