@@ -26,9 +26,12 @@ def waiting(scaling, group: str):
             yield instance, "save-the-data"
 
 
-def bring(ec2, group: str, instance: dict) -> None:
-    """A volume of the newest snapshot, or an empty one at the very first, attached to the instance."""
+def bring(ec2, group: str, instance: dict) -> bool:
+    """A volume of the newest snapshot, or an empty one at the very first, attached to the instance; not while the last
+    instance's volume is still to be saved."""
     own = [{"Name": f"tag:{TAG}", "Values": [group]}]
+    if ec2.describe_volumes(Filters=own)["Volumes"]:
+        return False
     snapshots = ec2.describe_snapshots(OwnerIds=["self"], Filters=own)["Snapshots"]
     newest = max(snapshots, key=lambda snapshot: snapshot["StartTime"], default=None)
     source = {"SnapshotId": newest["SnapshotId"]} if newest else {"Size": 1}
@@ -39,9 +42,10 @@ def bring(ec2, group: str, instance: dict) -> None:
     ec2.get_waiter("volume_available").wait(VolumeIds=[volume["VolumeId"]], WaiterConfig={"Delay": 1})
     ec2.attach_volume(VolumeId=volume["VolumeId"], InstanceId=instance["InstanceId"], Device=DEVICE)
     ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume["VolumeId"]], WaiterConfig={"Delay": 1})
+    return True
 
 
-def save(ec2, group: str, instance: dict) -> None:
+def save(ec2, group: str, instance: dict) -> bool:
     """The instance's volume becomes a snapshot and goes."""
     own = [
         {"Name": f"tag:{TAG}", "Values": [group]},
@@ -56,6 +60,8 @@ def save(ec2, group: str, instance: dict) -> None:
         )
         ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot["SnapshotId"]], WaiterConfig={"Delay": 1})
         ec2.delete_volume(VolumeId=volume["VolumeId"])
+        ec2.get_waiter("volume_deleted").wait(VolumeIds=[volume["VolumeId"]], WaiterConfig={"Delay": 1})
+    return True
 
 
 def main(group: str) -> None:
@@ -63,7 +69,8 @@ def main(group: str) -> None:
     ec2, scaling = boto3.client("ec2"), boto3.client("autoscaling")
     while True:
         for instance, hook in waiting(scaling, group):
-            (bring if hook == "bring-the-data" else save)(ec2, group, instance)
+            if not (bring if hook == "bring-the-data" else save)(ec2, group, instance):
+                continue
             scaling.complete_lifecycle_action(
                 LifecycleHookName=hook, AutoScalingGroupName=group,
                 InstanceId=instance["InstanceId"], LifecycleActionResult="CONTINUE",
