@@ -1,6 +1,7 @@
 //! The internet of a cloud: a namespace in which every address answers, and the host's way to public addresses.
 //!
-//! Nothing in it leads to the machine's real interfaces. The host is a user of the cloud: what it sends from 127.254.0.N
+//! Nothing in it leads to the machine's real interfaces; what is for the real internet, where a cloud is open to it, ends
+//! at a relay's port (`egress`). The host is a user of the cloud: what it sends from 127.254.0.N
 //! comes from 198.51.100.N. When the process ends the namespace goes, with it the link, and with that the host's routes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use standfast_core::Cidr;
 use standfast_core::id::{self, Id};
 
+use crate::egress;
 use crate::inner;
 use crate::links::{self, End, Hop, Links, Mac, Route, Selector, TABLE_LOCAL};
 use crate::namespace::{self, in_namespace, set};
@@ -70,6 +72,15 @@ impl Internet {
         links.execute(messages)?;
         Nft::of(namespace.as_fd())?.replace(RULES, &rules())?;
         Ok(Self { namespace, links, host, host_link, routed: BTreeMap::new() })
+    }
+
+    /// From now on connections to addresses outside are led to `egress::RELAY_PORT`.
+    pub fn open(&self) -> io::Result<()> {
+        // Whether anybody is there who answers a ping is not known here.
+        in_namespace(self.namespace.as_fd(), || set("ipv4/icmp_echo_ignore_all", "1"))??;
+        let mut table = rules();
+        egress::lead_to_relay(&mut table);
+        Nft::of(self.namespace.as_fd())?.replace(RULES, &table)
     }
 
     /// A link between the internet and a VPC's namespace, under this number in both.

@@ -5,6 +5,7 @@
 //! See docs/adr/0004-linux-driver.md.
 #![cfg(target_os = "linux")]
 
+pub mod egress;
 mod flows;
 mod inner;
 mod internet;

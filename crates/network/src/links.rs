@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use standfast_core::Cidr;
 
 use crate::namespace::in_namespace;
-use crate::netlink::{Messages, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Socket};
+use crate::netlink::{Messages, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Socket};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -15,6 +15,7 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+const RTM_GETROUTE: u16 = 26;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 
@@ -45,6 +46,8 @@ const RTPROT_STATIC: u8 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RT_SCOPE_HOST: u8 = 254;
+/// Where a route's kind is in `struct rtmsg`.
+const ROUTE_KIND: usize = 7;
 const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
 const RTN_BLACKHOLE: u8 = 6;
@@ -115,6 +118,17 @@ impl Links {
 
     pub fn execute(&self, messages: Messages) -> io::Result<()> {
         if messages.is_empty() { Ok(()) } else { self.0.execute(messages) }
+    }
+
+    /// Whether the kernel would send what is for an address to somebody else; without a route it would not.
+    pub fn leads_away(&self, address: Ipv4Addr) -> io::Result<bool> {
+        let mut ask = Messages::default();
+        // Acknowledged, so that the answer has an end.
+        ask.begin(RTM_GETROUTE, NLM_F_ACK, &[AF_INET, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        ask.attribute(RTA_DST, &address.octets());
+        let mut kind = None;
+        self.0.dump(ask, |route| kind = route.body.get(ROUTE_KIND).copied())?;
+        Ok(kind == Some(RTN_UNICAST))
     }
 
     /// Makes a pair: this end here, the other straight in its namespace (moving a device there later is slow).

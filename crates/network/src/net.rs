@@ -55,6 +55,11 @@ impl Net {
         })
     }
 
+    /// Opens the way to a relay for what is for the real internet (see `egress`).
+    pub fn open(&self) -> io::Result<()> {
+        self.internet.open()
+    }
+
     /// Makes the networks as the snapshot says; `dark` are the zones whose links are cut.
     pub fn apply(&mut self, snapshot: &NetworkSnapshot, dark: &BTreeSet<String>) -> io::Result<()> {
         if !self.unfinished && *snapshot == self.snapshot && *dark == self.dark {

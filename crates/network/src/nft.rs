@@ -98,6 +98,8 @@ pub enum Step {
     SourceFrom(String),
     /// Translates the source to this address.
     SourceTo(Ipv4Addr),
+    /// Translates the destination's port to this one; after a step that says the protocol.
+    ToPort(u16),
     /// Translates the source's network to this one of the same size; hosts keep their numbers.
     SourceNetwork(Cidr),
     Is(Verdict),
@@ -500,6 +502,12 @@ fn write_more(list: &mut Messages, step: &Step) {
         Step::SourceTo(address) => {
             immediate(list, REG, &value(&address.octets()));
             translate(list, SNAT, None, 0);
+        }
+        Step::ToPort(port) => {
+            immediate(list, REG, &value(&port.to_be_bytes()));
+            expression(list, "nat", |e| {
+                e.u32_be(1, DNAT).u32_be(2, u32::from(FAMILY_IPV4)).u32_be(5, REG);
+            });
         }
         Step::SourceNetwork(cidr) => {
             let last = cidr.nth(cidr.size() - 1).unwrap_or(cidr.base());
