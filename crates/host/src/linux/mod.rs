@@ -39,11 +39,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use launcher::LAUNCH_ARGUMENT;
+pub use local::{Dial, Egress, Outside};
 pub use probe::{Finding, available, probe};
 
 use crate::driver::Core;
 use crate::driver::state::StateDir;
 use cgroups::Cgroups;
+use local::Local;
 use machines::Machines;
 use networks::Networks;
 use volumes::Volumes;
@@ -64,6 +66,8 @@ pub struct LinuxConfig {
     pub keep: bool,
     /// Where the cloud's API answers on the machine's loopback.
     pub api: SocketAddr,
+    /// Whether instances that have a way to the internet get to the real one.
+    pub egress: Egress,
     /// Directories laid over the base image: `LAYER/usr/bin/aws` is `/usr/bin/aws` in instances.
     pub image_layers: Vec<PathBuf>,
 }
@@ -79,6 +83,7 @@ impl LinuxConfig {
             clock,
             keep: false,
             api,
+            egress: Egress::Simulated,
             image_layers: Vec::new(),
         }
     }
@@ -104,8 +109,10 @@ impl LinuxDriver {
         }
         let (clock, keep, path) = (config.clock.clone(), config.keep, state.path().to_owned());
         let changes = watch::Sender::new(());
+        let local = Local::start(runtime.clone(), clock.clone(), config.api, config.egress.clone())?;
+        let networks = Networks::start(&state.cloud, local, config.egress.outside().is_some(), changes.clone())?;
         let machines = Arc::new(Machines {
-            networks: Networks::start(&state.cloud, clock.clone(), config.api, runtime.clone(), changes.clone())?,
+            networks,
             volumes: Volumes::start(&path, runtime.clone())?,
             cgroups: Cgroups::start(&state.cloud),
             user_namespace: volumes::user_namespace()?,

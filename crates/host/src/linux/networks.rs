@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,11 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use standfast_core::Clock;
 use standfast_core::host::HostSnapshot;
 use standfast_core::id::{Id, Instance, NetworkInterface};
 use standfast_network::Net;
-use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::local::Local;
@@ -50,22 +47,16 @@ struct Shared {
 }
 
 impl Networks {
-    /// Starts with no networks. `changes` hears when namespaces come and go.
-    pub fn start(
-        cloud: &str,
-        clock: Clock,
-        api: SocketAddr,
-        runtime: Handle,
-        changes: watch::Sender<()>,
-    ) -> io::Result<Self> {
+    /// Starts with no networks; `open` leads what is for the real internet to the relay in `local`. `changes` hears when namespaces come and go.
+    pub fn start(cloud: &str, local: Local, open: bool, changes: watch::Sender<()>) -> io::Result<Self> {
         let (jobs, inbox) = channel();
         let shared = Arc::new(Shared { wanted: Mutex::default(), namespaces: Mutex::default(), changes });
         let (started, has_started) = channel();
         let (cloud, of_thread) = (cloud.to_owned(), shared.clone());
         let thread = std::thread::Builder::new().name("networks".into()).spawn(move || {
-            let made = start_net(&cloud).and_then(|net| Ok((net, Local::start(runtime, clock, api)?)));
+            let made = start_net(&cloud).and_then(|net| if open { net.open().map(|()| net) } else { Ok(net) });
             match made {
-                Ok((net, local)) => {
+                Ok(net) => {
                     let _ = started.send(Ok(()));
                     Worker { net, local, shared: of_thread, last: None, unfinished: false }.run(&inbox);
                 }

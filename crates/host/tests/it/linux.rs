@@ -31,7 +31,7 @@ impl Machines {
         Self::start_with(|_| ())
     }
 
-    fn start_with(change: impl FnOnce(&mut LinuxConfig)) -> Option<Self> {
+    pub fn start_with(change: impl FnOnce(&mut LinuxConfig)) -> Option<Self> {
         if let Err(why) = standfast_host::linux::available() {
             eprintln!("SKIPPED: the linux driver cannot run here: {why}");
             return None;
@@ -55,13 +55,13 @@ impl Machines {
         Some(machines)
     }
 
-    async fn sh(&self, text: &str) -> ExecOutput {
+    pub async fn sh(&self, text: &str) -> ExecOutput {
         let argv = ["/bin/sh", "-c", text].map(String::from).to_vec();
         self.host.exec(&id(1), argv, LIMIT).await.expect("the instance runs")
     }
 
     /// What a command that works says.
-    async fn says(&self, text: &str) -> String {
+    pub async fn says(&self, text: &str) -> String {
         let output = self.sh(text).await;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.code, 0, "{text}: {out}{err}");
@@ -69,7 +69,7 @@ impl Machines {
     }
 
     /// Waits until a command works.
-    async fn until_works(&self, text: &str) {
+    pub async fn until_works(&self, text: &str) {
         let clock = Clock::system(1.0);
         let wait = async {
             while self.sh(text).await.code != 0 {
@@ -352,7 +352,7 @@ fn what_the_machine_allows_can_be_asked() {
 }
 
 /// Two instances in a VPC with an internet gateway; the first has a public address.
-fn in_a_vpc(public: Ipv4Addr) -> Arc<HostSnapshot> {
+pub fn in_a_vpc(public: Ipv4Addr) -> Arc<HostSnapshot> {
     let (vpc, subnet): (Id<Vpc>, Id<Subnet>) = (Id::from_text("vpc-1"), Id::from_text("subnet-1"));
     let (table, acl) = (Id::from_text("rtb-1"), Id::from_text("acl-1"));
     let group: Id<SecurityGroup> = Id::from_text("sg-1");

@@ -12,7 +12,7 @@ use standfast_core::host::{HostSnapshot, Metadata};
 use standfast_core::id::{Subnet, Vpc};
 use standfast_core::network::{self, Address, Interface, Owner};
 use standfast_core::{Clock, Id};
-use standfast_host::linux::local::Local;
+use standfast_host::linux::local::{Egress, Local};
 use tokio::runtime::Handle;
 
 use crate::linux_volumes::may_run;
@@ -136,7 +136,7 @@ struct World {
 impl World {
     async fn start(api: SocketAddr) -> Self {
         let (vpc, internet) = (Namespace::vpc(), Namespace::new("ip route add local 0.0.0.0/0 dev lo"));
-        let local = Local::start(Handle::current(), Clock::system(1.0), api).expect("it starts");
+        let local = Local::start(Handle::current(), Clock::system(1.0), api, Egress::Simulated).expect("it starts");
         let fds = ([(vpc_id(), vpc.open())].into(), internet.open());
         let world = Self { local, vpc, internet, fds };
         world.apply(&snapshot(true));

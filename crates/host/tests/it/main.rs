@@ -4,6 +4,8 @@ mod conformance;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
+mod linux_egress;
+#[cfg(target_os = "linux")]
 mod linux_local;
 #[cfg(target_os = "linux")]
 mod linux_volumes;

@@ -1,12 +1,15 @@
 //! What the resolver of a VPC answers. No sockets here.
 //!
 //! It knows the VPC's names, the names of their addresses, and the few sites of the simulated internet; it is the
-//! authority for everything else too, and says that it does not exist: nothing is asked of the real world.
+//! authority for everything else too, and says that it does not exist. Only where a cloud is open to the real internet is
+//! somebody else asked, and never for names that are the VPC's own affair ([`is_foreign`]).
 
 use std::net::Ipv4Addr;
 
 use simple_dns::rdata::{A, OPT, PTR, RData, SOA};
 use simple_dns::{CLASS, Name, OPCODE, Packet, PacketFlag, QTYPE, Question, RCODE, ResourceRecord, TYPE};
+
+use standfast_network::egress::is_outside;
 
 use super::INTERNET_ADDRESS;
 use super::view::View;
@@ -25,7 +28,15 @@ const ADDRESSES_MAX: usize = 100;
 const HEADER_BYTES: usize = 12;
 
 /// Sites of the simulated internet that people expect to be there.
-const INTERNET_NAMES: [&str; 4] = ["checkip.amazonaws.com", "example.com", "example.org", "deb.debian.org"];
+const INTERNET_NAMES: [&str; 4] = [CHECKIP, "example.com", "example.org", "deb.debian.org"];
+
+/// The site that is the cloud's own also where it is open to the real internet: it says which public address somebody has,
+/// and those are the cloud's.
+const CHECKIP: &str = "checkip.amazonaws.com";
+
+/// Zones of which nobody outside is asked: every network has its own names in them, or none.
+const OWN_ZONES: [&str; 5] = ["internal", "localhost", "local", "invalid", "test"];
+const REVERSE_ZONE: &str = "in-addr.arpa";
 
 /// How a message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +56,13 @@ enum Found<'a> {
 
 /// The answer to a message; `None` when it is none that can be answered.
 pub fn answer(view: &View, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
-    // The counts are looked at first: the parser makes room for as many records as a message claims to have.
     let header = message.first_chunk::<HEADER_BYTES>()?;
     let is_query = header[2] & 0x80 == 0;
-    let counts = [4, 6, 8, 10].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
-    let plausible = counts[0] == 1 && counts[1] == 0 && counts[2] == 0 && counts[3] <= 2;
     if !is_query {
         return None;
     }
     let id = u16::from_be_bytes([header[0], header[1]]);
-    let query = plausible.then(|| Packet::parse(message).ok()).flatten();
-    let Some(query) = query else { return refuse(id, RCODE::FormatError) };
+    let Some(query) = read(header, message) else { return refuse(id, RCODE::FormatError) };
     let mut reply = Packet::new_reply(id);
     reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
     if query.has_flags(PacketFlag::RECURSION_DESIRED) {
@@ -77,6 +84,39 @@ pub fn answer(view: &View, message: &[u8], transport: Transport) -> Option<Vec<u
     }
     reply.questions.push(question.clone());
     fit(reply, room)
+}
+
+/// Whether a message asks for a name that others may know: it is not the VPC's, nor of a zone that is its own affair.
+pub fn is_foreign(view: &View, message: &[u8]) -> bool {
+    let query = message.first_chunk::<HEADER_BYTES>().and_then(|header| read(header, message));
+    let Some(query) = query.filter(|query| query.opcode() == OPCODE::StandardQuery) else { return false };
+    let Some(name) = query.questions.first().map(|question| question.qname.to_string().to_ascii_lowercase()) else {
+        return false;
+    };
+    let is_in = |zone: &str| name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if is_in(REVERSE_ZONE) {
+        return reversed(&name).is_some_and(is_outside);
+    }
+    let own = name == CHECKIP || view.names().contains_key(&name) || !view.domain().is_empty() && is_in(view.domain());
+    !own && !OWN_ZONES.into_iter().any(is_in)
+}
+
+/// The answer to a message that others should have answered and did not.
+pub fn failure(message: &[u8]) -> Option<Vec<u8>> {
+    let query = read(message.first_chunk::<HEADER_BYTES>()?, message)?;
+    let mut reply = Packet::new_reply(query.id());
+    reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
+    *reply.rcode_mut() = RCODE::ServerFailure;
+    reply.questions.push(query.questions.first()?.clone());
+    reply.build_bytes_vec().ok()
+}
+
+/// A query, where it is a plausible one.
+fn read<'a>(header: &[u8; HEADER_BYTES], message: &'a [u8]) -> Option<Packet<'a>> {
+    // The counts are looked at first: the parser makes room for as many records as a message claims to have.
+    let counts = [4, 6, 8, 10].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
+    let plausible = counts[0] == 1 && counts[1] == 0 && counts[2] == 0 && counts[3] <= 2;
+    plausible.then(|| Packet::parse(message).ok()).flatten()
 }
 
 fn fill<'a>(reply: &mut Packet<'a>, view: &'a View, question: &Question<'a>, id: u16) {
@@ -124,13 +164,13 @@ fn find<'a>(view: &'a View, name: &str) -> Found<'a> {
 
 /// The address that `4.3.2.1.in-addr.arpa` asks about.
 fn reversed(name: &str) -> Option<Ipv4Addr> {
-    let address: Ipv4Addr = name.strip_suffix(".in-addr.arpa")?.parse().ok()?;
+    let address: Ipv4Addr = name.strip_suffix(REVERSE_ZONE)?.strip_suffix('.')?.parse().ok()?;
     Some(u32::from(address).swap_bytes().into())
 }
 
 /// Who says so when there is no answer.
 fn authority<'a>(view: &'a View, name: &str) -> ResourceRecord<'a> {
-    let zone = [view.domain(), "in-addr.arpa"].into_iter().find(|zone| !zone.is_empty() && name.ends_with(zone));
+    let zone = [view.domain(), REVERSE_ZONE].into_iter().find(|zone| !zone.is_empty() && name.ends_with(zone));
     let zone = zone.and_then(|zone| Name::new(zone).ok()).unwrap_or_else(|| Name::new_unchecked(""));
     let soa = SOA {
         mname: Name::new_unchecked("ns0.internal"),

@@ -1,5 +1,6 @@
 //! The servers of the simulated internet: port 80 of every address answers with the client's address and a newline, so
-//! that people see which address they leave their VPC with.
+//! that people see which address they leave their VPC with. Where a cloud is open to the real internet, they have one
+//! address only.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -10,8 +11,8 @@ use super::sockets::{self, listen};
 /// Connections at once, of all VPCs together.
 const CONNECTIONS_MAX: usize = 1024;
 
-pub fn bind() -> io::Result<std::net::TcpListener> {
-    listen(Ipv4Addr::UNSPECIFIED, 80)
+pub fn bind(address: Ipv4Addr) -> io::Result<std::net::TcpListener> {
+    listen(address, 80)
 }
 
 pub async fn serve(listener: std::net::TcpListener) -> io::Result<()> {

@@ -1,16 +1,18 @@
 //! What answers inside a VPC without being an instance: the metadata service, the resolver, the API's address there, and
-//! the servers of the simulated internet.
+//! the servers of the simulated internet, or the relay to the real one.
 //!
 //! Owns the sockets, per VPC, on 169.254.169.254 (80 and [`API_PORT`]), on 169.254.169.253 and the base of the VPC's
 //! first block plus two (53, where `Vpc::dns`), and in the internet's namespace on port 80 of every address. They are
 //! bound before the addresses need to be there (`IP_FREEBIND`), so this module and what makes the links need no order.
 //!
 //! Invariant: a caller is who its source address says, within its VPC, whose links drop packets with another's. Nothing
-//! here opens a connection to anything but the API's address, and no name is ever asked of the real world.
+//! here opens a connection to anything but the API's address, and no name is ever asked of the real world, unless the
+//! cloud is open to it ([`Egress::Host`]); then only `egress` and `upstream` do.
 //!
 //! It is not the network: addresses and routes are made by `standfast-network`.
 
 mod dns;
+mod egress;
 mod http;
 mod internet;
 mod metadata;
@@ -18,6 +20,7 @@ mod relay;
 mod resolver;
 mod sockets;
 mod tokens;
+mod upstream;
 mod view;
 
 use std::collections::BTreeMap;
@@ -31,6 +34,7 @@ use standfast_core::{Clock, network};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+pub use egress::{Dial, Egress, Outside};
 use sockets::{Opener, Task};
 use tokens::Tokens;
 use view::View;
@@ -52,13 +56,15 @@ pub struct Local {
     opener: Opener,
     tokens: Arc<Tokens>,
     api: SocketAddr,
+    egress: Egress,
     open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
     vpcs: BTreeMap<Id<Vpc>, Place>,
-    internet: Option<(Arc<OwnedFd>, Task)>,
+    /// Its servers, and the relay.
+    internet: Option<(Arc<OwnedFd>, Task, Option<Task>)>,
 }
 
 /// What is open in one VPC.
@@ -73,9 +79,9 @@ struct Place {
 
 impl Local {
     /// `api` is where the cloud's API listens on the machine.
-    pub fn start(runtime: Handle, clock: Clock, api: SocketAddr) -> std::io::Result<Local> {
+    pub fn start(runtime: Handle, clock: Clock, api: SocketAddr, egress: Egress) -> std::io::Result<Local> {
         let tokens = Arc::new(Tokens::new()?);
-        Ok(Local { opener: Opener { runtime, clock }, tokens, api, open: Mutex::default() })
+        Ok(Local { opener: Opener { runtime, clock }, tokens, api, egress, open: Mutex::default() })
     }
 
     /// Makes the sockets and the answers those of `snapshot`. The answers have changed when this returns; sockets of VPCs
@@ -94,10 +100,19 @@ impl Local {
             place.view.send_replace(view);
             self.resolve(place, vpc);
         }
-        if open.internet.as_ref().is_none_or(|(namespace, _)| !Arc::ptr_eq(namespace, internet)) {
-            let task = self.opener.serve(internet.clone(), internet::bind, internet::serve);
-            open.internet = Some((internet.clone(), task));
+        if open.internet.as_ref().is_none_or(|(namespace, ..)| !Arc::ptr_eq(namespace, internet)) {
+            open.internet = Some(self.internet(internet));
         }
+    }
+
+    fn internet(&self, namespace: &Arc<OwnedFd>) -> (Arc<OwnedFd>, Task, Option<Task>) {
+        let outside = self.egress.outside().cloned();
+        let address = if outside.is_some() { INTERNET_ADDRESS } else { Ipv4Addr::UNSPECIFIED };
+        let servers = self.opener.serve(namespace.clone(), move || internet::bind(address), internet::serve);
+        let relay = outside.map(|outside| {
+            self.opener.serve(namespace.clone(), egress::bind, move |listener| egress::serve(listener, outside))
+        });
+        (namespace.clone(), servers, relay)
     }
 
     fn place(&self, namespace: &Arc<OwnedFd>, view: Arc<View>) -> Place {
@@ -125,8 +140,9 @@ impl Local {
         place.resolver = wanted.map(|own| {
             let tasks = [own, RESOLVER_ADDRESS].map(|address| {
                 let view = place.view.subscribe();
+                let outside = self.egress.outside().cloned();
                 let bind = move || resolver::bind(address);
-                self.opener.serve(place.namespace.clone(), bind, move |pair| resolver::serve(pair, view.clone()))
+                self.opener.serve(place.namespace.clone(), bind, move |pair| resolver::serve(pair, view, outside))
             });
             (own, tasks)
         });

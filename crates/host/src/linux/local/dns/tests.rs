@@ -48,6 +48,33 @@ fn names_have_addresses_and_addresses_a_name() {
 }
 
 #[test]
+fn others_are_asked_for_names_that_are_not_the_vpcs_own_affair() {
+    let view = view();
+    let foreign = ["www.debian.org", "example.com", "amazonaws.com", "com", "34.216.184.93.in-addr.arpa", "notlocal"];
+    for name in foreign {
+        assert!(is_foreign(&view, &query(name, TYPE::A)), "{name}");
+    }
+    let own = [
+        ME,
+        "A-name.example.net",
+        "nobody.eu-west-1.compute.internal",
+        "checkip.amazonaws.com",
+        "elb.localhost",
+        "printer.local",
+        "9.9.0.10.in-addr.arpa",
+        "1.129.127.in-addr.arpa",
+        "in-addr.arpa",
+    ];
+    for name in own {
+        assert!(!is_foreign(&view, &query(name, TYPE::A)), "{name}");
+    }
+    assert!(!is_foreign(&view, b"nonsense"));
+    let failure = failure(&query("www.debian.org", TYPE::A)).expect("an answer");
+    let failure = Packet::parse(&failure).expect("well formed");
+    assert_eq!((failure.id(), failure.rcode(), failure.questions.len()), (7, RCODE::ServerFailure, 1));
+}
+
+#[test]
 fn what_is_not_there_is_said_so_with_an_authority() {
     let view = view();
     let nothing = (RCODE::NoError, Vec::new(), true);
