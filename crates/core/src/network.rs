@@ -156,12 +156,13 @@ pub enum Owner {
     Service,
 }
 
-/// What is wrong between two zones, in both directions, or within one when both are the same.
+/// What is wrong between two zones, in both directions, or within one when both are the same. It is so for what goes from
+/// an interface to an interface, in one VPC or a peered one; not for what goes by way of the internet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Impairment {
     pub zones: (String, String),
     /// Packets lost, 0 to 100; 100 is a partition.
     pub loss_percent: u8,
-    /// Added to each packet's way.
+    /// Added to each packet's way, there and back: a round trip takes twice this longer. Several for one link add up.
     pub delay_ms: u32,
 }

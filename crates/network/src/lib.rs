@@ -5,6 +5,7 @@
 //! See docs/adr/0004-linux-driver.md.
 #![cfg(target_os = "linux")]
 
+mod delay;
 pub mod egress;
 mod flows;
 mod inner;
@@ -17,6 +18,7 @@ mod nft;
 mod rules;
 mod vpc;
 
+pub use delay::{can_delay, probe_delay};
 pub use internet::probe;
 pub use namespace::in_namespace;
-pub use net::{Net, can_delay};
+pub use net::Net;

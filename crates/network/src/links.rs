@@ -1,5 +1,6 @@
 //! Links, addresses, routes and rules of one namespace, over rtnetlink.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -66,6 +67,12 @@ pub const LOOPBACK: u32 = 1;
 
 /// A MAC address.
 pub type Mac = [u8; 6];
+
+/// The address of a link's end in a VPC's namespace: frames that it sends tell its number.
+pub fn mac_of(number: u32) -> Mac {
+    let [a, b, c, d] = number.to_ne_bytes();
+    [0x02, 0x5f, a, b, c, d]
+}
 
 /// One end of a veth pair to be made.
 pub struct End<'a> {
@@ -254,6 +261,12 @@ pub fn rule(messages: &mut Messages, priority: u32, selector: &Selector, table: 
 pub fn index_of(name: &str) -> io::Result<u32> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
     Ok(rustix::net::netdevice::name_to_index(&socket, name)?)
+}
+
+/// The names of all links of the calling thread's namespace.
+pub fn names() -> io::Result<BTreeSet<String>> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+    Ok(table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
 }
 
 #[cfg(test)]

@@ -291,8 +291,3 @@ fn inside(snapshot: &NetworkSnapshot, interface: &Interface) -> Option<Inside> {
         first: index == 0,
     })
 }
-
-/// Whether packets can be delayed here: not without the kernel's network emulation, which is not used yet.
-pub fn can_delay() -> bool {
-    false
-}

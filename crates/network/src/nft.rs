@@ -24,6 +24,9 @@ const NEW_ELEMENTS: u16 = SUBSYSTEM | 12;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const FAMILY_IPV4: u8 = 2;
+const FAMILY_DEVICES: u8 = 5;
+/// A chain has at most so many devices.
+pub const DEVICES_MAX: usize = 256;
 /// A netlink attribute is at most 64 KiB: a list of more elements is written as several.
 const ELEMENTS_AT_ONCE: usize = 500;
 
@@ -58,6 +61,9 @@ pub struct Hook {
 pub const PREROUTING: u32 = 0;
 pub const FORWARD: u32 = 2;
 pub const POSTROUTING: u32 = 4;
+/// Of devices: whole frames, as they come in and as they leave.
+pub const INGRESS: u32 = 0;
+pub const EGRESS: u32 = 1;
 
 /// One step of a rule; a step that does not match ends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +99,12 @@ pub enum Step {
     Percent(u8),
     /// The mark that a map has for the link by which it came.
     MarkByIn(String),
+    /// Gives the packet this mark.
+    Mark(u32),
+    /// Sends the frame out of the device that a map has for its mark.
+    ForwardByMark(String),
+    /// Sends the frame out of the link whose number is its sender's address (see `links::mac_of`), when it is in the set.
+    ForwardBySender(String),
     /// Translates the destination (or source) to what a map has for it.
     DestinationFrom(String),
     SourceFrom(String),
@@ -113,6 +125,7 @@ pub enum Elements {
     LinkAddresses(Vec<(u32, Ipv4Addr)>),
     LinkMarks(Vec<(u32, u32)>),
     LinkVerdicts(Vec<(u32, Verdict)>),
+    MarkLinks(Vec<(u32, u32)>),
     AddressMap(Vec<(Ipv4Addr, Ipv4Addr)>),
 }
 
@@ -120,25 +133,39 @@ pub enum Elements {
 struct Chain {
     name: String,
     hook: Option<Hook>,
+    /// What a chain of frames is attached to; empty for chains of packets.
+    devices: Vec<String>,
     rules: Vec<Vec<Step>>,
 }
 
-/// A table of rules for IPv4.
+/// A table of rules: for IPv4 packets, or for devices' frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
+    of_devices: bool,
     chains: Vec<Chain>,
     sets: Vec<(String, Elements)>,
 }
 
 impl Table {
+    /// For devices' frames.
+    pub fn of_devices() -> Self {
+        Self { of_devices: true, ..Self::default() }
+    }
+
+    /// A chain that frames of these devices, of which there are at most `DEVICES_MAX`, go through.
+    pub fn on(&mut self, name: impl Into<String>, number: u32, devices: Vec<String>, rules: Vec<Vec<Step>>) {
+        let hook = Some(Hook { kind: "filter", number, priority: 0 });
+        self.chains.push(Chain { name: name.into(), hook, devices, rules });
+    }
+
     /// A chain that packets go through at a hook; it lets through what no rule decides.
     pub fn base(&mut self, name: &str, hook: Hook, rules: Vec<Vec<Step>>) {
-        self.chains.push(Chain { name: name.into(), hook: Some(hook), rules });
+        self.chains.push(Chain { name: name.into(), hook: Some(hook), devices: Vec::new(), rules });
     }
 
     /// A chain that is jumped to.
     pub fn chain(&mut self, name: impl Into<String>, rules: Vec<Vec<Step>>) {
-        self.chains.push(Chain { name: name.into(), hook: None, rules });
+        self.chains.push(Chain { name: name.into(), hook: None, devices: Vec::new(), rules });
     }
 
     pub fn set(&mut self, name: impl Into<String>, elements: Elements) {
@@ -147,30 +174,26 @@ impl Table {
 
     /// The transaction that makes this the table of that name.
     fn replace(&self, name: &str) -> Messages {
-        let mut batch = Messages::default();
-        batch.begin(BATCH_BEGIN, 0, &general(0, 10));
+        let family = if self.of_devices { FAMILY_DEVICES } else { FAMILY_IPV4 };
+        let mut batch = Batch { messages: Messages::default(), family, table: name };
+        batch.messages.begin(BATCH_BEGIN, 0, &general(0, 10));
         // Adding it first makes deleting it always possible.
-        message(&mut batch, NEW_TABLE, NLM_F_CREATE).text(1, name);
-        message(&mut batch, DELETE_TABLE, 0).text(1, name);
-        message(&mut batch, NEW_TABLE, NLM_F_CREATE).text(1, name);
-        for chain in &self.chains {
-            write_chain(&mut batch, name, chain);
-        }
+        batch.message(NEW_TABLE, NLM_F_CREATE);
+        batch.message(DELETE_TABLE, 0);
+        batch.message(NEW_TABLE, NLM_F_CREATE);
+        self.chains.iter().for_each(|chain| write_chain(&mut batch, chain));
         for (number, (set, elements)) in self.sets.iter().enumerate() {
-            write_set(&mut batch, name, set, elements, number as u32 + 1);
+            write_set(&mut batch, set, elements, number as u32 + 1);
         }
         for chain in &self.chains {
             for rule in &chain.rules {
-                message(&mut batch, NEW_RULE, NLM_F_CREATE | NLM_F_APPEND).text(1, name).text(2, &chain.name).nested(
-                    4,
-                    |list| {
-                        rule.iter().for_each(|step| write_step(list, step));
-                    },
-                );
+                batch.message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND).text(2, &chain.name).nested(4, |list| {
+                    rule.iter().for_each(|step| write_step(list, step));
+                });
             }
         }
-        batch.begin(BATCH_END, 0, &general(0, 10));
-        batch
+        batch.messages.begin(BATCH_END, 0, &general(0, 10));
+        batch.messages
     }
 }
 
@@ -194,29 +217,48 @@ fn general(family: u8, resource: u16) -> [u8; 4] {
     [family, 0, high, low]
 }
 
-fn message(batch: &mut Messages, kind: u16, flags: u16) -> &mut Messages {
-    batch.begin(kind, flags, &general(FAMILY_IPV4, 0))
+/// Messages about one table.
+struct Batch<'a> {
+    messages: Messages,
+    family: u8,
+    table: &'a str,
 }
 
-fn write_chain(batch: &mut Messages, table: &str, chain: &Chain) {
-    let message = message(batch, NEW_CHAIN, NLM_F_CREATE).text(1, table).text(3, &chain.name);
+impl Batch<'_> {
+    /// Begins one; all have the table's name first.
+    fn message(&mut self, kind: u16, flags: u16) -> &mut Messages {
+        self.messages.begin(kind, flags, &general(self.family, 0)).text(1, self.table)
+    }
+}
+
+fn write_chain(batch: &mut Batch, chain: &Chain) {
+    let message = batch.message(NEW_CHAIN, NLM_F_CREATE).text(3, &chain.name);
     if let Some(hook) = chain.hook {
         message.nested(4, |nested| {
             nested.u32_be(1, hook.number).u32_be(2, hook.priority as u32);
+            if !chain.devices.is_empty() {
+                nested.nested(4, |list| {
+                    for device in &chain.devices {
+                        list.text(1, device);
+                    }
+                });
+            }
         });
         message.u32_be(5, 1).text(7, hook.kind);
     }
 }
 
-fn write_set(batch: &mut Messages, table: &str, name: &str, elements: &Elements, id: u32) {
+fn write_set(batch: &mut Batch, name: &str, elements: &Elements, id: u32) {
     let (key_length, data): (u32, Option<(u32, u32)>) = match elements {
         Elements::Links(_) | Elements::Addresses(_) => (4, None),
         Elements::LinkAddresses(_) => (8, None),
-        Elements::LinkMarks(_) | Elements::AddressMap(_) => (4, Some((SET_ANONYMOUS_KEY_TYPE, 4))),
+        Elements::LinkMarks(_) | Elements::MarkLinks(_) | Elements::AddressMap(_) => {
+            (4, Some((SET_ANONYMOUS_KEY_TYPE, 4)))
+        }
         Elements::LinkVerdicts(_) => (4, Some((DATA_VERDICT, 0))),
     };
     let flags = if data.is_some() { SET_MAP } else { 0 };
-    let message = message(batch, NEW_SET, NLM_F_CREATE).text(1, table).text(2, name).u32_be(3, flags);
+    let message = batch.message(NEW_SET, NLM_F_CREATE).text(2, name).u32_be(3, flags);
     message.u32_be(4, SET_ANONYMOUS_KEY_TYPE).u32_be(5, key_length);
     if let Some((kind, length)) = data {
         message.u32_be(6, kind);
@@ -231,8 +273,8 @@ fn write_set(batch: &mut Messages, table: &str, name: &str, elements: &Elements,
         Elements::LinkAddresses(all) => {
             all.iter().map(|(link, address)| ([link.to_ne_bytes(), address.octets()].concat(), None)).collect()
         }
-        Elements::LinkMarks(all) => {
-            all.iter().map(|(link, mark)| (link.to_ne_bytes().to_vec(), Some(value(&mark.to_ne_bytes())))).collect()
+        Elements::LinkMarks(all) | Elements::MarkLinks(all) => {
+            all.iter().map(|(key, data)| (key.to_ne_bytes().to_vec(), Some(value(&data.to_ne_bytes())))).collect()
         }
         Elements::LinkVerdicts(all) => {
             all.iter().map(|(link, verdict)| (link.to_ne_bytes().to_vec(), Some(Data::Verdict(verdict)))).collect()
@@ -242,7 +284,7 @@ fn write_set(batch: &mut Messages, table: &str, name: &str, elements: &Elements,
         }
     };
     for some in pairs.chunks(ELEMENTS_AT_ONCE) {
-        write_elements(batch, table, name, id, some);
+        write_elements(batch, name, id, some);
     }
 }
 
@@ -278,8 +320,8 @@ fn write_data(messages: &mut Messages, kind: u16, data: &Data) {
     });
 }
 
-fn write_elements(batch: &mut Messages, table: &str, set: &str, id: u32, elements: &[(Vec<u8>, Option<Data>)]) {
-    message(batch, NEW_ELEMENTS, NLM_F_CREATE).text(1, table).text(2, set).u32_be(4, id).nested(3, |list| {
+fn write_elements(batch: &mut Batch, set: &str, id: u32, elements: &[(Vec<u8>, Option<Data>)]) {
+    batch.message(NEW_ELEMENTS, NLM_F_CREATE).text(2, set).u32_be(4, id).nested(3, |list| {
         for (key, data) in elements {
             list.nested(1, |element| {
                 write_data(element, 1, &value(key));
@@ -304,13 +346,30 @@ fn meta(list: &mut Messages, key: u32, register: u32) {
     });
 }
 
+/// Marks the packet with what the register has.
+fn set_mark(list: &mut Messages) {
+    expression(list, "meta", |e| {
+        e.u32_be(2, META_MARK).u32_be(3, REG);
+    });
+}
+
+/// Sends the frame out of the link that the register has.
+fn forward(list: &mut Messages) {
+    expression(list, "fwd", |e| {
+        e.u32_be(1, REG);
+    });
+}
+
 const META_MARK: u32 = 3;
 const META_IN: u32 = 4;
 const META_OUT: u32 = 5;
 const META_PROTOCOL: u32 = 16;
 
+const FRAME: u32 = 0;
 const NETWORK: u32 = 1;
 const TRANSPORT: u32 = 2;
+/// Where a frame has the last four bytes of its sender's address.
+const SENDER_OFFSET: u32 = 8;
 const SOURCE_OFFSET: u32 = 12;
 const DESTINATION_OFFSET: u32 = 16;
 
@@ -485,9 +544,21 @@ fn write_more(list: &mut Messages, step: &Step) {
         Step::MarkByIn(map) => {
             meta(list, META_IN, REG);
             lookup(list, map, REG, Some(REG), true);
-            expression(list, "meta", |e| {
-                e.u32_be(2, META_MARK).u32_be(3, REG);
-            });
+            set_mark(list);
+        }
+        Step::Mark(mark) => {
+            immediate(list, REG, &value(&mark.to_ne_bytes()));
+            set_mark(list);
+        }
+        Step::ForwardByMark(map) => {
+            meta(list, META_MARK, REG);
+            lookup(list, map, REG, Some(REG), true);
+            forward(list);
+        }
+        Step::ForwardBySender(set) => {
+            payload(list, FRAME, SENDER_OFFSET, 4, REG);
+            lookup(list, set, REG, None, true);
+            forward(list);
         }
         Step::DestinationFrom(map) => {
             payload(list, NETWORK, DESTINATION_OFFSET, 4, REG);

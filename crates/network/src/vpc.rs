@@ -5,18 +5,20 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use standfast_core::Cidr;
 use standfast_core::id::{self, Id};
 use standfast_core::network::{NetworkSnapshot, RouteTarget};
 
+use crate::delay::Delay;
 use crate::inner::{self, Inside};
 use crate::internet::RULES;
 use crate::links::{self, End, Hop, LOOPBACK, Links, Route, Selector};
 use crate::namespace::{self, in_namespace, set};
 use crate::netlink::Messages;
 use crate::nft::{Nft, Table};
-use crate::rules::{self, Numbers};
+use crate::rules::{self, DETOURS, Numbers};
 
 /// The table with a route to every address of the VPC, looked up before all others.
 const LOCAL_ROUTES: u32 = 100;
@@ -54,6 +56,9 @@ pub struct VpcNet {
     addresses: BTreeSet<Ipv4Addr>,
     routes: Vec<Route>,
     rules: Option<Table>,
+    /// What delays packets, by milliseconds, and the way there and back.
+    delays: BTreeMap<u32, Delay>,
+    detours: Option<Table>,
     /// Public to private addresses as they are translated now.
     pub translated: BTreeMap<Ipv4Addr, Ipv4Addr>,
 }
@@ -91,6 +96,8 @@ impl VpcNet {
             addresses: BTreeSet::new(),
             routes: Vec::new(),
             rules: None,
+            delays: BTreeMap::new(),
+            detours: None,
             translated: BTreeMap::new(),
         })
     }
@@ -137,7 +144,12 @@ impl VpcNet {
         }
         let mut interfaces: BTreeMap<_, _> = self.plugs.iter().map(|(id, plug)| (id.clone(), plug.number)).collect();
         interfaces.extend(new.iter().map(|((id, _), number)| ((*id).clone(), *number)));
-        let numbers = Numbers { interfaces, internet: self.internet, route_tables: self.numbers.clone() };
+        let numbers = Numbers {
+            interfaces,
+            internet: self.internet,
+            peers: self.peers.clone(),
+            route_tables: self.numbers.clone(),
+        };
         let rules = rules::vpc(snapshot, id, &numbers, dark);
         if self.rules.as_ref() != Some(&rules) {
             self.nft.replace(RULES, &rules)?;
@@ -155,7 +167,45 @@ impl VpcNet {
                 plug.inside = inside.clone();
             }
         }
-        self.reroute(snapshot, id)
+        self.reroute(snapshot, id)?;
+        self.detour(snapshot, id, dark, number)
+    }
+
+    /// Devices for what is late, while something is. What a device still holds when it goes is delivered.
+    fn detour(
+        &mut self,
+        snapshot: &NetworkSnapshot,
+        id: &Id<id::Vpc>,
+        dark: &BTreeSet<String>,
+        mut number: impl FnMut() -> u32,
+    ) -> io::Result<()> {
+        let late = rules::late(snapshot, id);
+        self.delays.retain(|delay, _| late.values().any(|wanted| wanted == delay));
+        if late.is_empty() && self.detours.is_none() {
+            return Ok(());
+        }
+        for delay in late.values() {
+            if !self.delays.contains_key(delay) {
+                let time = Duration::from_millis((*delay).into());
+                let device = Delay::start(self.namespace.as_fd(), &self.links, number(), time)?;
+                self.delays.insert(*delay, device);
+            }
+        }
+        // The link of an instance that is ending may be gone before its end is told.
+        let there = in_namespace(self.namespace.as_fd(), links::names)??;
+        let zones: BTreeSet<_> = late.keys().map(|(_, to)| *to).collect();
+        let links = self.plugs.iter().filter_map(|(id, plug)| {
+            let zone = snapshot.interfaces.get(id)?.zone.as_str();
+            let name = link_name(plug.number);
+            (zones.contains(zone) && there.contains(&name)).then(|| (plug.number, name, !dark.contains(zone)))
+        });
+        let devices = self.delays.iter().map(|(delay, device)| (*delay, device.number)).collect();
+        let detours = rules::detours(&devices, &links.collect::<Vec<_>>());
+        if self.detours.as_ref() != Some(&detours) {
+            self.nft.replace(DETOURS, &detours)?;
+        }
+        self.detours = (!late.is_empty()).then_some(detours);
+        Ok(())
     }
 
     /// A route table's packets are marked with its number and looked up in the table of that number.
@@ -174,8 +224,8 @@ impl VpcNet {
         inside: &Inside,
         number: u32,
     ) -> io::Result<()> {
-        let outer = format!("v{number}");
-        let here = End { name: &outer, index: Some(number), mac: None };
+        let outer = link_name(number);
+        let here = End { name: &outer, index: Some(number), mac: Some(links::mac_of(number)) };
         let there = End { name: &inside.name, index: Some(number), mac: Some(inside.mac) };
         self.links.pair(&here, &there, namespace.as_fd())?;
         // Every neighbour is behind a link of ours: what is asked for one is answered at once.
@@ -258,6 +308,10 @@ impl VpcNet {
     pub fn links_are_gone(&mut self, links: &[u32]) {
         self.routes.retain(|route| !matches!(route.hop, Hop::Link(link) | Hop::Via(_, link) if links.contains(&link)));
     }
+}
+
+fn link_name(number: u32) -> String {
+    format!("v{number}")
 }
 
 /// ESRCH and ENODEV.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use standfast_core::{Clock, Timestamp};
 
 /// Where the API listens unless told otherwise.
@@ -165,7 +166,7 @@ pub struct Link {
     /// How many packets of a hundred are lost; 100 is a partition
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100), value_name = "PERCENT")]
     pub loss: u8,
-    /// How many milliseconds later packets arrive
+    /// How many milliseconds later packets arrive, there and back: a round trip takes twice this longer
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub delay: u32,
 }
@@ -221,6 +222,10 @@ pub struct Server {
     /// A directory laid over the base image of instances, read-only (linux driver): DIR/usr/bin/x is their /usr/bin/x
     #[arg(long = "image-layer", value_name = "DIR")]
     pub image_layers: Vec<PathBuf>,
+    /// Where instances that have a way to the internet get to (linux driver; those of the process driver use this machine's
+    /// network in any case)
+    #[arg(long, value_enum, default_value_t = Egress::Simulated)]
+    pub egress: Egress,
     /// Control-plane time runs this many times as fast
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     pub speed: f64,
@@ -239,6 +244,25 @@ pub enum Driver {
     Process,
     /// Instances are simulated
     Sim,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Egress {
+    /// An internet of the cloud's own; nothing leaves this machine
+    #[default]
+    Simulated,
+    /// The real one, by this machine's network: TCP and names, no other UDP and no ICMP, and no private networks
+    Host,
+}
+
+impl Egress {
+    /// As it is given.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// What every process of a cloud is told.
@@ -275,6 +299,8 @@ pub struct HostProcess {
     /// Where instances find the API, on this machine's loopback
     #[arg(long, value_name = "ADDRESS")]
     pub api: SocketAddr,
+    #[arg(long, value_enum, default_value_t = Egress::Simulated)]
+    pub egress: Egress,
     #[arg(long = "image-layer", value_name = "DIR")]
     pub image_layers: Vec<PathBuf>,
 }
@@ -325,6 +351,13 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn egress_is_named_as_it_is_given() {
+        for egress in Egress::value_variants() {
+            assert_eq!(Egress::from_str(egress.name(), false), Ok(*egress));
+        }
     }
 
     #[test]

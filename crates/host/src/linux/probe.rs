@@ -36,6 +36,7 @@ pub fn probe() -> Vec<Finding> {
         all.push(finding(&format!("cgroup {controller}"), outcome));
     }
     all.push(finding("networks", standfast_network::probe()));
+    all.push(finding("latency between zones", standfast_network::probe_delay()));
     all
 }
 

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod churn;
+mod late;
 mod paths;
 mod reach;
 mod world;

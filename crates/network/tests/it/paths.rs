@@ -1,23 +1,12 @@
 //! Ways through gateways, between VPCs and zones, and addresses that move.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::AsFd;
 
 use standfast_core::network::*;
-use standfast_network::in_namespace;
 
 use crate::world::*;
 
 const PORT: u16 = 80;
-/// Some address of the internet.
-const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
-
-/// A server on every address of the internet.
-fn internet(world: &World) {
-    let namespace = world.net.internet_namespace();
-    let listener = in_namespace(namespace.as_fd(), || TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)));
-    serve(listener.expect("it is there").expect("the port is free"), "internet".into());
-}
 
 #[test]
 fn an_elastic_address_moves_at_once() {

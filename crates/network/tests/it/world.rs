@@ -13,7 +13,7 @@ use standfast_network::{Net, in_namespace};
 
 /// How long something that must not answer is given to answer; and something that must.
 const SILENCE: Duration = Duration::from_millis(250);
-const ANSWER: Duration = Duration::from_secs(3);
+pub const ANSWER: Duration = Duration::from_secs(3);
 
 pub fn root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
@@ -164,6 +164,16 @@ impl World {
         let stream = self.inside(n, || connect(address, port, expected))?;
         Some(first_line(stream))
     }
+}
+
+/// Some address of the internet.
+pub const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+
+/// A server on every address of the internet, on port 80.
+pub fn internet(world: &World) {
+    let namespace = world.net.internet_namespace();
+    let listener = in_namespace(namespace.as_fd(), || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)));
+    serve(listener.expect("it is there").expect("the port is free"), "internet".into());
 }
 
 /// Answers `NAME PEER` to every connection, then echoes.

@@ -31,9 +31,10 @@ const PROGRAMS: [(&str, &str); 4] = [
 const NO_LINUX: &str = "instances have no networks, volumes, metadata or limits; security groups are records only";
 /// What the linux driver can do without, by how the finding's name begins.
 #[cfg(target_os = "linux")]
-const LINUX_COSTS: [(&str, &str); 3] = [
+const LINUX_COSTS: [(&str, &str); 4] = [
     ("loop devices", "volumes cannot be attached"),
     ("mkfs.ext4", "volumes come without a file system"),
+    ("latency ", "`standfast break link --delay` is refused; loss and partitions work"),
     ("cgroup ", "instances are not held to what their type has of it"),
 ];
 

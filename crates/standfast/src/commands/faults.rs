@@ -86,8 +86,8 @@ async fn break_link(client: &ApiClient, link: &cli::Link) -> Result<()> {
     });
     let id = lasting(&client, &format!("{zone} and {other} are cut off"), LINK, parameters, &mark).await?;
     output::line(format_args!(
-        "Between {zone} and {other}, {} % of the packets are lost and each is {} ms late (experiment {id}); \
-         `standfast heal link {zone} {other}` undoes it.",
+        "Between {zone} and {other}, {} % of the packets are lost and each is {} ms late, in both directions \
+         (experiment {id}); `standfast heal link {zone} {other}` undoes it.",
         link.loss, link.delay
     ));
     Ok(())

@@ -119,7 +119,8 @@ fn impairment(cx: &Cx, action: &Action) -> Result<Impairment> {
     match (loss, delay_ms) {
         (0, 0) => Err(Error::client("ValidationException", format!("One of {LOSS} and {DELAY} must be over 0."))),
         (1.., _) if !able.loss => cannot("lose", "instances have no networks of their own"),
-        (_, 1..) if !able.delay => cannot("delay", "the kernel has no network emulation (netem)"),
+        (_, 1..) if !able.networks => cannot("delay", "instances have no networks of their own"),
+        (_, 1..) if !able.delay => cannot("delay", "the kernel has no TUN devices, or nftables without device hooks"),
         _ => Ok(Impairment { zones: (zone(ZONE)?, zone(OTHER_ZONE)?), loss_percent: loss as u8, delay_ms }),
     }
 }

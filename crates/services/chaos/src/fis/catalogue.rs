@@ -121,7 +121,7 @@ pub static ACTIONS: &[ActionType] = &[
             (ZONE, true, "A zone's name."),
             (OTHER_ZONE, true, "The other zone's name; the same name for traffic within the zone."),
             (LOSS, false, "How many packets of a hundred are lost; 100 is a partition."),
-            (DELAY, false, "How many milliseconds later each packet arrives."),
+            (DELAY, false, "How many milliseconds each packet's way takes longer, in each direction."),
             (DURATION, false, "How long, as an ISO 8601 duration; until the experiment is stopped when not given."),
         ],
     },

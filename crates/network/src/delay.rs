@@ -1,0 +1,165 @@
+//! Links that take longer: a TAP device through which late frames leave the kernel, and come back when they are due.
+//!
+//! A device has one delay, so what comes first leaves first, and a queue is enough. Which frames go to the device, and where
+//! they go on from it, is nftables' business (see `rules::detours`); here a frame is bytes. Times are the machine's own:
+//! frames are of real programs.
+
+use std::collections::VecDeque;
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::links::{self, Links};
+use crate::namespace::{self, in_namespace};
+use crate::netlink::Messages;
+use crate::nft::Nft;
+use crate::rules;
+
+/// How many frames a link holds; what comes when it is full is lost, as on a link. 50 ms of 2.4 Gbit/s.
+const FRAMES_MAX: usize = 10_000;
+/// More than any frame of a link, whose packets have at most 1,500 bytes.
+const FRAME_BYTES_MAX: usize = 4096;
+/// So many are taken in before it is looked again whether one is due.
+const FRAMES_AT_ONCE: usize = 64;
+
+const SET_INTERFACE: Opcode = opcode::write::<c_int>(b'T', 202);
+const SET_INDEX: Opcode = opcode::write::<c_int>(b'T', 218);
+const FRAMES_WITHOUT_HEADER: i16 = 0x0002 | 0x1000;
+
+/// `struct ifreq`.
+#[repr(C)]
+struct Request {
+    name: [u8; 16],
+    flags: i16,
+    rest: [u8; 22],
+}
+
+/// A device that delays, and the thread that does it. It goes when this is dropped; what it holds is delivered then.
+pub struct Delay {
+    pub number: u32,
+    /// Closed to end the thread.
+    stop: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Delay {
+    /// A device of this number in the namespace.
+    pub fn start(namespace: BorrowedFd, links: &Links, number: u32, delay: Duration) -> io::Result<Self> {
+        let device = in_namespace(namespace, || open(number))??;
+        let mut messages = Messages::default();
+        links::up(&mut messages, number, false);
+        links.execute(messages)?;
+        let (end, stop) = pipe_with(PipeFlags::CLOEXEC)?;
+        let thread = std::thread::Builder::new().name(name(number)).spawn(move || run(&device, &end, delay))?;
+        Ok(Self { number, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Delay {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a device is called.
+pub fn name(number: u32) -> String {
+    format!("late{number}")
+}
+
+/// A new device in the calling thread's namespace.
+fn open(number: u32) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let device = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
+    let mut request = Request { name: [0; 16], flags: FRAMES_WITHOUT_HEADER, rest: [0; 22] };
+    let name = name(number);
+    request.name[..name.len()].copy_from_slice(name.as_bytes());
+    #[allow(unsafe_code)]
+    // SAFETY: the kernel reads an `int` for the one and a `struct ifreq`, of which `Request` has the size, for the other,
+    // and writes only the name back, where there is room for it.
+    unsafe {
+        ioctl(&device, Setter::<SET_INDEX, u32>::new(number))?;
+        ioctl(&device, Setter::<SET_INTERFACE, Request>::new(request))?;
+    }
+    Ok(device)
+}
+
+/// Frames on their way, the next that is due first.
+type Late = VecDeque<(Instant, Vec<u8>)>;
+
+fn run(device: &OwnedFd, end: &OwnedFd, delay: Duration) {
+    let mut late = Late::new();
+    let mut buffer = vec![0; FRAME_BYTES_MAX];
+    loop {
+        let now = now();
+        while late.front().is_some_and(|(due, _)| *due <= now) {
+            deliver(device, &mut late);
+        }
+        let wait = late.front().and_then(|(due, _)| Timespec::try_from(due.saturating_duration_since(now)).ok());
+        let mut ready = [PollFd::new(device, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
+        match poll(&mut ready, wait.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+        let is_over = !ready[1].revents().is_empty();
+        take_in(device, &mut late, delay, &mut buffer);
+        if is_over {
+            while !late.is_empty() {
+                deliver(device, &mut late);
+            }
+            return;
+        }
+    }
+}
+
+fn take_in(device: &OwnedFd, late: &mut Late, delay: Duration, buffer: &mut [u8]) {
+    for _ in 0..FRAMES_AT_ONCE {
+        match rustix::io::read(device, &mut *buffer) {
+            Ok(length) if late.len() < FRAMES_MAX => late.push_back((now() + delay, buffer[..length].to_vec())),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// A frame that the kernel does not take is lost: its receiver has gone.
+fn deliver(device: &OwnedFd, late: &mut Late) {
+    if let Some((_, frame)) = late.pop_front() {
+        let _ = rustix::io::write(device, &frame);
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // Frames are late by the machine's time, as the programs that send them measure it.
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Tries what delays need: a TAP device, and rules for the frames of devices.
+pub fn probe_delay() -> io::Result<()> {
+    const NUMBER: u32 = 100;
+    let namespace = namespace::new()?;
+    let links = Links::of(namespace.as_fd())?;
+    let delay = Delay::start(namespace.as_fd(), &links, NUMBER, Duration::ZERO)?;
+    let detours = [(NUMBER, delay.number)].into();
+    let done =
+        Nft::of(namespace.as_fd())?.replace(rules::DETOURS, &rules::detours(&detours, &[(NUMBER, name(NUMBER), true)]));
+    drop(delay);
+    done
+}
+
+/// Whether packets can be delayed here; it is tried once.
+pub fn can_delay() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| probe_delay().is_ok())
+}
