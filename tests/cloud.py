@@ -56,8 +56,12 @@ class Cloud:
         return self
 
     def _read(self, process: subprocess.Popen) -> None:
-        for line in process.stdout:
-            self.output.append(line.rstrip("\n"))
+        # Kept with the test's other files, for whoever asks why it failed.
+        with open(self.tmp.parent / "cloud.log", "a") as log:
+            for line in process.stdout:
+                self.output.append(line.rstrip("\n"))
+                log.write(line)
+                log.flush()
 
     def _ready(self) -> str | None:
         match = re.search(r"Standfast is ready: (http://\S+)", "\n".join(self.output))

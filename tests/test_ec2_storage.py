@@ -2,6 +2,7 @@
 
 import base64
 import struct
+import tarfile
 
 import pytest
 
@@ -131,22 +132,33 @@ def test_an_image_is_made_of_an_instance_copied_and_launched(ec2, instance, refu
     assert len(snapshots) == 1
 
 
-def test_an_image_is_registered_of_a_snapshot_and_imported_from_a_file(ec2, snapshot, refused, tmp_path):
+@pytest.fixture
+def tarball(tmp_path):
+    """The URL of a root file system, which need not be more than a file."""
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/motd").write_text("imported\n")
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        tar.add(tmp_path / "root", arcname=".")
+    return (tmp_path / "root.tar").as_uri()
+
+
+def test_an_image_is_imported_from_a_file_and_registered_of_a_snapshot(ec2, refused, tarball):
+    with refused("InvalidParameterValue"):
+        ec2.import_image(DiskContainers=[{"Format": "tar", "Url": "https://example.com/root.tar"}])
+    task = ec2.import_image(DiskContainers=[{"Format": "tar", "Url": tarball}])
+    assert available(ec2, task["ImageId"])["State"] == "available"
+    (shown,) = ec2.describe_import_image_tasks(ImportTaskIds=[task["ImportTaskId"]])["ImportImageTasks"]
+    assert shown["Status"] == "completed"
+    task = ec2.import_snapshot(DiskContainer={"Format": "tar", "Url": tarball})["ImportTaskId"]
+    (shown,) = ec2.describe_import_snapshot_tasks(ImportTaskIds=[task])["ImportSnapshotTasks"]
+    assert shown["SnapshotTaskDetail"]["Url"] == tarball
+    snapshot = shown["SnapshotTaskDetail"]["SnapshotId"]
+    ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig=WAIT)
     device = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}
     registered = ec2.register_image(
         Name="registered", RootDeviceName="/dev/xvda", Architecture="x86_64", BlockDeviceMappings=[device]
     )["ImageId"]
     assert available(ec2, registered)["RootDeviceName"] == "/dev/xvda"
-    with refused("InvalidParameterValue"):
-        ec2.import_image(DiskContainers=[{"Format": "tar", "Url": "https://example.com/root.tar"}])
-    url = (tmp_path / "root.tar").as_uri()
-    task = ec2.import_image(DiskContainers=[{"Format": "tar", "Url": url}])
-    assert available(ec2, task["ImageId"])["State"] == "available"
-    (shown,) = ec2.describe_import_image_tasks(ImportTaskIds=[task["ImportTaskId"]])["ImportImageTasks"]
-    assert shown["Status"] == "completed"
-    task = ec2.import_snapshot(DiskContainer={"Format": "tar", "Url": url})["ImportTaskId"]
-    (shown,) = ec2.describe_import_snapshot_tasks(ImportTaskIds=[task])["ImportSnapshotTasks"]
-    assert shown["SnapshotTaskDetail"]["Url"] == url
 
 
 def test_made_keys_are_rsa_unless_they_are_asked_to_be_ed25519(ec2, refused):

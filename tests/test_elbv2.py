@@ -121,6 +121,8 @@ def test_settings_of_a_load_balancer_change(elbv2, ec2, balancer, subnets, vpc):
     assert len(elbv2.set_subnets(**arn, Subnets=subnets)["AvailabilityZones"]) == 3
     group = ec2.create_security_group(GroupName="front", Description="front", VpcId=vpc)["GroupId"]
     assert elbv2.set_security_groups(**arn, SecurityGroups=[group])["SecurityGroupIds"] == [group]
+    # The default group, whose members reach each other.
+    elbv2.set_security_groups(**arn, SecurityGroups=balancer["SecurityGroups"])
     assert elbv2.set_ip_address_type(**arn, IpAddressType="ipv4")["IpAddressType"] == "ipv4"
     reservation = elbv2.describe_capacity_reservation(**arn)
     assert "MinimumLoadBalancerCapacity" not in reservation

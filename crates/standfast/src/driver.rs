@@ -31,11 +31,7 @@ pub fn choose(asked: Driver) -> Result<Choice> {
              none of it, without networks and volumes"
         ),
         (Driver::Linux, Ok(())) => asked_for(LINUX),
-        // Not before it boots every example.
-        (_, Ok(())) => Ok(Choice {
-            name: PROCESS,
-            why: "the linux driver could run here, but is not the default yet: --driver linux asks for it".into(),
-        }),
+        (_, Ok(())) => Ok(Choice { name: LINUX, why: "it is the best that this machine allows".into() }),
         (_, Err(why)) => Ok(Choice { name: PROCESS, why: format!("the linux driver cannot run here: {why}") }),
     }
 }

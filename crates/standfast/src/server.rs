@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use standfast_core::{Clock, Rng};
 use standfast_dataplane::{SimAnswer, SimLb};
 use standfast_host::process;
@@ -13,7 +13,7 @@ use standfast_host::sim::{SimConfig, SimHost, SimReply};
 use standfast_kernel::{Cloud, Config, Planes};
 use standfast_store::Store;
 
-use crate::cli::{self, Driver};
+use crate::cli::{self, Driver, Egress};
 use crate::driver;
 use crate::listen::{self, Sites};
 use crate::processes::adopt::{self, Found, Wanted};
@@ -34,7 +34,10 @@ impl Running {
         raise_descriptor_limit();
         let rng = options.seed.map_or_else(Rng::from_entropy, Rng::seeded);
         match options.driver {
-            Driver::Sim => simulated(options, listen, rng).await,
+            Driver::Sim => {
+                check_egress(driver::SIM, options.egress)?;
+                simulated(options, listen, rng).await
+            }
             _ => real(options, listen, rng).await,
         }
     }
@@ -42,6 +45,18 @@ impl Running {
     /// Stops everything and leaves nothing behind.
     pub async fn stop(self) {
         self.cloud.shutdown().await;
+    }
+}
+
+/// Where instances get to can be chosen only where they have networks of their own.
+fn check_egress(driver: &str, egress: Egress) -> Result<()> {
+    match (egress, driver) {
+        (Egress::Simulated, _) | (_, driver::LINUX) => Ok(()),
+        (Egress::Host, driver::SIM) => bail!("--egress host needs the linux driver: simulated instances send nothing"),
+        (Egress::Host, _) => bail!(
+            "--egress host needs the linux driver: instances of the {driver} driver are processes of this machine and use \
+             its network as it is, without being asked. `standfast doctor` shows what the linux driver needs"
+        ),
     }
 }
 
@@ -106,6 +121,7 @@ async fn simulated(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Resul
 /// The planes in processes of their own.
 async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Running> {
     let driver = driver::choose(options.driver)?.name;
+    check_egress(driver, options.egress)?;
     // Where state is kept its lock comes first: only who has it may look for processes of that cloud.
     let (early, store, run) = match &options.data {
         None => (Some(bind(listen)?), open_store(None)?, None),
@@ -118,6 +134,7 @@ async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Run
     let wanted = Wanted {
         build: processes::build(),
         driver: (options.driver != Driver::Auto).then_some(driver),
+        egress: options.egress,
         speed: options.speed,
     };
     let host = run.as_ref().and_then(|run| adopt::find(run, &wanted));

@@ -32,6 +32,19 @@ pub fn ec2(action: &str, parameters: &str) -> Vec<u8> {
     call("ec2", "2016-11-15", action, parameters)
 }
 
+/// The bytes of a call with a JSON body and a path.
+pub fn rest(service: &str, method: &str, path: &str, body: &str) -> Vec<u8> {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: {service}.eu-west-1.amazonaws.com\r\nContent-Type: application/json\r\n\
+         X-Amz-Date: 20260101T000000Z\r\nContent-Length: {}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=AKIDBENCH/20260101/eu-west-1/{service}/aws4_request, \
+         SignedHeaders=host;x-amz-date, Signature={}\r\n\r\n{body}",
+        body.len(),
+        "0".repeat(64)
+    )
+    .into_bytes()
+}
+
 /// Sends a request on a connection of its own; the answer's body.
 pub fn ask(address: SocketAddrV4, request: &[u8]) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
@@ -56,7 +69,7 @@ pub fn ask(address: SocketAddrV4, request: &[u8]) -> Result<String> {
 }
 
 /// The body of an answer that is all there.
-fn whole(answer: &[u8]) -> Option<&[u8]> {
+pub fn whole(answer: &[u8]) -> Option<&[u8]> {
     let head = head_len(answer)?;
     let length = content_length(&answer[..head])?;
     answer.get(head..head + length)
@@ -78,4 +91,10 @@ pub fn content_length(head: &[u8]) -> Option<usize> {
 pub fn element(xml: &str, name: &str) -> Result<String> {
     let found = xml.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once('<'));
     Ok(found.with_context(|| format!("no <{name}> in {:.300}", xml))?.0.to_owned())
+}
+
+/// The texts of all elements of this name.
+pub fn elements(xml: &str, name: &str) -> Vec<String> {
+    let begin = format!("<{name}>");
+    xml.split(&begin).skip(1).filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect()
 }

@@ -20,6 +20,10 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+pub fn ms_since(begin: Instant) -> f64 {
+    begin.elapsed().as_secs_f64() * 1000.0
+}
+
 #[allow(clippy::disallowed_methods)] // Between measurements, and for things that cannot be waited for.
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
@@ -138,20 +142,42 @@ impl Process {
 
     /// Its resident and its proportional memory with that of its children, in MB (2^20).
     pub fn memory_mb(&self) -> Result<(f64, f64)> {
-        let own = self.child.id();
-        // Each thread has those that it has started.
-        let mut children = String::new();
-        for task in std::fs::read_dir(format!("/proc/{own}/task"))? {
-            children += &std::fs::read_to_string(task?.path().join("children"))?;
-        }
+        self.family_memory_mb(1)
+    }
+
+    /// The same with so many generations of descendants.
+    pub fn family_memory_mb(&self, generations: usize) -> Result<(f64, f64)> {
         let (mut rss, mut pss) = (0.0, 0.0);
-        for pid in [own.to_string().as_str()].into_iter().chain(children.split_whitespace()) {
-            let folder = Path::new("/proc").join(pid);
-            rss += kib(&folder.join("status"), "VmRSS:")?;
-            pss += kib(&folder.join("smaps_rollup"), "Pss:")?;
+        let mut family = vec![self.child.id()];
+        for generation in 0..=generations {
+            let mut next = Vec::new();
+            for pid in family {
+                let folder = Path::new("/proc").join(pid.to_string());
+                rss += kib(&folder.join("status"), "VmRSS:")?;
+                pss += kib(&folder.join("smaps_rollup"), "Pss:")?;
+                if generation < generations {
+                    next.extend(children(pid)?);
+                }
+            }
+            family = next;
         }
         Ok((rss / 1024.0, pss / 1024.0))
     }
+}
+
+/// The processes that a process has started. Each of its threads has those that it started itself.
+pub fn children(pid: u32) -> Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(task?.path().join("children"))?;
+        children.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(children)
+}
+
+/// What the machine could still give to programs, in MB (2^20).
+pub fn available_mb() -> Result<f64> {
+    Ok(kib(Path::new("/proc/meminfo"), "MemAvailable:")? / 1024.0)
 }
 
 fn kib(path: &Path, name: &str) -> Result<f64> {

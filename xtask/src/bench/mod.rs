@@ -6,14 +6,19 @@
 
 mod api;
 mod backend;
+mod by_hand;
 mod client;
+mod cloud;
+mod instances;
 mod lb;
 mod load;
 mod machine;
+mod network;
 mod server;
 mod start;
 mod store;
 mod table;
+mod visit;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -34,6 +39,9 @@ Usage: cargo xtask bench [--rounds N] [--seconds S] [--no-build] [NAME...]
            requests a second: DescribeInstances, RunInstances, PutMetricData
   lb       the load balancer beside nginx and haproxy
   store    durable puts a second of the store
+  instances
+           the linux driver, as root: launch to first answer, 100 of them, their memory, their end
+  network  the linux driver, as root: a rule, an Elastic IP, an interface and a zone, until packets obey
 ";
 
 const ROUNDS: usize = 5;
@@ -50,6 +58,8 @@ const SECTIONS: &[(&str, Section)] = &[
     ("metrics", api::metrics),
     ("lb", lb::rows),
     ("store", store::rows),
+    ("instances", instances::rows),
+    ("network", network::rows),
 ];
 
 /// A run: what it measures, with what, and what it left out.

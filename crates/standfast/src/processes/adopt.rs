@@ -15,6 +15,7 @@ use super::descriptors::{self, Tag};
 use super::protocol::{self, Hello, Kind, Up};
 use super::run_dir::Identity;
 use super::{Role, RunDir};
+use crate::cli::Egress;
 use crate::output;
 
 /// How long a process may take to say who it is.
@@ -30,6 +31,7 @@ pub struct Wanted {
     pub build: String,
     /// The host driver; `None` takes what there is.
     pub driver: Option<&'static str>,
+    pub egress: Egress,
     pub speed: f64,
 }
 
@@ -77,8 +79,7 @@ fn begin<K: Kind>(run: &RunDir, identity: Identity, wanted: &Wanted) -> io::Resu
     if hello.build != wanted.build {
         return Err(foreign());
     }
-    if hello.speed != wanted.speed || K::ROLE == Role::Host && wanted.driver.is_some_and(|it| it != hello.driver) {
-        let what = format!("started with --driver {} --speed {}", hello.driver, hello.speed);
+    if let Some(what) = difference(K::ROLE, &hello, wanted) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let Up::Observation(observation) = protocol::read_blocking::<Up<K::Observation, K::Answer>>(&stream)? else {
@@ -87,6 +88,17 @@ fn begin<K: Kind>(run: &RunDir, identity: Identity, wanted: &Wanted) -> io::Resu
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
     Ok(Found { stream, door, identity, hello, observation })
+}
+
+/// What a process was started with, where that is not what is wanted. A host that lets instances out to the real
+/// internet is never one that should not, nor the other way round.
+fn difference(role: Role, hello: &Hello, wanted: &Wanted) -> Option<String> {
+    let Hello { driver, egress, speed, .. } = hello;
+    let same_host = wanted.driver.is_none_or(|it| it == driver) && wanted.egress == *egress;
+    if *speed == wanted.speed && (role != Role::Host || same_host) {
+        return None;
+    }
+    Some(format!("started with --driver {driver} --egress {} --speed {speed}", egress.name()))
 }
 
 /// The listening socket that the data plane at the other end of this door has, if it has one.
@@ -168,4 +180,32 @@ fn signal(process: Identity, signal: Signal) {
 /// The identity of a process that this one has started and not waited for.
 pub fn of_child(id: u32) -> Option<Identity> {
     Identity::of(Pid::from_raw(i32::try_from(id).ok()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use standfast_core::Timestamp;
+    use standfast_core::host::Abilities;
+
+    use super::*;
+
+    #[test]
+    fn a_host_with_another_way_out_is_not_kept() {
+        let hello = |egress| Hello {
+            build: "b".into(),
+            pid: 1,
+            driver: "linux".into(),
+            egress,
+            abilities: Abilities::default(),
+            now: Timestamp(0),
+            speed: 1.0,
+        };
+        let wanted = |egress| Wanted { build: "b".into(), driver: None, egress, speed: 1.0 };
+        for (is, should) in [(Egress::Host, Egress::Simulated), (Egress::Simulated, Egress::Host)] {
+            let why = difference(Role::Host, &hello(is), &wanted(should)).expect("it differs");
+            assert!(why.contains(&format!("--egress {}", is.name())), "{why}");
+            assert_eq!(difference(Role::Host, &hello(is), &wanted(is)), None);
+            assert_eq!(difference(Role::Dataplane, &hello(is), &wanted(should)), None, "it has no instances");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::Role;
+use crate::cli::Egress;
 
 /// A frame longer than this is a mistake, not a message: 100,000 instances' state is a tenth of it.
 const FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -47,6 +48,7 @@ pub struct Hello {
     pub pid: u32,
     /// The host driver's name; empty for the data plane.
     pub driver: String,
+    pub egress: Egress,
     pub abilities: Abilities,
     /// What its clock shows and how fast it runs.
     pub now: Timestamp,

@@ -30,7 +30,7 @@ pub async fn host(options: &cli::HostProcess) -> Result<ExitCode> {
         // Beside the work: what dead clouds have left is in nobody's way.
         tokio::task::spawn_blocking(process::sweep_stale);
     }
-    station::serve(Arc::new(Host { driver, clock }), first, run).await?;
+    station::serve(Arc::new(Host { driver, egress: options.egress, clock }), first, run).await?;
     if temporary {
         let _ = std::fs::remove_dir_all(&options.state);
     }
@@ -47,10 +47,14 @@ fn start(options: &cli::HostProcess, clock: Clock) -> Result<Arc<dyn HostDriver>
         }
         #[cfg(target_os = "linux")]
         Driver::Linux => {
-            use standfast_host::linux::{LinuxConfig, LinuxDriver};
+            use standfast_host::linux::{Egress, LinuxConfig, LinuxDriver};
             let image_layers = options.image_layers.clone();
             let config = LinuxConfig::new(clock, options.api);
-            let config = LinuxConfig { state_dir, programs, image_layers, keep: true, ..config };
+            let egress = match options.egress {
+                cli::Egress::Simulated => Egress::Simulated,
+                cli::Egress::Host => Egress::host(),
+            };
+            let config = LinuxConfig { state_dir, programs, image_layers, egress, keep: true, ..config };
             Ok(LinuxDriver::start(config).context("starting the linux driver")?)
         }
         _ => bail!("a host runs the process driver, or on Linux the linux driver"),
@@ -98,11 +102,12 @@ fn last_snapshot(path: &Path) -> Option<LbSnapshot> {
     if build == protocol::build() { postcard::from_bytes(rest).ok() } else { None }
 }
 
-fn hello(clock: &Clock, driver: &str, abilities: Abilities) -> Hello {
+fn hello(clock: &Clock, driver: &str, egress: cli::Egress, abilities: Abilities) -> Hello {
     Hello {
         build: protocol::build(),
         pid: std::process::id(),
         driver: driver.to_owned(),
+        egress,
         abilities,
         now: clock.now(),
         speed: clock.speed(),
@@ -111,12 +116,13 @@ fn hello(clock: &Clock, driver: &str, abilities: Abilities) -> Hello {
 
 struct Host {
     driver: Arc<dyn HostDriver>,
+    egress: cli::Egress,
     clock: Clock,
 }
 
 impl Served<HostKind> for Host {
     fn hello(&self) -> Hello {
-        hello(&self.clock, self.driver.name(), self.driver.abilities())
+        hello(&self.clock, self.driver.name(), self.egress, self.driver.abilities())
     }
 
     fn obey(&self, snapshot: Arc<HostSnapshot>) {
@@ -166,7 +172,7 @@ struct Dataplane {
 
 impl Served<LbKind> for Dataplane {
     fn hello(&self) -> Hello {
-        hello(&self.clock, "", Abilities::default())
+        hello(&self.clock, "", cli::Egress::default(), Abilities::default())
     }
 
     fn obey(&self, snapshot: Arc<LbSnapshot>) {

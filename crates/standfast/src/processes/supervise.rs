@@ -76,7 +76,7 @@ impl Processes {
         }
         let mut of_host = common.clone();
         of_host.extend(["--driver".into(), driver.into(), "--state".into(), state.into()]);
-        of_host.extend(["--api".into(), api.to_string().into()]);
+        of_host.extend(["--api".into(), api.to_string().into(), "--egress".into(), wanted.egress.name().into()]);
         of_host.extend(image_layers.into_iter().flat_map(|layer| ["--image-layer".into(), layer.into()]));
         let mut of_dataplane = common;
         if let Some(seed) = seed {
