@@ -7,11 +7,14 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 
 use standfast_core::Cidr;
 
+use crate::internet::RULES;
 use crate::links::Links;
-use crate::nft::{Hook, PREROUTING, Step, Table, Verdict};
+use crate::namespace;
+use crate::nft::{Hook, Nft, PREROUTING, Step, Table, Verdict};
 
 /// Where a relay listens in the internet's namespace, on every address.
 pub const RELAY_PORT: u16 = 4567;
@@ -65,13 +68,18 @@ pub(crate) fn lead_to_relay(table: &mut Table) {
     table.base("outside", Hook { kind: "nat", number: PREROUTING, priority: DESTINATION_NAT }, rules);
 }
 
+/// Tries what it needs of the kernel.
+pub fn probe() -> io::Result<()> {
+    let mut table = Table::default();
+    lead_to_relay(&mut table);
+    Nft::of(namespace::new()?.as_fd())?.replace(RULES, &table)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
     use crate::links::{self, End, Hop, Route};
-    use crate::namespace::{self, in_namespace};
+    use crate::namespace::in_namespace;
     use crate::netlink::Messages;
 
     #[test]

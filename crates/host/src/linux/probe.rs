@@ -36,6 +36,7 @@ pub fn probe() -> Vec<Finding> {
         all.push(finding(&format!("cgroup {controller}"), outcome));
     }
     all.push(finding("networks", standfast_network::probe()));
+    all.push(egress());
     all.push(finding("latency between zones", standfast_network::probe_delay()));
     all
 }
@@ -53,6 +54,15 @@ pub fn available() -> Result<(), String> {
 fn finding(name: &str, outcome: io::Result<()>) -> Finding {
     let detail = outcome.as_ref().map_or_else(ToString::to_string, |()| "works".into());
     Finding { name: name.into(), ok: outcome.is_ok(), detail }
+}
+
+/// The way to the real internet for those who ask for it, and what does not go that way.
+fn egress() -> Finding {
+    let mut found = finding("egress to the host", standfast_network::egress::probe());
+    if found.ok {
+        found.detail = "works (--egress host): TCP and names; no other UDP, no ICMP, no private networks".into();
+    }
+    found
 }
 
 fn map(user_namespace: &OwnedFd) -> io::Result<()> {

@@ -28,13 +28,15 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("python3", "the examples' applications in Python: their instances fail to start them"),
 ];
 
-const NO_LINUX: &str = "instances have no networks, volumes, metadata or limits; security groups are records only";
+const NO_LINUX: &str = "instances have no networks, volumes, metadata or limits, and send what they send by this machine's own \
+     network; security groups are records only";
 /// What the linux driver can do without, by how the finding's name begins.
 #[cfg(target_os = "linux")]
-const LINUX_COSTS: [(&str, &str); 4] = [
+const LINUX_COSTS: [(&str, &str); 5] = [
     ("loop devices", "volumes cannot be attached"),
     ("mkfs.ext4", "volumes come without a file system"),
     ("latency ", "`standfast break link --delay` is refused; loss and partitions work"),
+    ("egress ", "instances get to the simulated internet only, as they do without --egress host"),
     ("cgroup ", "instances are not held to what their type has of it"),
 ];
 
