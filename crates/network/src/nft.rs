@@ -89,8 +89,16 @@ pub enum Step {
     DestinationPorts(u16, u16),
     IcmpType(u8),
     IcmpCode(u8),
-    /// Of a flow that is tracked and was let through.
+    /// Of a flow that was let through and answered, and is no error message about it.
     Established,
+    /// About a flow that was let through, as error messages are.
+    Related,
+    /// From the one to whom the flow was begun; `false` for: from the one who began it.
+    Answer(bool),
+    /// The flow's mark has this bit; `false` for: has not.
+    FlowMarked(u32, bool),
+    /// Sets this bit in the flow's mark.
+    MarkFlow(u32),
     /// Of no flow that tracking knows.
     Invalid,
     /// The first packet of a flow.
@@ -388,10 +396,15 @@ const NOT_EQUAL: u32 = 1;
 const LESS: u32 = 2;
 
 fn mask(list: &mut Messages, mask: &[u8]) {
+    change(list, mask, &vec![0; mask.len()]);
+}
+
+/// Keeps the bits of `keep` and then turns those of `turn` round.
+fn change(list: &mut Messages, keep: &[u8], turn: &[u8]) {
     expression(list, "bitwise", |e| {
-        e.u32_be(1, REG).u32_be(2, REG).u32_be(3, mask.len() as u32);
-        write_data(e, 4, &value(mask));
-        write_data(e, 5, &value(&vec![0; mask.len()]));
+        e.u32_be(1, REG).u32_be(2, REG).u32_be(3, keep.len() as u32);
+        write_data(e, 4, &value(keep));
+        write_data(e, 5, &value(turn));
     });
 }
 
@@ -419,18 +432,27 @@ fn network(list: &mut Messages, offset: u32, cidr: &Cidr) {
     compare(list, EQUAL, &cidr.base().octets());
 }
 
+/// Something that connection tracking knows of the packet's flow.
+fn flow(list: &mut Messages, key: u32) {
+    expression(list, "ct", |e| {
+        e.u32_be(2, key).u32_be(1, REG);
+    });
+}
+
+const FLOW_DIRECTION: u32 = 1;
+const FLOW_MARK: u32 = 3;
+
 /// The states of connection tracking, as bits.
 fn tracked(list: &mut Messages, bits: u32) {
     const STATE: u32 = 0;
-    expression(list, "ct", |e| {
-        e.u32_be(2, STATE).u32_be(1, REG);
-    });
+    flow(list, STATE);
     mask(list, &bits.to_ne_bytes());
     compare(list, NOT_EQUAL, &0u32.to_ne_bytes());
 }
 
 const STATE_INVALID: u32 = 1;
-const STATE_ESTABLISHED_OR_RELATED: u32 = 2 | 4;
+const STATE_ESTABLISHED: u32 = 2;
+const STATE_RELATED: u32 = 4;
 const STATE_NEW: u32 = 8;
 
 fn immediate(list: &mut Messages, register: u32, data: &Data) {
@@ -526,7 +548,24 @@ fn write_more(list: &mut Messages, step: &Step) {
             payload(list, TRANSPORT, 1, 1, REG);
             compare(list, EQUAL, &[*code]);
         }
-        Step::Established => tracked(list, STATE_ESTABLISHED_OR_RELATED),
+        Step::Established => tracked(list, STATE_ESTABLISHED),
+        Step::Related => tracked(list, STATE_RELATED),
+        Step::Answer(is_answer) => {
+            flow(list, FLOW_DIRECTION);
+            compare(list, EQUAL, &[u8::from(*is_answer)]);
+        }
+        Step::FlowMarked(bit, is_set) => {
+            flow(list, FLOW_MARK);
+            mask(list, &bit.to_ne_bytes());
+            compare(list, if *is_set { NOT_EQUAL } else { EQUAL }, &0u32.to_ne_bytes());
+        }
+        Step::MarkFlow(bit) => {
+            flow(list, FLOW_MARK);
+            change(list, &(!bit).to_ne_bytes(), &bit.to_ne_bytes());
+            expression(list, "ct", |e| {
+                e.u32_be(2, FLOW_MARK).u32_be(4, REG);
+            });
+        }
         Step::Invalid => tracked(list, STATE_INVALID),
         Step::New => tracked(list, STATE_NEW),
         Step::Percent(percent) => {

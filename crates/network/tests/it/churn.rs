@@ -23,7 +23,7 @@ fn step(world: &mut World, rng: &Rng, n: usize) {
     let pick = |count: usize| rng.below(count);
     let ids: Vec<_> = world.now.interfaces.keys().cloned().collect();
     let some = (!ids.is_empty()).then(|| ids[pick(ids.len())].clone());
-    match (pick(8), some) {
+    match (pick(9), some) {
         (0 | 1, _) if ids.len() < 12 => {
             let address = format!("10.0.{}.{}", 1 + pick(2), 10 + n % 200);
             let owner = match pick(4) {
@@ -63,6 +63,11 @@ fn step(world: &mut World, rng: &Rng, n: usize) {
         (6, _) => {
             let vpc = world.now.vpcs.get_mut(&name("vpc-1")).expect("it is there");
             vpc.internet = !vpc.internet;
+        }
+        (7, _) if standfast_network::can_delay() => {
+            let zones = ("a".into(), if pick(2) == 0 { "a" } else { "b" }.into());
+            let late = Impairment { zones, loss_percent: 0, delay_ms: 1 + pick(3) as u32 };
+            world.now.impairments = if pick(2) == 0 { Vec::new() } else { vec![late] };
         }
         _ => {
             let other = name("vpc-2");

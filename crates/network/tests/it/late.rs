@@ -57,18 +57,10 @@ fn round_trip(world: &World, from: &str, to: Ipv4Addr) -> Duration {
 }
 
 /// How long an echo takes to come back.
-fn ping(world: &World, from: &str, to: Ipv4Addr) -> Duration {
-    use rustix::net::{AddressFamily, RecvFlags, SocketType, ipproto, recv, socket, sockopt};
-    const ECHO: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 1];
-    let socket = world.inside(from, || socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::ICMP)));
-    let socket = socket.expect("instances may ping");
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(ANSWER)).expect("a limit over zero");
-    rustix::net::connect(&socket, &SocketAddrV4::new(to, 0)).expect("there is a route");
-    let (answer, took) = timed(|| {
-        rustix::net::send(&socket, &ECHO, rustix::net::SendFlags::empty()).expect("it can be sent");
-        recv(&socket, &mut [0; 64][..], RecvFlags::empty())
-    });
-    answer.expect("it is answered");
+fn ping_time(world: &World, from: &str, to: Ipv4Addr) -> Duration {
+    let socket = world.inside(from, || ping_socket(to, ANSWER));
+    let (answered, took) = timed(|| ping(&socket));
+    assert!(answered);
     took
 }
 
@@ -96,7 +88,7 @@ fn packets_between_zones_are_late_in_both_directions_until_the_link_heals() {
     assert_eq!(devices(&world), 1);
     for (from, to) in [("one", TWO), ("two", ONE)] {
         assert!(round_trip(&world, from, to) >= ROUND_TRIP, "{from} to {to}");
-        assert!(ping(&world, from, to) >= ROUND_TRIP, "{from} to {to}");
+        assert!(ping_time(&world, from, to) >= ROUND_TRIP, "{from} to {to}");
     }
     assert!(round_trip(&world, "one", near) < ROUND_TRIP, "within the zone all is well");
     let (carried, took) = timed(|| carries(&mut open));

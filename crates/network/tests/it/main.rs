@@ -3,6 +3,7 @@
 
 mod churn;
 mod late;
+mod open;
 mod paths;
 mod reach;
 mod world;

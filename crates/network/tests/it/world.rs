@@ -220,6 +220,22 @@ pub fn carries(stream: &mut TcpStream) -> bool {
     stream.write_all(b"x").is_ok() && stream.read(&mut byte).is_ok_and(|n| n == 1)
 }
 
+/// A socket whose echo requests, all of one flow, go to the address.
+pub fn ping_socket(to: Ipv4Addr, limit: Duration) -> OwnedFd {
+    use rustix::net::{AddressFamily, SocketType, ipproto, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::ICMP)).expect("instances may ping");
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(limit)).expect("a limit over zero");
+    rustix::net::connect(&socket, &SocketAddrV4::new(to, 0)).expect("there is a route");
+    socket
+}
+
+/// Whether an echo comes back.
+pub fn ping(socket: &OwnedFd) -> bool {
+    use rustix::net::{RecvFlags, SendFlags, recv, send};
+    const ECHO: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 1];
+    send(socket, &ECHO, SendFlags::empty()).is_ok() && recv(socket, &mut [0; 64][..], RecvFlags::empty()).is_ok()
+}
+
 /// A public address that no other test has.
 pub fn public_address() -> Ipv4Addr {
     let n = unique();

@@ -1,0 +1,125 @@
+//! What is wrong between zones: loss and delay, and the way of late frames.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use standfast_core::Cidr;
+use standfast_core::id::{self, Id};
+use standfast_core::network::{Impairment, NetworkSnapshot};
+
+use super::{Builder, drop_it, hook};
+use crate::delay;
+use crate::nft::{DEVICES_MAX, EGRESS, Elements, FORWARD, INGRESS, Step, Table};
+
+/// What is late by N milliseconds is marked with this plus N; route tables' marks are below.
+const LATE_FROM: u32 = 1 << 24;
+/// The name of the rules for late frames.
+pub const DETOURS: &str = "standfast-late";
+const DELAYS: &str = "delays";
+const LIVE: &str = "live";
+
+impl Builder<'_> {
+    /// Loss between zones, and marks for what is to be late.
+    pub(super) fn impairments(&mut self) {
+        let mut zones = BTreeMap::<&str, Vec<u32>>::new();
+        for (number, _, one) in &self.linked {
+            zones.entry(&one.zone).or_default().push(*number);
+        }
+        let lossy = self.snapshot.impairments.iter().filter(|one| one.loss_percent > 0);
+        let lossy = lossy.flat_map(|one| ways(one).map(|way| (way, one.loss_percent)));
+        let mut faults: Vec<_> = lossy
+            .map(|(way, percent)| match percent {
+                100.. => (way, vec![drop_it()]),
+                _ => (way, vec![Step::Percent(percent), drop_it()]),
+            })
+            .collect();
+        let late = late(self.snapshot, self.vpc_id);
+        faults.extend(late.into_iter().map(|(way, delay)| (way, vec![Step::Mark(mark_of(delay))])));
+
+        let mut rules = Vec::new();
+        let mut used = BTreeSet::new();
+        for ((from, to), fault) in faults.into_iter().filter(|((_, to), _)| zones.contains_key(to)) {
+            used.insert(to);
+            if zones.contains_key(from) {
+                used.insert(from);
+                rules.push(
+                    [vec![Step::InAmong(zone(from), true), Step::OutAmong(zone(to), true)], fault.clone()].concat(),
+                );
+            }
+            for (peer, block) in self.peers_in(from) {
+                let way = vec![Step::In(peer), Step::Source(block), Step::OutAmong(zone(to), true)];
+                rules.push([way, fault.clone()].concat());
+            }
+        }
+        let sets: Vec<_> = used.into_iter().map(|name| (zone(name), zones[name].clone())).collect();
+        sets.into_iter().for_each(|(name, links)| self.table.set(name, Elements::Links(links)));
+        self.table.base("impairments", hook("filter", FORWARD, -20), rules);
+    }
+
+    /// The links to peers with blocks that are in this zone there.
+    fn peers_in(&self, zone: &str) -> Vec<(u32, Cidr)> {
+        let mut found = Vec::new();
+        for (id, link) in &self.numbers.peers {
+            let Some((one, other)) = self.snapshot.peerings.get(id) else { continue };
+            let far = if one == self.vpc_id { other } else { one };
+            let subnets = self.snapshot.vpcs.get(far).into_iter().flat_map(|vpc| vpc.subnets.values());
+            found.extend(subnets.filter(|subnet| subnet.zone == zone).map(|subnet| (*link, subnet.cidr)));
+        }
+        found
+    }
+}
+
+fn zone(name: &str) -> String {
+    format!("zone-{name}")
+}
+
+/// The ways, from a zone to a zone, that an impairment is about.
+fn ways(one: &Impairment) -> impl Iterator<Item = (&str, &str)> {
+    let (a, b) = (one.zones.0.as_str(), one.zones.1.as_str());
+    let back = (a != b).then_some((b, a));
+    [(a, b)].into_iter().chain(back)
+}
+
+/// How many milliseconds later packets arrive, by the zones that they go from and to; only where they can arrive in the VPC.
+/// Delays add up: each is of what it is said to be.
+pub fn late<'a>(snapshot: &'a NetworkSnapshot, vpc: &Id<id::Vpc>) -> BTreeMap<(&'a str, &'a str), u32> {
+    let zones: BTreeSet<_> =
+        snapshot.interfaces.values().filter(|one| one.vpc == *vpc).map(|one| one.zone.as_str()).collect();
+    let mut late = BTreeMap::<_, u32>::new();
+    for one in snapshot.impairments.iter().filter(|one| one.delay_ms > 0) {
+        for way in ways(one).filter(|(_, to)| zones.contains(to)) {
+            let delay = late.entry(way).or_default();
+            *delay = delay.saturating_add(one.delay_ms);
+        }
+    }
+    late
+}
+
+fn mark_of(delay: u32) -> u32 {
+    LATE_FROM.saturating_add(delay)
+}
+
+/// The way of late frames: from the links, by their marks, to the devices that delay them (`delays`: milliseconds to a
+/// device's number), and from there to the link that they were for. `links` are numbers, names, and whether what was late
+/// may still arrive.
+pub fn detours(delays: &BTreeMap<u32, u32>, links: &[(u32, String, bool)]) -> Table {
+    let mut table = Table::of_devices();
+    if delays.is_empty() {
+        return table;
+    }
+    let marks = delays.iter().map(|(delay, device)| (mark_of(*delay), *device)).collect();
+    let live = links.iter().filter(|(.., live)| *live).map(|(number, ..)| *number).collect();
+    table.set(DELAYS, Elements::MarkLinks(marks));
+    table.set(LIVE, Elements::Links(live));
+    let names: Vec<_> = links.iter().map(|(_, name, _)| name.clone()).collect();
+    for (n, names) in names.chunks(DEVICES_MAX).enumerate() {
+        let away = vec![vec![Step::ForwardByMark(DELAYS.into())]];
+        table.on(format!("away-{n}"), EGRESS, names.to_vec(), away);
+    }
+    // Nothing comes from the devices but what went to them: they are no links of anybody.
+    let devices: Vec<_> = delays.values().map(|number| delay::name(*number)).collect();
+    for (n, devices) in devices.chunks(DEVICES_MAX).enumerate() {
+        let on = vec![vec![Step::ForwardBySender(LIVE.into())], vec![drop_it()]];
+        table.on(format!("on-{n}"), INGRESS, devices.to_vec(), on);
+    }
+    table
+}
