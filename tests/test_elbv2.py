@@ -1,5 +1,6 @@
 """elbv2 through boto3: load balancers, listeners, rules, target groups, targets, and the traffic that follows them."""
 
+import http.client
 import urllib.error
 import urllib.request
 
@@ -91,6 +92,14 @@ def get(cloud, balancer, path="/", port=80):
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def test_a_name_that_nothing_answers_for_keeps_no_connection(cloud):
+    connection = http.client.HTTPConnection(cloud.endpoint.removeprefix("http://"), timeout=10)
+    connection.request("GET", "/", headers={"Host": "nobody-1.eu-west-1.elb.localhost"})
+    answer = connection.getresponse()
+    connection.close()
+    assert (answer.status, answer.will_close) == (503, True), "it may be there a moment later"
 
 
 def test_a_load_balancer_shows_what_was_asked(elbv2, balancer, subnets, refused, account):

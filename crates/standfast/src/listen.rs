@@ -87,7 +87,11 @@ fn site(sites: &Sites, host: &str, path: &str) -> Response<Full<Bytes>> {
         Some(status) => plain(status, "Simulated: no instance of this cloud runs any program.\n"),
         // Not a 404, which a prober would take for an answer of the site.
         None => {
-            plain(StatusCode::SERVICE_UNAVAILABLE, "No load balancer has this name, or none of its zones has power.\n")
+            let text = "No load balancer has this name, or none of its zones has power.\n";
+            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+            // The next request is to find its load balancer, which a connection that has come here never would.
+            response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+            response
         }
     }
 }
