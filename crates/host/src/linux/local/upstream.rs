@@ -110,7 +110,10 @@ fn asked(message: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::linux::local::Dial;
 
     #[test]
     fn resolvers_are_those_that_the_machine_names() {
@@ -135,5 +138,36 @@ mod tests {
             assert!(!answers(&other, question), "{what}");
         }
         assert!(!answers(&answer[..19], question), "cut off");
+    }
+
+    #[tokio::test]
+    async fn the_next_resolver_is_asked_when_one_does_not_answer() {
+        const QUESTION: &[u8] = b"\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02ab\x00\x00\x01\x00\x01";
+        let loopback = (Ipv4Addr::LOCALHOST, 0);
+        // One that nobody listens on any more, and one port for both transports.
+        let closed = UdpSocket::bind(loopback).await.and_then(|socket| socket.local_addr()).expect("a free port");
+        let tcp = tokio::net::TcpListener::bind(loopback).await.expect("a free port");
+        let address = tcp.local_addr().expect("it is bound");
+        let Ok(udp) = UdpSocket::bind(address).await else { return eprintln!("SKIPPED: the port is another's") };
+        let answer = |question: &[u8]| [&question[..2], &[0x81], &question[3..], b"records"].concat();
+        tokio::spawn(async move {
+            let mut question = [0; 512];
+            let (length, client) = udp.recv_from(&mut question).await?;
+            // What is no answer to the question is not taken for one.
+            udp.send_to(b"nonsense", client).await?;
+            udp.send_to(&answer(&question[..length]), client).await?;
+            let (mut stream, _) = tcp.accept().await?;
+            let length = usize::from(stream.read_u16().await?);
+            stream.read_exact(&mut question[..length]).await?;
+            stream.write_all(&framed(&answer(&question[..length]))?).await
+        });
+        let dial: Dial = Arc::new(|_| Box::pin(async { unreachable!("names are not dialled") }));
+        let outside = Outside { dial, resolvers: Arc::new(move || vec![closed, address]) };
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let said = ask(&outside, QUESTION, transport).await.expect("the second one answers");
+            assert!(said.ends_with(b"records"), "{transport:?}: {said:?}");
+        }
+        let nobody = Outside { resolvers: Arc::new(move || vec![closed]), ..outside };
+        assert_eq!(ask(&nobody, QUESTION, Transport::Udp).await, None);
     }
 }
