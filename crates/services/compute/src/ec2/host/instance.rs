@@ -14,14 +14,31 @@ use crate::ec2::instance_types::InstanceType;
 /// What a type that is not known has.
 const MEMORY_DEFAULT_MIB: i64 = 1024;
 
-/// Everything that is not on its way out.
-pub fn specs(records: &Records, index: &Index, able: Abilities) -> BTreeMap<Id<id::Instance>, InstanceSpec> {
+/// What was told of instances, and the records that it was made from.
+pub struct Before<'a> {
+    pub records: &'a Records,
+    pub specs: &'a BTreeMap<Id<id::Instance>, InstanceSpec>,
+}
+
+/// Everything that is not on its way out. What is the same as `before` is not made anew: a tree of metadata is a hundred
+/// texts. All that instances share must be the same then.
+pub fn specs(
+    records: &Records,
+    index: &Index,
+    able: Abilities,
+    before: Option<Before>,
+) -> BTreeMap<Id<id::Instance>, InstanceSpec> {
+    let same = before.as_ref().map(|before| records.tables.same_instances(&before.records.tables)).unwrap_or_default();
+    let told = |id: &str| before.as_ref().filter(|_| same.contains(id))?.specs.get(id).cloned();
     let keys: HashMap<(&Scope, &str), &str> =
         records.keys.iter().map(|(scope, _, key)| ((scope, &*key.name), &*key.public_key)).collect();
     let credentials = by_id(&records.credentials);
     let tags = by_id(&records.tags);
     let there = records.tables.instances.iter().filter(|(_, _, instance)| !instance.state.is_ending());
     let each = |(scope, id, instance): &Row<_>| {
+        if let Some(told) = told(id) {
+            return (Id::from_shared(id.clone()), told);
+        }
         let key = |name: &String| keys.get(&(scope, name.as_str())).copied();
         let about = About {
             scope,

@@ -28,6 +28,7 @@ use super::model::{
 };
 use super::plan::{self, Step, World};
 use super::{launch, tags};
+use instance::Before;
 use network::{Index, Row, Tables, same};
 
 pub use credentials::{TABLES as CREDENTIALS_TABLES, run as renew_credentials};
@@ -160,11 +161,12 @@ impl Records {
         }
     }
 
-    fn same_instances(&self, new: &Self) -> bool {
-        same(&self.tables.instances, &new.tables.instances)
-            && same(&self.keys, &new.keys)
+    /// Whether all that instances share, or are told besides their own records, is the same.
+    fn same_around_instances(&self, new: &Self) -> bool {
+        same(&self.keys, &new.keys)
             && same(&self.credentials, &new.credentials)
             && same(&self.tags, &new.tags)
+            && self.tables.same_around_instances(&new.tables)
     }
 }
 
@@ -187,7 +189,8 @@ impl Memory {
         let (old, told) = (&self.records, self.told.as_ref());
         let tables = old.tables.same(&new.tables);
         let networks = told.filter(|_| tables);
-        let instances = told.filter(|_| old.same_instances(new) && (tables || !able.metadata));
+        let around = told.filter(|_| old.same_around_instances(new));
+        let instances = around.filter(|_| tables);
         let volumes = told.filter(|_| same(&old.volumes, &new.volumes));
         let snapshots = same(&old.snapshots, &new.snapshots);
         if networks.is_some() && instances.is_some() && volumes.is_some() && snapshots && old.dark == new.dark {
@@ -195,7 +198,14 @@ impl Memory {
         }
         let index = Index::of(&new.tables);
         Some(HostSnapshot {
-            instances: instances.map_or_else(|| instance::specs(new, &index, able), |told| told.instances.clone()),
+            instances: match instances {
+                Some(told) => told.instances.clone(),
+                None => {
+                    let before =
+                        around.filter(|_| able.metadata).map(|told| Before { records: old, specs: &told.instances });
+                    instance::specs(new, &index, able, before)
+                }
+            },
             dark_zones: new.dark.clone(),
             network: match networks {
                 Some(told) => told.network.clone(),

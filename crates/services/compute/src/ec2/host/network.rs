@@ -4,7 +4,7 @@
 //! before and build nothing when none is. Invariant: every id that the snapshot refers to is in the snapshot; IPv6 is
 //! left out. What people name is resolved here: a route's target is an interface, a prefix list is its blocks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -96,6 +96,26 @@ impl Tables {
             && same(&self.prefix_lists, &new.prefix_lists)
     }
 
+    /// Whether instances that are the same themselves, with the same interfaces, are told the same of what is around them.
+    pub fn same_around_instances(&self, new: &Self) -> bool {
+        // Rules of groups change often and are nothing that instances are told.
+        let named = |(one, other): (&Row<model::SecurityGroup>, &Row<model::SecurityGroup>)| {
+            Arc::ptr_eq(&one.2, &other.2) || (one.1 == other.1 && one.2.name == other.2.name)
+        };
+        same(&self.vpcs, &new.vpcs)
+            && same(&self.subnets, &new.subnets)
+            && self.groups.len() == new.groups.len()
+            && self.groups.iter().zip(&new.groups).all(named)
+    }
+
+    /// The instances that are the same as in `old`, with the same interfaces.
+    pub fn same_instances<'a>(&'a self, old: &'a Self) -> HashSet<&'a str> {
+        let interfaces = unchanged(&old.interfaces, &self.interfaces);
+        let whole = |instance: &Instance| instance.interfaces.iter().all(|id| interfaces.contains_key(id.as_str()));
+        let instances = unchanged(&old.instances, &self.instances).into_iter();
+        instances.filter(|(_, instance)| whole(instance)).map(|(id, _)| id).collect()
+    }
+
     /// The networks that these records ask for.
     pub fn snapshot(&self, index: &Index) -> NetworkSnapshot {
         let mut vpcs: BTreeMap<Id<id::Vpc>, Vpc> =
@@ -113,6 +133,13 @@ impl Tables {
             impairments: self.impairments.clone(),
         }
     }
+}
+
+/// The rows of `new` that are those of `old`.
+fn unchanged<'a, R>(old: &'a [Row<R>], new: &'a [Row<R>]) -> HashMap<&'a str, &'a R> {
+    let old: HashMap<&str, &Arc<R>> = old.iter().map(|(_, id, record)| (&**id, record)).collect();
+    let is_old = |(_, id, record): &&Row<R>| old.get(&**id).is_some_and(|old| Arc::ptr_eq(old, record));
+    new.iter().filter(is_old).map(|(_, id, record)| (&**id, &**record)).collect()
 }
 
 fn id_of<K>(text: &Arc<str>) -> Id<K> {
