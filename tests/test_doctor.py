@@ -51,6 +51,12 @@ def test_the_doctor_says_what_would_run_and_what_each_thing_costs(folder):
     )
 
 
+@pytest.mark.parametrize("driver", ["process", "sim"])
+def test_egress_is_a_choice_only_where_instances_have_networks(folder, driver):
+    asked = ("server", "--driver", driver, "--egress", "host", "--listen", "127.0.0.1:0")
+    assert "--egress host needs the linux driver" in folder.run(*asked, expect=1)
+
+
 @needs_root
 def test_the_doctor_is_truthful_for_an_ordinary_user(ordinary):
     said = examined(ordinary)
