@@ -12,6 +12,7 @@ mod ec2_spot;
 mod ec2_storage;
 mod elbv2;
 mod faults;
+mod links;
 mod malformed;
 mod request_path;
 mod site;
