@@ -4,6 +4,8 @@
 //! the same name, at once or not at all. Numbers are big endian, data in registers is as packets have it, but interface
 //! indexes and marks, which are native. Source: linux/netfilter/nf_tables.h.
 
+mod update;
+
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
@@ -182,8 +184,7 @@ impl Table {
 
     /// The transaction that makes this the table of that name.
     fn replace(&self, name: &str) -> Messages {
-        let family = if self.of_devices { FAMILY_DEVICES } else { FAMILY_IPV4 };
-        let mut batch = Batch { messages: Messages::default(), family, table: name };
+        let mut batch = Batch::of(name, self);
         batch.messages.begin(BATCH_BEGIN, 0, &general(0, 10));
         // Adding it first makes deleting it always possible.
         batch.message(NEW_TABLE, NLM_F_CREATE);
@@ -193,13 +194,7 @@ impl Table {
         for (number, (set, elements)) in self.sets.iter().enumerate() {
             write_set(&mut batch, set, elements, number as u32 + 1);
         }
-        for chain in &self.chains {
-            for rule in &chain.rules {
-                batch.message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND).text(2, &chain.name).nested(4, |list| {
-                    rule.iter().for_each(|step| write_step(list, step));
-                });
-            }
-        }
+        self.chains.iter().for_each(|chain| write_rules(&mut batch, chain));
         batch.messages.begin(BATCH_END, 0, &general(0, 10));
         batch.messages
     }
@@ -217,6 +212,11 @@ impl Nft {
     pub fn replace(&self, name: &str, table: &Table) -> io::Result<()> {
         self.0.execute_batch(table.replace(name))
     }
+
+    /// The same where the one of this name is known to be `old`. After a failure it is not known any more what it is.
+    pub fn update(&self, name: &str, old: &Table, table: &Table) -> io::Result<()> {
+        self.0.execute_batch(update::update(name, old, table).unwrap_or_else(|| table.replace(name)))
+    }
 }
 
 /// `struct nfgenmsg`.
@@ -232,7 +232,12 @@ struct Batch<'a> {
     table: &'a str,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    fn of(name: &'a str, table: &Table) -> Self {
+        let family = if table.of_devices { FAMILY_DEVICES } else { FAMILY_IPV4 };
+        Self { messages: Messages::default(), family, table: name }
+    }
+
     /// Begins one; all have the table's name first.
     fn message(&mut self, kind: u16, flags: u16) -> &mut Messages {
         self.messages.begin(kind, flags, &general(self.family, 0)).text(1, self.table)
@@ -256,18 +261,32 @@ fn write_chain(batch: &mut Batch, chain: &Chain) {
     }
 }
 
+fn write_rules(batch: &mut Batch, chain: &Chain) {
+    for rule in &chain.rules {
+        batch.message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND).text(2, &chain.name).nested(4, |list| {
+            rule.iter().for_each(|step| write_step(list, step));
+        });
+    }
+}
+
+fn key_length(elements: &Elements) -> u32 {
+    if matches!(elements, Elements::LinkAddresses(_)) { 8 } else { 4 }
+}
+
+/// The kind and length of what a map's keys lead to.
+fn data_of(elements: &Elements) -> Option<(u32, u32)> {
+    match elements {
+        Elements::Links(_) | Elements::Addresses(_) | Elements::LinkAddresses(_) => None,
+        Elements::LinkMarks(_) | Elements::MarkLinks(_) | Elements::AddressMap(_) => Some((SET_ANONYMOUS_KEY_TYPE, 4)),
+        Elements::LinkVerdicts(_) => Some((DATA_VERDICT, 0)),
+    }
+}
+
 fn write_set(batch: &mut Batch, name: &str, elements: &Elements, id: u32) {
-    let (key_length, data): (u32, Option<(u32, u32)>) = match elements {
-        Elements::Links(_) | Elements::Addresses(_) => (4, None),
-        Elements::LinkAddresses(_) => (8, None),
-        Elements::LinkMarks(_) | Elements::MarkLinks(_) | Elements::AddressMap(_) => {
-            (4, Some((SET_ANONYMOUS_KEY_TYPE, 4)))
-        }
-        Elements::LinkVerdicts(_) => (4, Some((DATA_VERDICT, 0))),
-    };
+    let data = data_of(elements);
     let flags = if data.is_some() { SET_MAP } else { 0 };
     let message = batch.message(NEW_SET, NLM_F_CREATE).text(2, name).u32_be(3, flags);
-    message.u32_be(4, SET_ANONYMOUS_KEY_TYPE).u32_be(5, key_length);
+    message.u32_be(4, SET_ANONYMOUS_KEY_TYPE).u32_be(5, key_length(elements));
     if let Some((kind, length)) = data {
         message.u32_be(6, kind);
         if length > 0 {
@@ -275,7 +294,14 @@ fn write_set(batch: &mut Batch, name: &str, elements: &Elements, id: u32) {
         }
     }
     message.u32_be(10, id);
-    let pairs: Vec<(Vec<u8>, Option<Data>)> = match elements {
+    for some in pairs(elements).chunks(ELEMENTS_AT_ONCE) {
+        write_elements(batch, name, Some(id), some);
+    }
+}
+
+/// Keys, and what they lead to in maps.
+fn pairs(elements: &Elements) -> Vec<(Vec<u8>, Option<Data<'_>>)> {
+    match elements {
         Elements::Links(links) => links.iter().map(|link| (link.to_ne_bytes().to_vec(), None)).collect(),
         Elements::Addresses(all) => all.iter().map(|address| (address.octets().to_vec(), None)).collect(),
         Elements::LinkAddresses(all) => {
@@ -290,13 +316,11 @@ fn write_set(batch: &mut Batch, name: &str, elements: &Elements, id: u32) {
         Elements::AddressMap(all) => {
             all.iter().map(|(from, to)| (from.octets().to_vec(), Some(value(&to.octets())))).collect()
         }
-    };
-    for some in pairs.chunks(ELEMENTS_AT_ONCE) {
-        write_elements(batch, name, id, some);
     }
 }
 
 /// What an element maps to, or a register is set to.
+#[derive(PartialEq)]
 enum Data<'a> {
     Value(Vec<u8>),
     Verdict(&'a Verdict),
@@ -328,8 +352,13 @@ fn write_data(messages: &mut Messages, kind: u16, data: &Data) {
     });
 }
 
-fn write_elements(batch: &mut Batch, set: &str, id: u32, elements: &[(Vec<u8>, Option<Data>)]) {
-    batch.message(NEW_ELEMENTS, NLM_F_CREATE).text(2, set).u32_be(4, id).nested(3, |list| {
+/// A set that is made in the same transaction is known by its id.
+fn write_elements(batch: &mut Batch, set: &str, id: Option<u32>, elements: &[(Vec<u8>, Option<Data>)]) {
+    let message = batch.message(NEW_ELEMENTS, NLM_F_CREATE).text(2, set);
+    if let Some(id) = id {
+        message.u32_be(4, id);
+    }
+    message.nested(3, |list| {
         for (key, data) in elements {
             list.nested(1, |element| {
                 write_data(element, 1, &value(key));

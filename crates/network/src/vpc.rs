@@ -152,7 +152,10 @@ impl VpcNet {
         };
         let rules = rules::vpc(snapshot, id, &numbers, dark);
         if self.rules.as_ref() != Some(&rules) {
-            self.nft.replace(RULES, &rules)?;
+            match self.rules.take() {
+                Some(old) => self.nft.update(RULES, &old, &rules)?,
+                None => self.nft.replace(RULES, &rules)?,
+            }
             self.rules = Some(rules);
         }
         self.readdress(vpc)?;
