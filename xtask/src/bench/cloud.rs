@@ -1,5 +1,6 @@
 //! A real cloud on the linux driver, and what a user does with it.
 
+use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,8 +77,8 @@ impl Cloud {
         let group = "&GroupName=bench&GroupDescription=bench";
         let group = element(&ask(address, &ec2("CreateSecurityGroup", group))?, "groupId")?;
         let cloud = Self { server, group, subnet, image, data };
-        cloud.ec2("AuthorizeSecurityGroupIngress", &cloud.rule("icmp", "-1", "-1"))?;
-        cloud.ec2("AuthorizeSecurityGroupIngress", &cloud.web_rule())?;
+        cloud.ec2("AuthorizeSecurityGroupIngress", &cloud.rule("icmp", -1))?;
+        cloud.ec2("AuthorizeSecurityGroupIngress", &cloud.rule("tcp", PORT))?;
         Ok(cloud)
     }
 
@@ -89,18 +90,14 @@ impl Cloud {
         ask(self.server.address, &rest("fis", method, path, body)).with_context(|| format!("{method} {path}"))
     }
 
-    fn rule(&self, protocol: &str, from: &str, to: &str) -> String {
+    /// The parameters of a rule that lets everybody in.
+    pub fn rule(&self, protocol: &str, port: impl Display) -> String {
         let permission = "&IpPermissions.1";
         format!(
-            "&GroupId={}{permission}.IpProtocol={protocol}{permission}.FromPort={from}{permission}.ToPort={to}\
+            "&GroupId={}{permission}.IpProtocol={protocol}{permission}.FromPort={port}{permission}.ToPort={port}\
              {permission}.IpRanges.1.CidrIp=0.0.0.0/0",
             self.group
         )
-    }
-
-    /// The parameters of the rule that lets requests in.
-    pub fn web_rule(&self) -> String {
-        self.rule("tcp", "80", "80")
     }
 
     /// Asks for instances; their ids.
