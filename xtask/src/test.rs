@@ -12,7 +12,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 
-const CLIENTS: &[&str] = &["boto3==1.43.11", "awscli==1.45.11", "pytest==8.4.2"];
+const CLIENTS: &[&str] = &["boto3==1.43.11", "awscli==1.45.11", "pytest==8.4.2", "pytest-timeout==2.4.0"];
+
+/// What hangs ends, and says where: one test with a client after so many seconds, ...
+const TEST_LIMIT: &str = "600";
+/// ... and a command with everything it started after so many.
+const COMMAND_LIMIT: &str = "2400";
 
 /// Programs that tests of the linux driver use (inside instances: their image is the machine's own), and their packages.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -48,6 +53,7 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         let names: Vec<_> = steps.iter().map(|(name, _)| *name).collect();
         bail!("no step is called '{wanted}'; there are {}", names.join(", "));
     }
+    std::env::set_current_dir(&workspace.root)?;
     let mut run = Run { workspace, done: Vec::new(), left_out: Vec::new() };
     for (name, step) in steps {
         if wanted.is_some_and(|wanted| wanted != name) {
@@ -67,9 +73,9 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 }
 
 fn lint(run: &mut Run) -> Result<()> {
-    run.cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["fmt", "--all", "--check"])?;
     crate::tidy::run(run.workspace, &[])?;
-    run.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
 }
 
 fn deny(run: &mut Run) -> Result<()> {
@@ -77,7 +83,7 @@ fn deny(run: &mut Run) -> Result<()> {
         run.left_out.push("cargo deny: cargo-deny is not installed".into());
         return Ok(());
     }
-    run.cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"])
+    cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"])
 }
 
 /// Makes sure of the programs that tests of the linux driver use, where that can be done.
@@ -100,12 +106,12 @@ fn machine(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-fn unit(run: &mut Run) -> Result<()> {
-    run.cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"])
+fn unit(_: &mut Run) -> Result<()> {
+    cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"])
 }
 
-fn build(run: &mut Run) -> Result<()> {
-    run.cargo(&["build", "--release", "--bin", "standfast"])
+fn build(_: &mut Run) -> Result<()> {
+    cargo(&["build", "--release", "--bin", "standfast"])
 }
 
 fn doc(run: &mut Run) -> Result<()> {
@@ -138,26 +144,23 @@ fn clients(run: &mut Run) -> Result<()> {
     let tests = run.workspace.root.join("tests");
     command(
         &python.to_string_lossy(),
-        &["-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", &tests.to_string_lossy()],
+        &["-m", "pytest", "-q", "-ra", "--timeout", TEST_LIMIT, "-p", "no:cacheprovider", &tests.to_string_lossy()],
     )
 }
 
-impl Run<'_> {
-    fn cargo(&self, arguments: &[&str]) -> Result<()> {
-        let status = Command::new(env!("CARGO")).args(arguments).current_dir(&self.workspace.root).status()?;
-        if !status.success() {
-            bail!("cargo {} ended with {status}", arguments.join(" "));
-        }
-        Ok(())
-    }
+fn cargo(arguments: &[&str]) -> Result<()> {
+    command(env!("CARGO"), arguments)
 }
 
+/// Runs a program to its end, which comes for all that it started with its limit or the end of this one.
 fn command(program: &str, arguments: &[&str]) -> Result<()> {
-    let status = Command::new(program).args(arguments).status().with_context(|| format!("running {program}"))?;
-    if !status.success() {
-        bail!("{program} {} ended with {status}", arguments.join(" "));
+    let bound = ["--pdeathsig", "TERM", "timeout", "--kill-after", "10", COMMAND_LIMIT, program];
+    let status = Command::new("setpriv").args(bound).args(arguments).status().context("running setpriv and timeout")?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(124 | 137) => bail!("{program} {} was ended after {COMMAND_LIMIT} s", arguments.join(" ")),
+        _ => bail!("{program} {} ended with {status}", arguments.join(" ")),
     }
-    Ok(())
 }
 
 fn works(program: &str, arguments: &[&str]) -> bool {

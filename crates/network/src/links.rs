@@ -259,7 +259,9 @@ pub fn rule(messages: &mut Messages, priority: u32, selector: &Selector, table: 
 
 /// The index of a link of the calling thread's namespace, by its name.
 pub fn index_of(name: &str) -> io::Result<u32> {
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    let flags = rustix::net::SocketFlags::CLOEXEC;
+    let (family, kind) = (rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM);
+    let socket = rustix::net::socket_with(family, kind, flags, None)?;
     Ok(rustix::net::netdevice::name_to_index(&socket, name)?)
 }
 

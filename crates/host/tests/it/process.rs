@@ -43,7 +43,7 @@ async fn an_instance_sees_its_environment_and_nothing_of_the_cloud() {
         "STANDFAST_AVAILABILITY_ZONE=eu-west-1a".into(),
         "AWS_REGION=eu-west-1".into(),
         "AWS_DEFAULT_REGION=eu-west-1".into(),
-        "PRIVATE_IP=10.0.0.4".into(),
+        format!("PRIVATE_IP={}", private_ip(1)),
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is missing in {text}");
     }

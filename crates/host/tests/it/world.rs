@@ -26,7 +26,7 @@ pub fn spec() -> InstanceSpec {
         zone: "eu-west-1a".into(),
         instance_type: "t3.micro".into(),
         image_id: "ami-0123456789abcdef0".into(),
-        private_ip: [10, 0, 0, 4].into(),
+        private_ip: private_ip(0),
         user_data: Vec::new(),
         power: true,
         boot: 1,
