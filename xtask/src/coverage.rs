@@ -1,4 +1,4 @@
-//! `cargo xtask coverage`: docs/coverage.md, which operation of which service works.
+//! `cargo xtask coverage`: docs/coverage.md, which operation of which service works, and the counts in the README.
 //!
 //! The binary says which operations are bound; nothing here is a second list.
 
@@ -28,15 +28,34 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     }
     let services: BTreeMap<String, Service> =
         serde_json::from_slice(&output.stdout).context("reading what standfast coverage printed")?;
-    let page = page(&services);
-    let path = workspace.root.join("docs/coverage.md");
-    if arguments.iter().any(|argument| argument == "--check") {
-        if std::fs::read_to_string(&path).unwrap_or_default() != page {
-            bail!("docs/coverage.md is out of date; run cargo xtask coverage");
+    let readme = workspace.root.join("README.md");
+    let counted = counted(&std::fs::read_to_string(&readme).context("reading README.md")?, &services);
+    let check = arguments.iter().any(|argument| argument == "--check");
+    for (path, text) in [(workspace.root.join("docs/coverage.md"), page(&services)), (readme, counted)] {
+        if std::fs::read_to_string(&path).is_ok_and(|present| present == text) {
+            continue;
         }
-        return Ok(());
+        if check {
+            bail!("{} is out of date; run cargo xtask coverage", path.display());
+        }
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }
-    std::fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+    Ok(())
+}
+
+/// The text with true counts in its table's rows, each of the form `| ec2 | 193 of 201 operations | ...`.
+fn counted(text: &str, services: &BTreeMap<String, Service>) -> String {
+    let lines = text.split_inclusive('\n').map(|line| {
+        let mut cells: Vec<_> = line.split(" | ").map(str::to_owned).collect();
+        let service = cells[0].strip_prefix("| ").and_then(|name| services.get(name));
+        if let (Some(service), Some(count)) = (service, cells.get_mut(1))
+            && count.ends_with(" operations")
+        {
+            *count = format!("{} of {} operations", service.bound.len(), service.bound.len() + service.unbound.len());
+        }
+        cells.join(" | ")
+    });
+    lines.collect()
 }
 
 fn page(services: &BTreeMap<String, Service>) -> String {
