@@ -89,6 +89,9 @@ pub struct InstanceSpec {
     pub memory_mib: u64,
     /// Fully qualified: `ip-10-0-1-5.eu-west-1.compute.internal`.
     pub hostname: String,
+    /// The resolvers that it is told to ask, and the domains in which it looks for short names.
+    pub resolvers: Vec<Ipv4Addr>,
+    pub search: String,
     /// Public keys that may log in, in OpenSSH's format.
     pub ssh_keys: Vec<String>,
     /// The volume that holds what it writes to its file system; `VolumeSpec::from` names what lies over the base image.

@@ -8,17 +8,13 @@ use standfast_core::id::{Id, Instance};
 use super::base::{USER, USER_ID};
 use super::launcher::Text;
 
-/// The resolver that instances ask.
-const RESOLVER: &str = "169.254.169.253";
-
 pub fn of(id: &Id<Instance>, spec: &InstanceSpec, environment: &[(&str, OsString)]) -> Vec<Text> {
-    let (short, domain) = spec.hostname.split_once('.').unwrap_or((&spec.hostname, ""));
-    let text = |path: &str, text: String| Text { path: path.into(), text, mode: 0o644, owner: 0 };
+    let short = spec.hostname.split('.').next().unwrap_or_default();
+    let text = |path: &str, text: String| Text { path: path.into(), text, mode: 0o644, owner: 0, every_boot: false };
     let hosts = format!(
         "127.0.0.1 localhost localhost.localdomain\n::1 localhost6 localhost6.localdomain6\n{} {} {short}\n",
         spec.private_ip, spec.hostname
     );
-    let search = if domain.is_empty() { String::new() } else { format!("search {domain}\n") };
     // Programs that log in as a user have another home.
     let shared = || environment.iter().filter(|(name, _)| *name != "HOME");
     let pairs = |before: &str| -> String {
@@ -27,7 +23,7 @@ pub fn of(id: &Id<Instance>, spec: &InstanceSpec, environment: &[(&str, OsString
     let mut files = vec![
         text("/etc/hostname", format!("{}\n", spec.hostname)),
         text("/etc/hosts", hosts),
-        text("/etc/resolv.conf", format!("{search}nameserver {RESOLVER}\noptions timeout:2 attempts:3\n")),
+        Text { every_boot: true, ..text("/etc/resolv.conf", resolvers(spec)) },
         text("/etc/machine-id", format!("{}\n", machine_id(id))),
         text("/etc/environment", pairs("")),
         text("/etc/profile.d/standfast.sh", pairs("export ")),
@@ -36,10 +32,17 @@ pub fn of(id: &Id<Instance>, spec: &InstanceSpec, environment: &[(&str, OsString
         let keys: String = spec.ssh_keys.iter().map(|key| format!("{}\n", key.trim())).collect();
         for (home, owner) in [("/root".to_owned(), 0), (format!("/home/{USER}"), USER_ID)] {
             let path = format!("{home}/.ssh/authorized_keys");
-            files.push(Text { path, text: keys.clone(), mode: 0o600, owner });
+            files.push(Text { path, text: keys.clone(), mode: 0o600, owner, every_boot: false });
         }
     }
     files
+}
+
+/// What a DHCP client makes of what it is told.
+fn resolvers(spec: &InstanceSpec) -> String {
+    let search = Some(&spec.search).filter(|search| !search.is_empty()).map(|search| format!("search {search}\n"));
+    let servers = spec.resolvers.iter().map(|address| format!("nameserver {address}\n"));
+    search.into_iter().chain(servers).chain(["options timeout:2 attempts:3\n".to_owned()]).collect()
 }
 
 /// 32 digits that are the instance's alone, as its id is.

@@ -40,11 +40,10 @@ pub fn run(plan: &Plan, directory: OwnedFd, mut ready: PipeWriter) -> io::Result
     file_systems()?;
     rustix::system::sethostname(plan.hostname.as_bytes())?;
     let directory = renumbered(&directory)?;
-    if !Path::new(DIRECTORY).join(INITIALIZED).exists() {
-        for file in &plan.files {
-            if let Err(error) = write(file) {
-                eprintln!("[standfast] {}: {error}", file.path);
-            }
+    let first = !Path::new(DIRECTORY).join(INITIALIZED).exists();
+    for file in plan.files.iter().filter(|file| first || file.every_boot) {
+        if let Err(error) = write(file) {
+            eprintln!("[standfast] {}: {error}", file.path);
         }
     }
     let switch = switch()?;

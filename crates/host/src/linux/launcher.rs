@@ -51,7 +51,7 @@ pub struct Plan {
     pub vcpus: u32,
     pub memory_mib: u64,
     pub hostname: String,
-    /// Written inside at the first boot.
+    /// Written inside before it boots.
     pub files: Vec<Text>,
 }
 
@@ -63,6 +63,8 @@ pub struct Text {
     pub mode: u32,
     /// Its owner and group, and that of the directories that are made for it.
     pub owner: u32,
+    /// Otherwise only before the first.
+    pub every_boot: bool,
 }
 
 /// What the launcher says to the driver.

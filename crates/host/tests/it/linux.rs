@@ -125,7 +125,10 @@ async fn an_instance_is_as_large_as_its_type_and_named_as_on_ec2() {
     assert_eq!(machines.says("grep -c ^processor /proc/cpuinfo; nproc").await, "1\n1");
     assert_eq!(machines.says("awk '/MemTotal/ {print $2}' /proc/meminfo").await, "524288");
     assert_eq!(machines.says("hostname; cat /etc/hostname").await, format!("{0}\n{0}", spec().hostname));
-    assert!(machines.says("cat /etc/resolv.conf").await.starts_with("search eu-west-1.compute.internal\nnameserver "));
+    assert_eq!(
+        machines.says("cat /etc/resolv.conf").await,
+        "search eu-west-1.compute.internal\nnameserver 10.0.0.2\noptions timeout:2 attempts:3"
+    );
     assert_eq!(
         machines.says("echo $AWS_ENDPOINT_URL $STANDFAST_ADDRESS $HOME").await,
         "http://169.254.169.254:4566 0.0.0.0 /root"

@@ -33,6 +33,8 @@ pub fn spec() -> InstanceSpec {
         vcpus: 2,
         memory_mib: 1024,
         hostname: "ip-10-0-0-4.eu-west-1.compute.internal".into(),
+        resolvers: vec![[10, 0, 0, 2].into()],
+        search: "eu-west-1.compute.internal".into(),
         ssh_keys: Vec::new(),
         root_volume: None,
         metadata: Metadata::default(),

@@ -48,7 +48,7 @@ pub fn specs(
             tags: tags.get(&**id).map(|tagged| &tagged.tags),
             credentials: credentials.get(&**id).copied(),
         };
-        let mut spec = spec(&about);
+        let mut spec = spec(&about, index);
         if able.metadata {
             spec.metadata.tree = metadata::tree(&about, index);
         }
@@ -62,9 +62,9 @@ fn by_id<R>(rows: &[Row<R>]) -> HashMap<&str, &R> {
 }
 
 /// What the host of one instance needs to know, but for the tree of its metadata.
-fn spec(about: &About) -> InstanceSpec {
+fn spec(about: &About, index: &Index) -> InstanceSpec {
     let &About { scope, id, instance, key, .. } = about;
-    let known = InstanceType::named(&instance.instance_type);
+    let (known, lease) = (InstanceType::named(&instance.instance_type), index.lease(instance));
     let (vcpus, memory_mib) = known.map_or((1, MEMORY_DEFAULT_MIB), |known| (known.vcpus, known.memory_mib));
     InstanceSpec {
         account: scope.account.to_string(),
@@ -76,6 +76,8 @@ fn spec(about: &About) -> InstanceSpec {
         vcpus: vcpus.unsigned_abs(),
         memory_mib: memory_mib.unsigned_abs(),
         hostname: names::host(&scope.region, id, instance),
+        resolvers: lease.resolvers,
+        search: lease.search,
         ssh_keys: key.map(str::to_owned).into_iter().collect(),
         root_volume: (instance.devices.iter())
             .find(|device| device.device == instance.root_device)

@@ -5,6 +5,7 @@
 //! What a snapshot says is built by pure functions (`instance`, `network`, `volumes`), and only where rows have changed.
 
 mod credentials;
+mod dhcp;
 mod instance;
 mod metadata;
 mod names;

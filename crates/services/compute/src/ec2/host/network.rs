@@ -17,6 +17,7 @@ use standfast_core::{Cidr, Scope};
 use standfast_kernel::zones;
 use standfast_store::View;
 
+use super::dhcp::{self, Lease};
 use super::{names, traffic};
 use crate::ec2::model::{
     self, Destination, DhcpOptions, Instance, InternetGateway, ManagedPrefixList, NetworkAcl, NetworkInterface,
@@ -104,6 +105,7 @@ impl Tables {
         };
         same(&self.vpcs, &new.vpcs)
             && same(&self.subnets, &new.subnets)
+            && same(&self.dhcp_options, &new.dhcp_options)
             && self.groups.len() == new.groups.len()
             && self.groups.iter().zip(&new.groups).all(named)
     }
@@ -223,10 +225,18 @@ impl<'a> Index<'a> {
 
     /// The domain that the VPC's DHCP options name, or the region's.
     fn domain(&self, scope: &Scope, vpc: &model::Vpc) -> String {
-        let options = vpc.dhcp_options.as_ref().and_then(|id| self.dhcp_options.get(id.as_str()));
-        let named = options.iter().flat_map(|options| &options.options).find(|(key, _)| key == "domain-name");
-        let first = named.and_then(|(_, values)| values.first()).and_then(|value| value.split_whitespace().next());
-        first.map_or_else(|| defaults::domain(&scope.region), |name| name.trim_end_matches('.').to_owned())
+        let named = self.dhcp_options(vpc).into_iter().flat_map(|options| options.words("domain-name")).next();
+        named.map_or_else(|| defaults::domain(&scope.region), |name| name.trim_end_matches('.').to_owned())
+    }
+
+    fn dhcp_options(&self, vpc: &model::Vpc) -> Option<&'a DhcpOptions> {
+        self.dhcp_options.get(vpc.dhcp_options.as_deref()?).copied()
+    }
+
+    /// What DHCP tells an instance.
+    pub fn lease(&self, instance: &Instance) -> Lease {
+        let Some(vpc) = self.vpcs.get(instance.vpc.as_str()) else { return Lease::default() };
+        dhcp::lease(vpc.cidr, self.dhcp_options(vpc))
     }
 
     fn add_subnet(&self, vpcs: &mut BTreeMap<Id<id::Vpc>, Vpc>, (_, id, subnet): &Row<model::Subnet>) {

@@ -203,6 +203,14 @@ pub struct DhcpOptions {
     pub options: Vec<(String, Vec<String>)>,
 }
 
+impl DhcpOptions {
+    /// What is said of a key, in words: several may be in one value.
+    pub fn words(&self, key: &str) -> impl Iterator<Item = &str> {
+        let values = self.options.iter().filter(move |(name, _)| name == key).flat_map(|(_, values)| values);
+        values.flat_map(|value| value.split([' ', ','])).filter(|word| !word.is_empty())
+    }
+}
+
 impl Record for DhcpOptions {
     const TABLE: &'static str = "ec2.dhcp_options";
 }
