@@ -363,7 +363,7 @@ class Holdings:
             "namespaces": collections.Counter(name.split(":")[0] for name in held),
             "links": sum(len(links(path)) for name, path in held.items() if name.startswith("net:")),
             "mounts": len(mounts),
-            "instances' groups": [group.name for top in self.groups() for group in top.glob("i-*")],
+            "instances' groups": [str(group) for top in self.groups() for group in top.glob("i-*")],
             "loops": self.loops(),
             "routes": self.routes(),
             "processes": self.cloud.processes(),

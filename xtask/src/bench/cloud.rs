@@ -158,11 +158,11 @@ impl Cloud {
         left += ["instances", "volumes"].map(|name| entries(self.data.join("hosts").join(name))).iter().sum::<usize>();
         for hierarchy in std::fs::read_dir("/sys/fs/cgroup")?.flatten() {
             let Ok(groups) = std::fs::read_dir(hierarchy.path()) else { continue };
-            let mine = format!(".{host}");
+            let mine = format!(".{host}-");
             let own = groups.flatten().filter(|group| {
                 let name = group.file_name();
                 let name = name.to_string_lossy();
-                name.starts_with("standfast-") && name.ends_with(&mine)
+                name.starts_with("standfast-") && name.contains(&mine)
             });
             for group in own {
                 let inside = std::fs::read_dir(group.path()).into_iter().flatten().flatten();

@@ -1,14 +1,16 @@
 //! Control groups: what an instance may use of processors, memory and processes, and what it has used.
 //!
-//! One group per instance, `standfast-CLOUD.PID/i-...`, in every hierarchy that the machine has: version 2, or version 1
-//! with one for each controller. Groups are directories and so the only thing that outlives a killed cloud; the next
-//! cloud removes those whose process is gone.
+//! One group per instance, `standfast-CLOUD.PID-START/i-...`, in every hierarchy that the machine has: version 2, or
+//! version 1 with one for each controller. Groups are directories and so the only thing that outlives a killed cloud; the
+//! next cloud removes those whose process has ended. When the process was started is in the name because another one may
+//! have its id by then.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::Pid;
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -42,7 +44,8 @@ impl Cgroups {
         for hierarchy in &hierarchies {
             sweep(&hierarchy.path);
         }
-        Self { name: format!("{PREFIX}{cloud}.{}", std::process::id()), hierarchies }
+        let pid = std::process::id().to_string();
+        Self { name: format!("{PREFIX}{cloud}.{pid}-{}", started(&pid).unwrap_or(0)), hierarchies }
     }
 
     /// Makes the group of an instance and puts a process into it. What the machine lacks is not limited.
@@ -138,9 +141,10 @@ impl Cgroups {
     }
 }
 
-/// Which controllers can be used: the name of each, and whether it is there.
+/// Which controllers can be used: the name of each, and whether it is there for us to make groups in.
 pub fn controllers() -> Vec<(&'static str, bool)> {
-    let found = hierarchies();
+    let mut found = hierarchies();
+    found.retain(|hierarchy| accessat(CWD, &hierarchy.path, Access::WRITE_OK, AtFlags::EACCESS).is_ok());
     let v2 = found.iter().find(|hierarchy| hierarchy.controller.is_none());
     let enabled = v2.and_then(|it| fs::read_to_string(it.path.join("cgroup.controllers")).ok()).unwrap_or_default();
     let has = |name: &str| {
@@ -176,10 +180,29 @@ fn sweep(hierarchy: &Path) {
     for entry in entries {
         let name = entry.file_name();
         let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.rsplit_once('.')) else { continue };
-        if !Path::new("/proc").join(owner.1).exists() {
+        if !is_alive(owner.1) {
             remove_tree(&entry.path());
         }
     }
+}
+
+/// Whether the process that a group is named for (`PID-START`) runs. Earlier versions named the id only: then anybody who
+/// has it counts, as that cloud may be running beside this one.
+fn is_alive(owner: &str) -> bool {
+    match owner.split_once('-') {
+        Some((pid, start)) => started(pid).is_some_and(|own| start.parse() == Ok(own)),
+        None => started(owner).is_some(),
+    }
+}
+
+/// When a process was started, in clock ticks since the machine's start; nothing when it has ended. Its parent may be late
+/// to notice that, or never be: in a container nobody may wait for orphans.
+fn started(pid: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may hold anything: the state is the first field, the start is the twentieth.
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
+    let dead = matches!(*fields.first()?, "Z" | "X");
+    fields.get(19)?.parse().ok().filter(|_| !dead)
 }
 
 fn remove_tree(group: &Path) {
@@ -198,5 +221,28 @@ fn remove(group: &Path, tries: usize) {
             }
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_alive_until_it_has_ended_whether_anybody_waited_for_it_or_not() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a child");
+        let pid = child.id().to_string();
+        let start = started(&pid).expect("it runs");
+        let owner = format!("{pid}-{start}");
+        assert!(is_alive(&owner) && is_alive(&pid));
+        assert!(!is_alive(&format!("{pid}-{}", start + 1)), "another process of this id");
+        child.kill().expect("a child can be killed");
+        let stat = format!("/proc/{pid}/stat");
+        while !fs::read_to_string(&stat).expect("nobody has waited for it").contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert!(!is_alive(&owner) && !is_alive(&pid));
+        child.wait().expect("a child can be waited for");
+        assert!(!is_alive(&owner) && !is_alive("") && !is_alive("x-1"));
     }
 }

@@ -1,15 +1,17 @@
 //! What this machine allows of what the linux driver needs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::mount::{OpenTreeFlags, open_tree};
+use standfast_core::Rng;
 
-use super::{cgroups, volumes};
+use super::{cgroups, ids, volumes};
 
 /// Something that the driver needs or can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +31,8 @@ pub fn probe() -> Vec<Finding> {
     let mapped = user_namespace.and_then(|namespace| map(&namespace));
     all.push(finding("mounts with shifted ids", mapped));
     all.push(finding("overlay", listed("/proc/filesystems", "overlay")));
-    all.push(finding("loop devices", fs::metadata("/dev/loop-control").map(drop)));
+    all.push(finding("files of instances", files()));
+    all.push(finding("loop devices", File::options().read(true).write(true).open("/dev/loop-control").map(drop)));
     all.push(finding("mkfs.ext4", program("mkfs.ext4")));
     for (controller, there) in cgroups::controllers() {
         let outcome = if there { Ok(()) } else { Err(io::Error::other("not available; what it limits is unlimited")) };
@@ -48,7 +51,21 @@ pub fn available() -> Result<(), String> {
     }
     listed("/proc/filesystems", "overlay").map_err(|_| "the kernel has no overlay file system".to_owned())?;
     let namespace = volumes::user_namespace().map_err(|error| format!("no user namespace can be made: {error}"))?;
-    map(&namespace).map_err(|error| format!("no mount with shifted ids can be made: {error}"))
+    map(&namespace).map_err(|error| format!("no mount with shifted ids can be made: {error}"))?;
+    files().map_err(|error| format!("no files of instances can be made: {error}"))?;
+    standfast_network::probe().map_err(|error| format!("no networks can be made: {error}"))
+}
+
+/// What a root file system is made of besides mounts: devices, and files that are another user's.
+fn files() -> io::Result<()> {
+    let path =
+        std::env::temp_dir().join(format!("standfast-probe-{}-{}", std::process::id(), Rng::from_entropy().hex(4)));
+    let made = mknodat(CWD, &path, FileType::CharacterDevice, Mode::empty(), rustix::fs::makedev(1, 3));
+    let made = made
+        .map_err(|error| io::Error::other(format!("no device nodes in {}: {error}", std::env::temp_dir().display())));
+    let owned = made.and_then(|()| chown(&path, Some(ids::SHIFT), Some(ids::SHIFT)));
+    let _ = fs::remove_file(&path);
+    owned
 }
 
 fn finding(name: &str, outcome: io::Result<()>) -> Finding {
