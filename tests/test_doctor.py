@@ -2,13 +2,18 @@
 
 import json
 import os
+import pathlib
 import shutil
+import tempfile
 
 import pytest
 
+import example_site as example
 from cloud import BINARY, Cloud
 
 NOBODY = 65534
+# Root as it is in a container that was given nothing.
+NO_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 needs_root = pytest.mark.skipif(
     os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can give up rights, with setpriv"
 )
@@ -61,9 +66,76 @@ def test_egress_is_a_choice_only_where_instances_have_networks(folder, driver):
 def test_the_doctor_is_truthful_for_an_ordinary_user(ordinary):
     said = examined(ordinary)
     assert said["user"] == NOBODY and said["driver"] == "process"
-    assert not said["findings"]["ports below 1024"]["works"]
+    for name in ("linux driver", "root", "loop devices", "cgroup memory", "networks", "ports below 1024"):
+        assert not said["findings"][name]["works"], said["findings"][name]
     refused = ordinary.run("server", "--driver", "linux", "--listen", "127.0.0.1:0", expect=1)
     assert "linux driver cannot run here" in refused and "standfast doctor" in refused
+
+
+class Confined(Cloud):
+    """A cloud of root without capabilities, or without some."""
+
+    without = NO_CAPABILITIES
+
+    def spawn(self, *arguments: str, **options):
+        """Runs the binary as such a root and does not wait."""
+        script = self.tmp.parent / "confined"
+        # A program like the binary, so that all else of a cloud is as ever.
+        script.write_text(f'#!/bin/sh\nexec {" ".join(self.without)} -- {BINARY} "$@"\n')
+        script.chmod(0o755)
+        self.binary = script
+        return super().spawn(*arguments, **options)
+
+
+@pytest.fixture
+def confined():
+    """A folder for such a cloud, whose files its root may reach without overriding anything."""
+    with tempfile.TemporaryDirectory(prefix="test-confined-") as path:
+        cloud = Confined(pathlib.Path(path))
+        yield cloud
+        if cloud.process:
+            cloud.close()
+
+
+@needs_root
+def test_the_doctor_is_truthful_for_root_without_capabilities(confined):
+    said = examined(confined)
+    assert said["user"] == 0 and said["driver"] == "process" and "root lacks" in said["why"], said["why"]
+    assert said["findings"]["root"]["works"] and not said["findings"]["capabilities"]["works"]
+    for name in ("linux driver", "user namespaces", "mounts with shifted ids", "networks", "ports below 1024"):
+        assert not said["findings"][name]["works"], said["findings"][name]
+    assert "no networks, volumes, metadata or limits" in said["findings"]["linux driver"]["without"]
+    refused = confined.run("server", "--driver", "linux", "--listen", "127.0.0.1:0", expect=1)
+    assert "linux driver cannot run here: root lacks" in refused, refused
+
+
+@needs_root
+@pytest.mark.parametrize("missing", ["chown", "mknod", "net_admin", "net_bind_service", "sys_admin", "sys_ptrace"])
+def test_without_a_single_capability_the_linux_driver_is_not_promised(confined, missing):
+    confined.without = ("setpriv", f"--bounding-set=-{missing}", f"--inh-caps=-{missing}")
+    said = examined(confined)
+    assert said["driver"] == "process" and missing in said["why"], said["why"]
+    assert said["findings"]["capabilities"]["detail"] == f"root lacks {missing}"
+
+
+@needs_root
+def test_up_works_for_root_without_capabilities(confined):
+    confined.command = ("up", str(example.TEMPLATE))
+    site = example.Site(confined.start())
+    assert "(process driver)" in confined.said()
+    assert sorted(site.settled().values()) == [1, 2, 2]
+    assert site.probe(duration_s=2).report()["failed"] == 0
+    assert confined.stop() == 0
+
+
+@needs_root
+def test_up_works_for_root_with_the_driver_that_the_doctor_names(new_cloud, folder):
+    driver = examined(folder)["driver"]
+    site = example.up(new_cloud)
+    assert f"({driver} driver)" in site.cloud.said()
+    assert sorted(site.settled().values()) == [1, 2, 2]
+    assert site.probe(duration_s=2).report()["failed"] == 0
+    assert site.cloud.stop() == 0
 
 
 def test_addresses_are_shown_with_who_has_them(new_cloud):

@@ -3,15 +3,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use standfast_core::Rng;
+use rustix::thread::CapabilitySet;
 
-use super::{cgroups, ids, volumes};
+use super::{cgroups, volumes};
 
 /// Something that the driver needs or can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +24,15 @@ pub struct Finding {
 pub fn probe() -> Vec<Finding> {
     let root = rustix::process::geteuid().is_root();
     let mut all = vec![finding("root", if root { Ok(()) } else { Err(io::Error::other("not the machine's root")) })];
+    if root {
+        all.push(finding("capabilities", capabilities()));
+    }
     let user_namespace = volumes::user_namespace();
     let made = user_namespace.as_ref().map(drop).map_err(|error| io::Error::new(error.kind(), error.to_string()));
     all.push(finding("user namespaces", made));
     let mapped = user_namespace.and_then(|namespace| map(&namespace));
     all.push(finding("mounts with shifted ids", mapped));
     all.push(finding("overlay", listed("/proc/filesystems", "overlay")));
-    all.push(finding("files of instances", files()));
     all.push(finding("loop devices", File::options().read(true).write(true).open("/dev/loop-control").map(drop)));
     all.push(finding("mkfs.ext4", program("mkfs.ext4")));
     for (controller, there) in cgroups::controllers() {
@@ -49,23 +50,33 @@ pub fn available() -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("it needs root".into());
     }
+    capabilities().map_err(|error| error.to_string())?;
     listed("/proc/filesystems", "overlay").map_err(|_| "the kernel has no overlay file system".to_owned())?;
     let namespace = volumes::user_namespace().map_err(|error| format!("no user namespace can be made: {error}"))?;
     map(&namespace).map_err(|error| format!("no mount with shifted ids can be made: {error}"))?;
-    files().map_err(|error| format!("no files of instances can be made: {error}"))?;
     standfast_network::probe().map_err(|error| format!("no networks can be made: {error}"))
 }
 
-/// What a root file system is made of besides mounts: devices, and files that are another user's.
-fn files() -> io::Result<()> {
-    let path =
-        std::env::temp_dir().join(format!("standfast-probe-{}-{}", std::process::id(), Rng::from_entropy().hex(4)));
-    let made = mknodat(CWD, &path, FileType::CharacterDevice, Mode::empty(), rustix::fs::makedev(1, 3));
-    let made = made
-        .map_err(|error| io::Error::other(format!("no device nodes in {}: {error}", std::env::temp_dir().display())));
-    let owned = made.and_then(|()| chown(&path, Some(ids::SHIFT), Some(ids::SHIFT)));
-    let _ = fs::remove_file(&path);
-    owned
+/// What root needs and may not have in a container. Half a driver would be none: no instance would boot.
+const NEEDED: [(&str, CapabilitySet); 12] = [
+    ("chown", CapabilitySet::CHOWN),
+    ("dac_override", CapabilitySet::DAC_OVERRIDE),
+    ("fowner", CapabilitySet::FOWNER),
+    ("kill", CapabilitySet::KILL),
+    ("mknod", CapabilitySet::MKNOD),
+    ("net_admin", CapabilitySet::NET_ADMIN),
+    ("net_bind_service", CapabilitySet::NET_BIND_SERVICE),
+    ("setgid", CapabilitySet::SETGID),
+    ("setuid", CapabilitySet::SETUID),
+    ("sys_admin", CapabilitySet::SYS_ADMIN),
+    ("sys_chroot", CapabilitySet::SYS_CHROOT),
+    ("sys_ptrace", CapabilitySet::SYS_PTRACE),
+];
+
+fn capabilities() -> io::Result<()> {
+    let own = rustix::thread::capabilities(None)?.effective;
+    let missing: Vec<&str> = NEEDED.iter().filter(|(_, one)| !own.contains(*one)).map(|(name, _)| *name).collect();
+    if missing.is_empty() { Ok(()) } else { Err(io::Error::other(format!("root lacks {}", missing.join(", ")))) }
 }
 
 fn finding(name: &str, outcome: io::Result<()>) -> Finding {
