@@ -1,11 +1,13 @@
 """Random calls of ec2, in valid and invalid order, from a seed; and what a cloud holds of the machine meanwhile."""
 
 import collections
+import concurrent.futures
 import os
 import pathlib
 import random
 import re
 import subprocess
+import threading
 
 from botocore.exceptions import ClientError
 
@@ -35,7 +37,7 @@ class Churn:
         self.live: dict[str, list[str]] = collections.defaultdict(list)
         self.gone: dict[str, list[str]] = collections.defaultdict(list)
         self.counts: collections.Counter = collections.Counter()
-        self.last = ""
+        self.lock = threading.Lock()
         self.steps = [getattr(self, name) for name in sorted(dir(self)) if name.startswith("do_")]
         self.weights = [WEIGHTS.get(step.__name__.removeprefix("do_"), 2) for step in self.steps]
 
@@ -47,21 +49,27 @@ class Churn:
         """That many steps. An error that is not the caller's fails the test."""
         for _ in range(steps):
             (step,) = self.random.choices(self.steps, self.weights)
-            self.last = step.__name__
             try:
                 step()
                 outcome = "done"
             except ClientError as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 outcome = error.response["Error"]["Code"]
-                assert 400 <= status < 500 and outcome != "InternalError", f"{self.last}: {error}"
-            self.counts[f"{self.last} {outcome}"] += 1
+                assert 400 <= status < 500 and outcome != "InternalError", f"{step.__name__}: {error}"
+            self.counts[f"{step.__name__} {outcome}"] += 1
+
+    def run_at_once(self, steps: int, callers: int) -> None:
+        """That many steps by callers who do not know of each other; what they do is from the seed, when they do it is not."""
+        with concurrent.futures.ThreadPoolExecutor(callers) as pool:
+            for done in [pool.submit(self.run, steps // callers) for _ in range(callers)]:
+                done.result()
 
     def pick(self, kind: str) -> str:
         """Something of this kind: mostly what is there, sometimes what has gone or never was."""
-        if self.live[kind] and self.random.random() > STALE:
-            return self.random.choice(self.live[kind])
-        return self.random.choice(self.gone[kind] or [f"{kind}-0123456789abcdef0"])
+        with self.lock:
+            if self.live[kind] and self.random.random() > STALE:
+                return self.random.choice(self.live[kind])
+            return self.random.choice(self.gone[kind] or [f"{kind}-0123456789abcdef0"])
 
     def made(self, kind: str, id: str) -> str:
         """Notes what was made."""
@@ -70,9 +78,10 @@ class Churn:
 
     def lost(self, kind: str, id: str) -> None:
         """Notes what was deleted."""
-        if id in self.live[kind]:
-            self.live[kind].remove(id)
-            self.gone[kind].append(id)
+        with self.lock:
+            if id in self.live[kind]:
+                self.live[kind].remove(id)
+                self.gone[kind].append(id)
 
     def full(self, kind: str, limit: int = KIND_MAX) -> bool:
         """Whether there is enough of it."""

@@ -1,5 +1,6 @@
 """A thousand random calls leave nothing behind: not in a cloud that goes on, not in one that ends, not in one that is killed."""
 
+import os
 import shutil
 import time
 
@@ -15,7 +16,8 @@ pytestmark = pytest.mark.skipif(
     not scenario.running_as_root(), reason="NOT TESTED: the linux driver needs root, so nobody looked what it leaves behind"
 )
 
-SEED = 20261121
+# Another seed is another thousand steps.
+SEED = int(os.environ.get("CHURN_SEED", "20261121"))
 STEPS = 1000
 SWEPT_S = 30
 
@@ -71,6 +73,22 @@ def test_a_thousand_random_steps_leave_nothing_behind(linux):
     before = settled(holdings)
     begun = time.monotonic()
     random.run(STEPS)
+    report(random, begun)
+    random.answer()
+    random.delete_all()
+    empty_again(holdings, before)
+    assert linux.stop() == 0
+    assert not holdings.left()
+
+
+def test_callers_at_once_leave_nothing_behind(linux):
+    random, holdings = Churn(linux, SEED + 3), Holdings(linux)
+    random.described()
+    before = settled(holdings)
+    # Others never let everything come to rest.
+    random.weights[random.steps.index(random.do_rest)] = 0
+    begun = time.monotonic()
+    random.run_at_once(STEPS, callers=4)
     report(random, begun)
     random.answer()
     random.delete_all()
