@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -21,6 +22,8 @@ pub const SYSTEM: [&str; 8] = ["usr", "etc", "opt", "bin", "sbin", "lib", "lib64
 const SECRET: [&str; 6] =
     ["etc/shadow", "etc/shadow-", "etc/gshadow", "etc/gshadow-", "etc/ssl/private", "etc/machine-id"];
 const SSH_HOST_KEYS: &str = "ssh_host_";
+/// Threads that look at the machine's files: as many wait for its disk at once.
+const SEARCHERS: usize = 8;
 /// Of the instance's own root file system: path and mode.
 const SKELETON: [(&str, u32); 22] = [
     ("boot", 0o755),
@@ -90,13 +93,10 @@ pub fn make(path: &Path) -> io::Result<Base> {
         }
     }
     for name in &system {
-        let mut hidden = Vec::new();
-        let machine = Path::new("/").join(name);
         mirror(path, Path::new(name))?;
-        look(&machine, fs::metadata(&machine)?.dev(), &mut hidden)?;
-        for path_of in hidden {
-            hide(path, &path_of)?;
-        }
+    }
+    for found in Search::below(system.iter().map(|name| Path::new("/").join(name)))? {
+        hide(path, found.strip_prefix("/").map_err(io::Error::other)?)?;
     }
     for (name, text, mode, group) in replacements() {
         replace(path, Path::new(&name), &text, mode, group)?;
@@ -115,26 +115,97 @@ fn link(target: &Path, path: &Path) -> io::Result<()> {
     lchown(path, Some(ids::SHIFT), Some(ids::SHIFT))
 }
 
-/// Finds what is not for everybody, below a directory of the machine.
-fn look(at: &Path, device: u64, hidden: &mut Vec<PathBuf>) -> io::Result<()> {
-    let Ok(entries) = fs::read_dir(at) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let kind = entry.file_type()?;
-        if kind.is_symlink() {
-            continue;
-        }
-        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-        let needed = if kind.is_dir() { 0o005 } else { 0o004 };
-        let secret = path.strip_prefix("/").is_ok_and(|path| SECRET.iter().any(|secret| path == Path::new(secret)))
-            || entry.file_name().to_string_lossy().starts_with(SSH_HOST_KEYS);
-        if secret || meta.mode() & needed != needed || kind.is_block_device() || kind.is_char_device() {
-            hidden.push(path.strip_prefix("/").map_err(io::Error::other)?.to_owned());
-        } else if kind.is_dir() && meta.dev() == device {
-            look(&path, device, hidden)?;
+/// Looks for what is not for everybody, with several threads: a hundred thousand files that the machine has not in memory
+/// take seconds one after the other, and the first instance waits for them.
+#[derive(Default)]
+struct Search {
+    todo: Mutex<Todo>,
+    changed: Condvar,
+    hidden: Mutex<Vec<PathBuf>>,
+}
+
+/// Directories to be looked into, with the devices they are on, and how many threads may yet find more.
+#[derive(Default)]
+struct Todo {
+    directories: Vec<(PathBuf, u64)>,
+    busy: usize,
+}
+
+impl Search {
+    /// Everything below these directories that not every user may read, without what is mounted there.
+    fn below(tops: impl Iterator<Item = PathBuf>) -> io::Result<Vec<PathBuf>> {
+        let tops = tops.map(|top| fs::metadata(&top).map(|meta| (top, meta.dev())));
+        let search = Self::default();
+        lock(&search.todo).directories = tops.collect::<io::Result<_>>()?;
+        std::thread::scope(|scope| (0..SEARCHERS).for_each(|_| drop(scope.spawn(|| search.help()))));
+        Ok(search.hidden.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn help(&self) {
+        while let Some((directory, device)) = self.next() {
+            let (mut below, mut hidden) = (Vec::new(), Vec::new());
+            // What cannot be listed shows nothing to instances either.
+            for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+                match Sight::of(&entry, device) {
+                    Sight::Open => {}
+                    Sight::Directory => below.push((entry.path(), device)),
+                    Sight::Hidden => hidden.push(entry.path()),
+                }
+            }
+            lock(&self.hidden).append(&mut hidden);
+            let mut todo = lock(&self.todo);
+            todo.directories.append(&mut below);
+            todo.busy -= 1;
+            self.changed.notify_all();
         }
     }
-    Ok(())
+
+    /// The next directory; `None` when all have been looked into.
+    fn next(&self) -> Option<(PathBuf, u64)> {
+        let done = |todo: &mut Todo| todo.directories.is_empty() && todo.busy > 0;
+        let mut todo = self.changed.wait_while(lock(&self.todo), done).unwrap_or_else(PoisonError::into_inner);
+        let next = todo.directories.pop()?;
+        todo.busy += 1;
+        Some(next)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an entry of a directory of the machine is to instances.
+enum Sight {
+    Open,
+    /// To be looked into.
+    Directory,
+    Hidden,
+}
+
+impl Sight {
+    fn of(entry: &fs::DirEntry, device: u64) -> Self {
+        // Of something that cannot be looked at nobody knows whether it may be seen.
+        let Ok(kind) = entry.file_type() else { return Self::Hidden };
+        if kind.is_symlink() {
+            return Self::Open;
+        }
+        let meta = match entry.metadata() {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::Open,
+            Err(_) => return Self::Hidden,
+        };
+        let needed = if kind.is_dir() { 0o005 } else { 0o004 };
+        let secret =
+            entry.path().strip_prefix("/").is_ok_and(|path| SECRET.iter().any(|secret| path == Path::new(secret)))
+                || entry.file_name().to_string_lossy().starts_with(SSH_HOST_KEYS);
+        if secret || meta.mode() & needed != needed || kind.is_block_device() || kind.is_char_device() {
+            Self::Hidden
+        } else if kind.is_dir() && meta.dev() == device {
+            Self::Directory
+        } else {
+            Self::Open
+        }
+    }
 }
 
 /// Makes a directory of the machine, and those above it, in the layer: what is uppermost says what they are.
@@ -234,6 +305,30 @@ fn group(machine: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_not_everybody_may_read_is_hidden_and_nothing_below_it_looked_at() {
+        let top = std::env::temp_dir().join(format!("standfast-base-{}", std::process::id()));
+        for (name, mode) in [("open/deep", 0o755), ("closed/deep", 0o755), ("closed", 0o750)] {
+            fs::create_dir_all(top.join(name)).expect("a directory");
+            fs::set_permissions(top.join(name), fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+        for (name, mode) in [
+            ("open/deep/all", 0o644),
+            ("open/deep/own", 0o640),
+            ("closed/deep/own", 0o600),
+            ("open/ssh_host_rsa_key.pub", 0o644),
+        ] {
+            fs::write(top.join(name), "").expect("a file");
+            fs::set_permissions(top.join(name), fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+        symlink("/nowhere", top.join("open/link")).expect("a link");
+        let mut found = Search::below([top.clone()].into_iter()).expect("it is there");
+        found.sort();
+        assert_eq!(found, ["closed", "open/deep/own", "open/ssh_host_rsa_key.pub"].map(|name| top.join(name)));
+        assert!(Search::below([top.join("missing")].into_iter()).is_err());
+        fs::remove_dir_all(&top).expect("it is ours");
+    }
 
     #[test]
     fn people_of_the_machine_are_not_in_the_instance() {
