@@ -31,6 +31,10 @@ pub const REBOOTED: i32 = 73;
 pub const DIRECTORY: &str = "/proc/self/fd/100";
 const DIRECTORY_NUMBER: i32 = 100;
 
+const HOSTNAME: &str = "/etc/hostname";
+/// The kernel's limit.
+const HOSTNAME_BYTES_MAX: usize = 64;
+
 /// Where user data is kept inside, as on EC2's images.
 pub const USER_DATA_INSIDE: &str = "/var/lib/cloud/instance/user-data.txt";
 
@@ -38,9 +42,9 @@ pub const USER_DATA_INSIDE: &str = "/var/lib/cloud/instance/user-data.txt";
 pub fn run(plan: &Plan, directory: OwnedFd, mut ready: PipeWriter) -> io::Result<i32> {
     become_root()?;
     file_systems()?;
-    rustix::system::sethostname(plan.hostname.as_bytes())?;
     let directory = renumbered(&directory)?;
     let first = !Path::new(DIRECTORY).join(INITIALIZED).exists();
+    rustix::system::sethostname(hostname(plan, first).as_bytes())?;
     for file in plan.files.iter().filter(|file| first || file.every_boot) {
         if let Err(error) = write(file) {
             eprintln!("[standfast] {}: {error}", file.path);
@@ -51,6 +55,14 @@ pub fn run(plan: &Plan, directory: OwnedFd, mut ready: PipeWriter) -> io::Result
     ready.write_all(&[1])?;
     drop(ready);
     init::run(Box::new(Machine { _directory: directory, switch }))
+}
+
+/// What the instance has called itself since it first booted, as it keeps that in its file.
+fn hostname(plan: &Plan, first: bool) -> String {
+    let own =
+        || fs::read_to_string(HOSTNAME).ok().and_then(|text| text.lines().next().map(|name| name.trim().to_owned()));
+    let own = if first { None } else { own() };
+    own.filter(|name| (1..=HOSTNAME_BYTES_MAX).contains(&name.len())).unwrap_or_else(|| plan.hostname.clone())
 }
 
 /// The same file under the number that `DIRECTORY` names.

@@ -142,14 +142,16 @@ async fn an_instance_is_as_large_as_its_type_and_named_as_on_ec2() {
 
 #[tokio::test]
 async fn what_an_instance_writes_outlives_a_reboot_and_user_data_runs_once() {
-    let wanted =
-        script("echo run >> /root/runs; printf '#!/bin/sh\\necho hook >> /root/runs\\n' > rc.local; chmod +x rc.local");
+    let wanted = script(
+        "echo web-7 > /etc/hostname; echo run >> /root/runs; printf '#!/bin/sh\\necho hook >> /root/runs\\n' > rc.local; chmod +x rc.local",
+    );
     let Some(machines) = Machines::booted(&wanted).await else { return };
     machines.until_works("grep run /root/runs && test -x /rc.local").await;
     machines.host.obey(changed(&wanted, |s| s.instances.values_mut().for_each(|spec| spec.boot = 2)));
     until_running(&*machines.host, 1, 2).await;
     machines.until_works("grep hook /root/runs").await;
     assert_eq!(machines.says("cat /root/runs").await, "run\nhook");
+    assert_eq!(machines.says("hostname").await, "web-7", "as it calls itself");
     machines.host.shutdown().await;
 }
 
