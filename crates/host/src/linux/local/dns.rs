@@ -48,6 +48,8 @@ pub enum Transport {
 /// What a name has.
 enum Found<'a> {
     Addresses(&'a [Ipv4Addr]),
+    /// A public address that the name spells out.
+    Public(Ipv4Addr),
     Name(&'a str),
     /// The name exists (names below it do) and has nothing.
     Nothing,
@@ -97,7 +99,7 @@ pub fn is_foreign(view: &View, message: &[u8]) -> bool {
     if is_in(REVERSE_ZONE) {
         return reversed(&name).is_some_and(is_outside);
     }
-    let own = name == CHECKIP || view.names().contains_key(&name) || !view.domain().is_empty() && is_in(view.domain());
+    let own = name == CHECKIP || spelled(&name).is_some() || view.names().contains_key(&name) || !view.domain().is_empty() && is_in(view.domain());
     !own && !OWN_ZONES.into_iter().any(is_in)
 }
 
@@ -131,6 +133,9 @@ fn fill<'a>(reply: &mut Packet<'a>, view: &'a View, question: &Question<'a>, id:
             let rotated = addresses[first..].iter().chain(&addresses[..first]).take(ADDRESSES_MAX);
             reply.answers.extend(rotated.map(|address| record(RData::A(A { address: u32::from(*address) }))));
         }
+        Found::Public(address) if wants(TYPE::A) => {
+            reply.answers.push(record(RData::A(A { address: u32::from(*address) })));
+        }
         Found::Name(name) if wants(TYPE::PTR) => {
             if let Ok(name) = Name::new(name) {
                 reply.answers.push(record(RData::PTR(PTR(name))));
@@ -154,12 +159,23 @@ fn find<'a>(view: &'a View, name: &str) -> Found<'a> {
     if let Some(name) = reversed(name).and_then(|address| view.name_of(address)) {
         return Found::Name(name);
     }
+    if let Some(address) = spelled(name) {
+        return Found::Public(address);
+    }
     if INTERNET_NAMES.contains(&name) {
         return Found::Addresses(INTERNET);
     }
     let mut known = view.names().keys().map(String::as_str).chain(INTERNET_NAMES);
     let below = |known: &str| known.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
     if name.is_empty() || known.any(below) { Found::Nothing } else { Found::Missing }
+}
+
+/// The address in `ec2-127-128-0-5.eu-west-1.compute.amazonaws.com`: everybody knows the public names of all networks.
+fn spelled(name: &str) -> Option<Ipv4Addr> {
+    let (host, zone) = name.strip_prefix("ec2-")?.split_once('.')?;
+    let zone = zone.strip_suffix(".amazonaws.com")?;
+    let known = zone == "compute-1" || zone.strip_suffix(".compute").is_some_and(|region| !region.contains('.'));
+    known.then(|| host.replace('-', ".").parse().ok()).flatten()
 }
 
 /// The address that `4.3.2.1.in-addr.arpa` asks about.

@@ -36,6 +36,22 @@ fn ask(view: &View, name: &str, kind: TYPE) -> (RCODE, Vec<String>, bool) {
 }
 
 #[test]
+fn a_public_name_of_another_network_is_the_public_address() {
+    let own = "ec2-127-128-0-5.eu-west-1.compute.amazonaws.com";
+    let view = with_names(&[(own, &[[10, 0, 0, 4]])]);
+    assert_eq!(ask(&view, own, TYPE::A).1, ["10.0.0.4"], "within its VPC it is the private one");
+    for name in ["ec2-127-128-0-9.eu-west-1.compute.amazonaws.com", "ec2-127-128-0-9.compute-1.amazonaws.com"] {
+        assert_eq!(ask(&view, name, TYPE::A), (RCODE::NoError, vec!["127.128.0.9".into()], false));
+        assert_eq!(ask(&view, name, TYPE::AAAA), (RCODE::NoError, vec![], true));
+        assert!(!is_foreign(&view, &query(name, TYPE::A)), "public addresses are the cloud's");
+    }
+    for name in ["ec2-127-128-0.compute-1.amazonaws.com", "ec2-127-128-0-9.example.com", "ec2.eu-west-1.amazonaws.com"]
+    {
+        assert_eq!(ask(&view, name, TYPE::A).0, RCODE::NameError, "{name}");
+    }
+}
+
+#[test]
 fn names_have_addresses_and_addresses_a_name() {
     let view = view();
     let found = |answers: &[&str]| (RCODE::NoError, answers.iter().map(|a| (*a).to_owned()).collect(), false);
