@@ -113,6 +113,14 @@ def test_settings_of_an_instance_can_be_read_and_changed(ec2, run, refused):
     ec2.modify_instance_attribute(InstanceId=instance, DisableApiTermination={"Value": False})
 
 
+def test_images_that_ask_for_tokens_of_the_metadata_service_get_them(ec2, image, run):
+    assert ec2.describe_images(ImageIds=[image])["Images"][0]["ImdsSupport"] == "v2.0"
+    options = read(ec2, run())["MetadataOptions"]
+    assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 2)
+    options = read(ec2, run(MetadataOptions={"HttpTokens": "optional"}))["MetadataOptions"]
+    assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("optional", 2)
+
+
 def test_an_instance_takes_an_instance_profile(ec2, client, run):
     iam = client("iam")
     profile = {"InstanceProfileName": "shown"}
@@ -149,6 +157,10 @@ def test_mistakes_about_instances_have_the_codes_of_aws(ec2, image, refused):
         ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, SubnetId="subnet-0123456789abcdef0")
     with refused("InvalidKeyPair.NotFound", naming="nobody"):
         ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, KeyName="nobody")
+    with refused("InvalidParameterValue", naming="nobody"):
+        ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, IamInstanceProfile={"Name": "nobody"})
+    with refused("InvalidParameterValue", naming="65"):
+        ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, MetadataOptions={"HttpPutResponseHopLimit": 65})
     with refused("InvalidParameterValue"):
         ec2.run_instances(ImageId=image, MinCount=2, MaxCount=1)
     with refused("DryRunOperation"):

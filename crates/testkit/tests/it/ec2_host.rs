@@ -74,6 +74,8 @@ fn hosts_hear_of_networks_and_of_every_change_of_them() {
         let spec = spec(&cloud, &id);
         assert_eq!((spec.vcpus, spec.memory_mib, spec.private_ip), (2, 1024, private));
         assert_eq!(spec.hostname, text(&running, "/PrivateDnsName"));
+        assert_eq!(spec.resolvers, [Ipv4Addr::from([172, 31, 0, 2])]);
+        assert_eq!(spec.search, "eu-west-1.compute.internal");
         assert!(spec.ssh_keys[0].starts_with("ssh-"));
         assert_eq!(vpc.names[&spec.hostname], [private]);
         assert_eq!(vpc.names[text(&running, "/PublicDnsName")], [private]);
@@ -179,7 +181,7 @@ fn an_instance_reads_of_itself_and_its_role() {
         .await;
         let running = becomes(&cloud, &id, "running").await;
         let metadata = spec(&cloud, &id).metadata;
-        assert!(metadata.enabled && metadata.tokens_required && metadata.hop_limit == 1);
+        assert!(metadata.enabled && metadata.tokens_required && metadata.hop_limit == 2);
         let read = |path: &str| leaf(&cloud, &id, &format!("meta-data/{path}"));
         let mac = text(&running, "/NetworkInterfaces/0/MacAddress");
         for (path, expected) in [
@@ -207,6 +209,8 @@ fn an_instance_reads_of_itself_and_its_role() {
         };
         let first = cloud.until("credentials", Duration::from_secs(30), || async { session() }).await;
         assert_eq!((text(&first, "/Code"), text(&first, "/Type")), ("Success", "AWS-HMAC"));
+        // The form that botocore reads.
+        assert_eq!(text(&first, "/Expiration").len(), "2026-11-20T22:41:00Z".len());
         let of = json!({"AccessKeyId": text(&first, "/AccessKeyId")});
         let known = cloud.send(&sts::MODEL, "GetAccessKeyInfo", of).await.expect("a known key");
         assert_eq!(text(&known, "/Account"), "000000000000");

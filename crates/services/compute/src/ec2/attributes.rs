@@ -339,7 +339,7 @@ pub async fn modify_metadata(
         .txn(|tx| {
             let mut instance = (*find::<Instance>(tx, scope, &id)?).clone();
             errors::dry_run(input.dry_run)?;
-            instance.options.metadata = run::metadata(instance.options.metadata, Some(&given));
+            instance.options.metadata = run::metadata(instance.options.metadata, Some(&given))?;
             let answer = convert::metadata(&instance.options);
             tx.put(scope, &id, instance);
             Ok(answer)

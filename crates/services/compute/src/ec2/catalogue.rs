@@ -28,6 +28,11 @@ pub const AMAZON: &str = "137112412989";
 pub const CANONICAL: &str = "099720109477";
 pub const DEBIAN: &str = "136693071363";
 
+/// What an image says of itself when its programs know version 2 of the metadata service.
+pub const IMDS_V2: &str = "v2.0";
+/// In the names of images that say so.
+const IMDS_V2_NAMES: [&str; 2] = ["al2023-ami", "ubuntu-noble"];
+
 /// The snapshot behind an image is named after it.
 const SNAPSHOT_SALT: &str = "snapshot";
 
@@ -142,6 +147,11 @@ impl BaseImage {
     /// The id of the snapshot that its root volume is made from.
     pub fn snapshot(&self, region: &str) -> String {
         format!("snap-{}", digits(&[region, self.name, SNAPSHOT_SALT]))
+    }
+
+    /// Which version of the metadata service its instances are to be asked for, when it says.
+    pub fn imds(&self) -> Option<&'static str> {
+        IMDS_V2_NAMES.iter().any(|part| self.name.contains(part)).then_some(IMDS_V2)
     }
 
     /// The alias of its owner, for the owners that are Amazon's or verified by it.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use standfast_api::ec2 as api;
+use standfast_api::{ec2 as api, iam};
 use standfast_core::id::{self, Id};
-use standfast_core::{Error, Result, Rng, Scope};
+use standfast_core::{Error, Fault, Result, Rng, Scope};
 use standfast_kernel::Cx;
 use standfast_store::View;
 
@@ -12,12 +12,32 @@ use super::errors::{self, find};
 use super::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
 use super::model::{IamProfile, Instance};
 
-/// The profile that a request names.
-pub fn read(
-    account: &str,
-    rng: &Rng,
-    given: Option<&api::IamInstanceProfileSpecification>,
-) -> Result<Option<IamProfile>> {
+/// The profile that a request names, when there is one of that name.
+pub async fn known(cx: &Cx, given: Option<&api::IamInstanceProfileSpecification>) -> Result<Option<IamProfile>> {
+    let Some(profile) = read(cx.account(), cx.rng(), given)? else { return Ok(None) };
+    let name = profile.arn.rsplit('/').next().unwrap_or_default().to_owned();
+    match cx.call(iam::GetInstanceProfile, iam::GetInstanceProfileRequest { instance_profile_name: name }).await {
+        Ok(found) if found.instance_profile.arn == profile.arn || given.is_some_and(|given| given.arn.is_none()) => {
+            let found = found.instance_profile;
+            Ok(Some(IamProfile { arn: found.arn, id: found.instance_profile_id, ..profile }))
+        }
+        Err(error) if error.fault != Fault::Client => Err(error),
+        _ => Err(unknown(given)),
+    }
+}
+
+fn unknown(given: Option<&api::IamInstanceProfileSpecification>) -> Error {
+    let given = given.cloned().unwrap_or_default();
+    let (member, what, value) = match given.name.filter(|name| !name.is_empty()) {
+        Some(name) => ("name", "name", name),
+        None => ("arn", "ARN", given.arn.unwrap_or_default()),
+    };
+    errors::invalid(format!(
+        "Value ({value}) for parameter iamInstanceProfile.{member} is invalid. Invalid IAM Instance Profile {what}"
+    ))
+}
+
+fn read(account: &str, rng: &Rng, given: Option<&api::IamInstanceProfileSpecification>) -> Result<Option<IamProfile>> {
     let Some(given) = given else { return Ok(None) };
     let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let arn = match (text(&given.arn), text(&given.name)) {
@@ -39,7 +59,7 @@ pub async fn associate(
     input: api::AssociateIamInstanceProfileInput,
 ) -> Result<api::AssociateIamInstanceProfileOutput> {
     let (scope, id) = (cx.scope(), errors::id::<id::Instance>(&input.instance_id)?);
-    let profile = read(cx.account(), cx.rng(), Some(&input.iam_instance_profile))?;
+    let profile = known(&cx, Some(&input.iam_instance_profile)).await?;
     let profile = errors::required(profile, "iamInstanceProfile")?;
     let association = cx
         .txn(|tx| {
@@ -62,7 +82,7 @@ pub async fn replace(
     input: api::ReplaceIamInstanceProfileAssociationInput,
 ) -> Result<api::ReplaceIamInstanceProfileAssociationOutput> {
     let scope = cx.scope();
-    let profile = read(cx.account(), cx.rng(), Some(&input.iam_instance_profile))?;
+    let profile = known(&cx, Some(&input.iam_instance_profile)).await?;
     let profile = errors::required(profile, "iamInstanceProfile")?;
     let association = cx
         .txn(|tx| {

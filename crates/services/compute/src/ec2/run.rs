@@ -73,12 +73,12 @@ pub struct Interface {
 
 pub async fn run(cx: Cx, input: api::RunInstancesInput) -> Result<api::RunInstancesOutput> {
     defaults::ready(&cx).await?;
-    let launch = read(&cx, input)?;
+    let launch = read(&cx, input).await?;
     launch::launch(&cx, launch).await
 }
 
 /// Reads a request: puts the template under it and checks what can be checked without the network.
-fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
+async fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
     let token = tokens::read(input.client_token.as_deref(), &input)?;
     let (input, template_tags) = over_template(cx, input)?;
     let (count_min, count_max) = counts(input.min_count, input.max_count)?;
@@ -94,6 +94,7 @@ fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
     let (instance_tags, volume_tags, interface_tags) = tags_of(cx, &input, template_tags)?;
     let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let placement = input.placement.clone().unwrap_or_default();
+    let options = options(&input, &image, &instance_type, &placement)?;
     Ok(Launch {
         instance_type,
         count_min,
@@ -111,8 +112,8 @@ fn read(cx: &Cx, input: api::RunInstancesInput) -> Result<Launch> {
             Some(text) => template_data::user_data(&text)?,
             None => UserData::default(),
         },
-        iam_profile: iam_profiles::read(cx.account(), cx.rng(), input.iam_instance_profile.as_ref())?,
-        options: options(&input, &instance_type, &placement)?,
+        iam_profile: iam_profiles::known(cx, input.iam_instance_profile.as_ref()).await?,
+        options,
         spot: spot::read(cx, &input)?,
         hostname: input.private_dns_name_options.clone(),
         instance_tags,
@@ -235,6 +236,7 @@ fn devices(cx: &Cx, image: &LaunchImage, mappings: Option<&Vec<api::BlockDeviceM
 
 fn options(
     input: &api::RunInstancesInput,
+    image: &LaunchImage,
     instance_type: &InstanceType,
     placement: &api::Placement,
 ) -> Result<Options> {
@@ -256,7 +258,7 @@ fn options(
         tenancy: placement.tenancy.clone().unwrap_or_else(|| "default".into()),
         placement_group: placement.group_name.clone().filter(|name| !name.is_empty()),
         cpu_credits: instance_type.default_credits().map(|default| credits.unwrap_or_else(|| default.to_owned())),
-        metadata: metadata(MetadataOptions::default(), input.metadata_options.as_ref()),
+        metadata: metadata(MetadataOptions::of(image.requires_tokens), input.metadata_options.as_ref())?,
         auto_recovery: input.maintenance_options.as_ref().and_then(|options| options.auto_recovery.clone()),
         lifecycle: (input.instance_market_options.as_ref())
             .and_then(|market| market.market_type.clone())
@@ -265,16 +267,24 @@ fn options(
     })
 }
 
+/// How far a token of the metadata service may be told to go.
+const HOP_LIMITS: std::ops::RangeInclusive<i32> = 1..=64;
+
 /// Metadata options with what a request says about them.
-pub fn metadata(old: MetadataOptions, given: Option<&api::InstanceMetadataOptionsRequest>) -> MetadataOptions {
-    let Some(given) = given else { return old };
-    MetadataOptions {
+pub fn metadata(old: MetadataOptions, given: Option<&api::InstanceMetadataOptionsRequest>) -> Result<MetadataOptions> {
+    let Some(given) = given else { return Ok(old) };
+    if let Some(limit) = given.http_put_response_hop_limit.filter(|limit| !HOP_LIMITS.contains(limit)) {
+        let range = format!("It must be from {} to {}.", HOP_LIMITS.start(), HOP_LIMITS.end());
+        let message = format!("Value ({limit}) for parameter HttpPutResponseHopLimit is invalid. {range}");
+        return Err(errors::invalid(message));
+    }
+    Ok(MetadataOptions {
         tokens: given.http_tokens.clone().unwrap_or(old.tokens),
         hop_limit: given.http_put_response_hop_limit.unwrap_or(old.hop_limit),
         endpoint: given.http_endpoint.clone().unwrap_or(old.endpoint),
         ipv6: given.http_protocol_ipv6.clone().unwrap_or(old.ipv6),
         tags: given.instance_metadata_tags.clone().unwrap_or(old.tags),
-    }
+    })
 }
 
 /// Tags of the instances, their volumes and their interfaces.

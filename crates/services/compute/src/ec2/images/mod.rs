@@ -35,6 +35,8 @@ pub struct LaunchImage {
     pub architecture: String,
     pub root_device: String,
     pub devices: Vec<ImageDevice>,
+    /// Whether its instances are asked for tokens by the metadata service.
+    pub requires_tokens: bool,
 }
 
 impl LaunchImage {
@@ -54,6 +56,7 @@ impl LaunchImage {
             architecture: image.architecture.to_owned(),
             root_device: image.root_device.to_owned(),
             devices: vec![root],
+            requires_tokens: image.imds().is_some(),
         }
     }
 
@@ -63,6 +66,7 @@ impl LaunchImage {
             architecture: image.architecture.clone(),
             root_device: image.root_device.clone(),
             devices: image.devices.clone(),
+            requires_tokens: image.imds.as_deref() == Some(catalogue::IMDS_V2),
         }
     }
 }
@@ -242,6 +246,7 @@ fn of_catalogue(region: &str, image: &BaseImage) -> api::Image {
         state: Some("available".into()),
         owner_id: Some(image.owner.into()),
         creation_date: Some(image.created.into()),
+        imds_support: image.imds().map(str::to_owned),
         public: Some(true),
         ..common(image.architecture, &devices, image.root_device)
     }

@@ -101,6 +101,16 @@ pub struct MetadataOptions {
     pub tags: String,
 }
 
+impl MetadataOptions {
+    /// What instances of an image get: of one that asks for version 2, tokens, also for containers inside.
+    pub fn of(requires_tokens: bool) -> Self {
+        match requires_tokens {
+            true => Self { tokens: "required".into(), hop_limit: 2, ..Self::default() },
+            false => Self::default(),
+        }
+    }
+}
+
 impl Default for MetadataOptions {
     /// What an account without defaults of its own gets for images that ask for no particular version.
     fn default() -> Self {
