@@ -181,7 +181,7 @@ fn an_instance_reads_of_itself_and_its_role() {
         .await;
         let running = becomes(&cloud, &id, "running").await;
         let metadata = spec(&cloud, &id).metadata;
-        assert!(metadata.enabled && metadata.tokens_required && metadata.hop_limit == 2);
+        assert!(metadata.enabled && metadata.tokens_required && metadata.hop_limit == 1);
         let read = |path: &str| leaf(&cloud, &id, &format!("meta-data/{path}"));
         let mac = text(&running, "/NetworkInterfaces/0/MacAddress");
         for (path, expected) in [
