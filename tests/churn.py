@@ -22,6 +22,7 @@ STALE = 0.08
 ZONES = (f"{REGION}a", f"{REGION}b")
 BLOCKS = ("10.40.0.0/16", "10.40.0.0/16", "10.41.0.0/16", "10.42.0.0/20")
 SETTLED_S = 90
+SWEPT_S = 30
 # What states are called that end by themselves.
 PASSING = ("pending", "stopping", "shutting-down", "attaching", "detaching", "creating", "deleting")
 
@@ -378,6 +379,37 @@ class Holdings:
             "processes": self.cloud.processes(),
             "files": files(hosts),
         }  # fmt: skip
+
+    def at_rest(self) -> dict:
+        """Waits until it does not change any more what a cloud without anything of its users holds; gives that."""
+        eventually(lambda: not self.cloud.processes(), limit_s=SWEPT_S, what="instances to end")
+        seen = []
+
+        def look():
+            seen.append(self.now())
+            return len(seen) > 3 and seen[-1] == seen[-2] == seen[-3]
+
+        eventually(look, limit_s=SWEPT_S, what="the cloud to be at rest")
+        return seen[-1]
+
+    def are_again(self, before: dict) -> None:
+        """Waits until the cloud holds what it held before."""
+
+        def look():
+            now = self.now()
+            assert now == before, {name: (before[name], now[name]) for name in now if now[name] != before[name]}
+            return True
+
+        eventually(look, limit_s=SWEPT_S, what="the cloud to hold nothing more")
+
+    def are_gone(self, but_groups: bool = False) -> None:
+        """Waits until nothing is left of a cloud that has ended. The kernel takes a moment to take away what it had."""
+
+        def look():
+            assert not self.left(but_groups), self.left(but_groups)
+            return True
+
+        eventually(look, limit_s=SWEPT_S, what="everything of the cloud to be gone")
 
     def groups(self) -> list[pathlib.Path]:
         """Its control groups."""

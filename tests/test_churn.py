@@ -6,11 +6,9 @@ import time
 
 import pytest
 
-import churn
 import scenario
 from churn import Churn, Holdings
 from cloud import Cloud
-from waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     not scenario.running_as_root(), reason="NOT TESTED: the linux driver needs root, so nobody looked what it leaves behind"
@@ -19,46 +17,12 @@ pytestmark = pytest.mark.skipif(
 # Another seed is another thousand steps.
 SEED = int(os.environ.get("CHURN_SEED", "20261121"))
 STEPS = 1000
-SWEPT_S = 30
 
 
 @pytest.fixture
 def linux(new_cloud, tmp_path):
     """A cloud that keeps its state."""
     return new_cloud("server", "--driver", "linux", "--data", str(tmp_path / "data")).start()
-
-
-def settled(holdings: Holdings) -> dict:
-    """What a cloud without anything of its users holds, once that does not change any more."""
-    eventually(lambda: not holdings.cloud.processes(), limit_s=SWEPT_S, what="instances to end")
-    seen = []
-
-    def look():
-        seen.append(holdings.now())
-        return len(seen) > 3 and seen[-1] == seen[-2] == seen[-3]
-
-    eventually(look, limit_s=SWEPT_S, what="the cloud to be at rest")
-    return seen[-1]
-
-
-def empty_again(holdings: Holdings, before: dict) -> None:
-    """Waits until the cloud holds what it held before."""
-
-    def look():
-        assert holdings.now() == before
-        return True
-
-    eventually(look, limit_s=SWEPT_S, what="the cloud to hold nothing more")
-
-
-def gone_but_groups(holdings: Holdings) -> None:
-    """With a cloud's processes the kernel takes all but control groups, in a moment."""
-
-    def look():
-        assert not holdings.left(but_groups=True)
-        return True
-
-    eventually(look, limit_s=SWEPT_S, what="the kernel to take away what the killed cloud had")
 
 
 def report(what: Churn, begun: float) -> None:
@@ -70,21 +34,21 @@ def report(what: Churn, begun: float) -> None:
 def test_a_thousand_random_steps_leave_nothing_behind(linux):
     random, holdings = Churn(linux, SEED), Holdings(linux)
     random.described()
-    before = settled(holdings)
+    before = holdings.at_rest()
     begun = time.monotonic()
     random.run(STEPS)
     report(random, begun)
     random.answer()
     random.delete_all()
-    empty_again(holdings, before)
+    holdings.are_again(before)
     assert linux.stop() == 0
-    assert not holdings.left()
+    holdings.are_gone()
 
 
 def test_callers_at_once_leave_nothing_behind(linux):
     random, holdings = Churn(linux, SEED + 3), Holdings(linux)
     random.described()
-    before = settled(holdings)
+    before = holdings.at_rest()
     # Others never let everything come to rest.
     random.weights[random.steps.index(random.do_rest)] = 0
     begun = time.monotonic()
@@ -92,21 +56,21 @@ def test_callers_at_once_leave_nothing_behind(linux):
     report(random, begun)
     random.answer()
     random.delete_all()
-    empty_again(holdings, before)
+    holdings.are_again(before)
     assert linux.stop() == 0
-    assert not holdings.left()
+    holdings.are_gone()
 
 
 def test_a_cloud_killed_in_the_middle_comes_back_as_was_acknowledged_and_leaves_nothing(linux):
     random, holdings = Churn(linux, SEED + 1), Holdings(linux)
     random.described()
-    before = settled(holdings)
+    before = holdings.at_rest()
     begun = time.monotonic()
     random.run(STEPS // 2)
     known = random.described()
     last = random.ec2.create_vpc(CidrBlock="10.49.0.0/16")["Vpc"]["VpcId"]
     linux.kill_all()
-    gone_but_groups(holdings)
+    holdings.are_gone(but_groups=True)
     linux.start()
     random.resume()
     after = random.settled()
@@ -118,9 +82,9 @@ def test_a_cloud_killed_in_the_middle_comes_back_as_was_acknowledged_and_leaves_
     report(random, begun)
     random.answer()
     random.delete_all()
-    empty_again(holdings, before)
+    holdings.are_again(before)
     assert linux.stop() == 0
-    assert not holdings.left()
+    holdings.are_gone()
 
 
 def _same(random: Churn, before: dict, after: dict) -> None:
@@ -160,13 +124,13 @@ def test_what_a_killed_cloud_leaves_is_swept_by_the_next_one_also_without_its_st
     random.do_run()
     random.answer()
     linux.kill_all()
-    gone_but_groups(holdings)
+    holdings.are_gone(but_groups=True)
     assert holdings.groups(), "an instance ran, so there was something to sweep"
     shutil.rmtree(linux.data)
     folder = tmp_path / "next"
     folder.mkdir()
     next_cloud: Cloud = new_cloud("server", "--driver", "linux", folder=folder).start()
-    eventually(lambda: not holdings.left(), limit_s=SWEPT_S, what="the next cloud to have swept")
+    holdings.are_gone()
     assert next_cloud.stop() == 0
     # Of what is gone nothing is left to be stopped.
     linux.data = None

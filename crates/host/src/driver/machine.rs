@@ -33,6 +33,8 @@ const CUT_LIMIT: Duration = Duration::from_secs(5);
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 /// Between looks whether an init that closed its socket has exited, which takes microseconds.
 const EXIT_POLL: Duration = Duration::from_millis(1);
+/// How long to wait before a directory that could not be removed is removed again.
+const REMOVE_RETRY: Duration = Duration::from_secs(1);
 /// Commands that may wait to be handed to an init.
 const REQUESTS_MAX: usize = 16;
 
@@ -73,9 +75,14 @@ pub(crate) async fn live(cloud: Arc<Cloud>, id: Id<Instance>, mut target: watch:
             Step::SwitchOff => cloud.show(&id, Phase::Off, status.boot.unwrap_or(0)),
             Step::Remove => {
                 let directory = cloud.directory(&id);
-                let _ = tokio::task::spawn_blocking(move || directory.remove()).await;
-                if cloud.forget(&id) {
-                    return;
+                match tokio::task::spawn_blocking(move || directory.remove()).await {
+                    // The machine may be short of something. The next cloud with this directory finds it too.
+                    Ok(Err(error)) if !cloud.is_closing() => {
+                        eprintln!("level=warn event=remove_failed instance={id} error={error:?}");
+                        let _ = tokio::time::timeout(REMOVE_RETRY, target.changed()).await;
+                    }
+                    _ if cloud.forget(&id) => return,
+                    _ => {}
                 }
             }
             Step::Stay | Step::ShutDown | Step::Cut if cloud.is_closing() => return,

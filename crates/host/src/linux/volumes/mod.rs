@@ -154,6 +154,7 @@ impl Volumes {
         state.wanted = Some(snapshot);
         for volume in state.volumes.values_mut() {
             volume.refused = None;
+            volume.stuck = false;
         }
         drop(state);
         self.0.advance();

@@ -81,7 +81,7 @@ pub fn plan(state: &State) -> Vec<Step> {
         let volume = &state.volumes[id];
         match volume.mounted {
             Some(_) => steps.push(Step::Unmount(id.clone())),
-            None if !volume.held() => steps.push(Step::Delete(id.clone())),
+            None if !volume.held() && !volume.stuck => steps.push(Step::Delete(id.clone())),
             None => {}
         }
     }

@@ -40,6 +40,8 @@ pub struct Volume {
     pub mounted: Option<Mounted>,
     /// The attachment that could not be made; it is tried again at the next snapshot.
     pub refused: Option<(Id<Instance>, String)>,
+    /// It could not be deleted, for want of something on the machine. The next snapshot is another try.
+    pub stuck: bool,
 }
 
 /// A volume's device, for an instance.

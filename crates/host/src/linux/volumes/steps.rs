@@ -145,11 +145,17 @@ fn device(volumes: &Inner, id: &Id<id::Volume>) -> Option<Arc<Device>> {
 }
 
 fn delete(volumes: &Inner, id: &Id<id::Volume>) {
-    if let Err(error) = volumes.store.remove_volume(id) {
-        failed("delete", id, &error);
-    }
+    let removed = volumes.store.remove_volume(id);
     let mut state = volumes.state();
-    state.volumes.remove(id);
+    match removed {
+        Ok(()) => drop(state.volumes.remove(id)),
+        Err(error) => {
+            failed("delete", id, &error);
+            if let Some(volume) = state.volumes.get_mut(id) {
+                volume.stuck = true;
+            }
+        }
+    }
     state.garbage = true;
 }
 
