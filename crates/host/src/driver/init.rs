@@ -60,6 +60,9 @@ pub(crate) trait Ground {
         None
     }
 
+    /// Whether a process that is started now may be killed when memory runs out; the init itself, where it can, never is.
+    fn expose(&self, _exposed: bool) {}
+
     /// Sends a signal to everything below the init.
     fn signal_all(&self, signal: Signal);
 }
@@ -163,7 +166,10 @@ impl Init {
 
     fn spawn(&mut self, command: &mut Command) -> io::Result<Pid> {
         let directory = self.ground.working_directory(&self.directory);
-        let child = command.current_dir(directory).stdin(Stdio::null()).process_group(0).spawn()?;
+        self.ground.expose(true);
+        let child = command.current_dir(directory).stdin(Stdio::null()).process_group(0).spawn();
+        self.ground.expose(false);
+        let child = child?;
         self.watcher.watch();
         let pid = Pid::from_raw(child.id() as i32).ok_or_else(|| io::Error::other("a process without an id"))?;
         self.groups.retain(|group| is_ours(*group));

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,7 +17,7 @@ use rustix::mount::{
 };
 use rustix::process::Signal;
 
-use super::launcher::{Plan, Text};
+use super::launcher::{self, Plan, Text};
 use super::root::{CONSOLE, HARDWARE};
 use super::{hardware, power};
 use crate::driver::directory::{INITIALIZED, USER_DATA};
@@ -31,6 +31,10 @@ pub const REBOOTED: i32 = 73;
 pub const DIRECTORY: &str = "/proc/self/fd/100";
 const DIRECTORY_NUMBER: i32 = 100;
 
+/// In thousandths of the instance's memory: more than the first process has of the smallest.
+const OFFERED: i32 = 300;
+const SACRIFICE_MAX: i32 = 1000;
+
 const HOSTNAME: &str = "/etc/hostname";
 /// The kernel's limit.
 const HOSTNAME_BYTES_MAX: usize = 64;
@@ -40,6 +44,8 @@ pub const USER_DATA_INSIDE: &str = "/var/lib/cloud/instance/user-data.txt";
 
 /// Makes this process the init of the instance and stays it. `ready` hears when the instance's file system stands.
 pub fn run(plan: &Plan, directory: OwnedFd, mut ready: PipeWriter) -> io::Result<i32> {
+    // While this process is the machine's root, as nobody but that can open it later.
+    let sacrifice = Sacrifice::open().ok();
     become_root()?;
     file_systems()?;
     let directory = renumbered(&directory)?;
@@ -54,7 +60,7 @@ pub fn run(plan: &Plan, directory: OwnedFd, mut ready: PipeWriter) -> io::Result
     let _ = rustix::thread::set_name(c"init");
     ready.write_all(&[1])?;
     drop(ready);
-    init::run(Box::new(Machine { _directory: directory, switch }))
+    init::run(Box::new(Machine { _directory: directory, switch, sacrifice }))
 }
 
 /// What the instance has called itself since it first booted, as it keeps that in its file.
@@ -165,6 +171,28 @@ struct Machine {
     /// Open for as long as the init uses its name.
     _directory: OwnedFd,
     switch: File,
+    sacrifice: Option<Sacrifice>,
+}
+
+/// Where this process says how readily it is killed when memory runs out; what it starts inherits that.
+///
+/// An instance whose many small programs use up its memory must lose one of them, and not its first process, which is
+/// larger than each and with which all would end. Where the machine may not exempt that one, the others are offered.
+struct Sacrifice {
+    file: File,
+    own: i32,
+    others: i32,
+}
+
+impl Sacrifice {
+    fn open() -> io::Result<Self> {
+        let mut file = File::options().read(true).write(true).open(launcher::SACRIFICE)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        let own: i32 = text.trim().parse().map_err(io::Error::other)?;
+        let others = if own == launcher::NEVER { 0 } else { (own + OFFERED).min(SACRIFICE_MAX) };
+        Ok(Self { file, own, others })
+    }
 }
 
 impl Ground for Machine {
@@ -211,6 +239,13 @@ impl Ground for Machine {
             power::REBOOT => Some(REBOOTED),
             power::OFF => Some(SWITCHED_OFF),
             _ => None,
+        }
+    }
+
+    fn expose(&self, exposed: bool) {
+        if let Some(sacrifice) = &self.sacrifice {
+            let value = if exposed { sacrifice.others } else { sacrifice.own };
+            let _ = sacrifice.file.write_at(value.to_string().as_bytes(), 0);
         }
     }
 

@@ -25,6 +25,10 @@ use crate::driver::{init as common, protocol};
 /// The argument that makes a program a launcher; it must be the first.
 pub const LAUNCH_ARGUMENT: &str = "__machine-launch";
 
+/// Where a process says how readily it is killed when memory runs out, and that it never is.
+pub const SACRIFICE: &str = "/proc/self/oom_score_adj";
+pub const NEVER: i32 = -1000;
+
 /// What is to be launched.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
@@ -93,6 +97,8 @@ pub fn run_if_asked() -> Option<i32> {
 fn launch() -> io::Result<i32> {
     common::close_inherited();
     let _ = rustix::process::setsid();
+    // For the init too, which inherits it. It takes a right that root in a container often lacks.
+    let _ = std::fs::write(SACRIFICE, NEVER.to_string());
     let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let plan = read_plan(&mut control)?;
     match make(&plan) {

@@ -137,6 +137,11 @@ async fn an_instance_is_as_large_as_its_type_and_named_as_on_ec2() {
     let greedy = machines.sh("head -c 900m /dev/zero | tail > /dev/null").await;
     assert_ne!(greedy.code, 0);
     assert_eq!(machines.says("echo alive").await, "alive");
+    // Nor do many small ones take its first process along, which is larger than each.
+    let many = "for n in $(seq 400); do sh -c 'x=$(head -c 1500k /dev/zero | tr \\\\0 x); sleep 1' & done; wait";
+    machines.sh(many).await;
+    assert_eq!(machines.says("echo alive").await, "alive");
+    assert_eq!(machines.host.observe().instances[&id(1)].boot, 1);
     machines.host.shutdown().await;
 }
 
