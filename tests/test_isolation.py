@@ -156,7 +156,7 @@ def planted(data: pathlib.Path):
     finally:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
-        files[-1].unlink(missing_ok=True)
+        pathlib.Path(f"/etc/{name}").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,12 @@ def ground():
         cloud = Cloud(folder, "server", "--driver", "linux", "--data", str(data)).start()
         stack.callback(cloud.close)
         ids, addresses = launched(cloud)
+        # The instances run: what hides the rest was made before.
+        late = pathlib.Path(f"/etc/late-{TOKEN}")
+        stack.callback(late.unlink)
+        late.touch(mode=0o600)
+        late.write_text(TOKEN)
+        files.append(late)
         ground = Ground(cloud, ids, addresses, files, listeners, canary)
         for who in ids:
             eventually(
@@ -467,6 +473,14 @@ for path in targets:
 """
 
 
+# Unsigned calls of the cloud's API, which are the account's root.
+CALL_API = """
+import urllib.request
+for form in targets:
+    get(form, lambda: urllib.request.urlopen("http://169.254.169.254:4566/", (form + "&Version=2016-11-15").encode()).read())
+"""
+
+
 def host_addresses(ground: Ground, ports: list[int]) -> list:
     """Everything that could lead to the machine's servers."""
     block = BLOCK.removesuffix(".0.0/16")
@@ -496,7 +510,7 @@ def control_sockets(ground: Ground) -> list[str]:
 
 ROWS = [
     Row("files of the machine and the cloud, by name",
-        FIND, lambda g: [f"secret-{TOKEN}", "lb-snapshot", "cloud-id"], lambda g: [f"of-attacker-{TOKEN}"]),
+        FIND, lambda g: [f"secret-{TOKEN}", f"late-{TOKEN}", "lb-snapshot", "cloud-id"], lambda g: [f"of-attacker-{TOKEN}"]),
     Row("files of other instances, by name",
         FIND, lambda g: [f"of-{who}-{TOKEN}" for who in g.ids if who != "attacker"], lambda g: [f"of-attacker-{TOKEN}"]),
     Row("files of the machine and the cloud, by path",
@@ -542,6 +556,11 @@ ROWS = [
     Row("sockets of the machine and the cloud",
         UNIX, lambda g: [f"@{g.listeners.abstract}", *control_sockets(g)],
         lambda g: [f"own:@own-{TOKEN}", "own:/tmp/own"]),
+    Row("files of the machine, as images",
+        CALL_API, lambda g: [
+            f"Action=ImportImage&DiskContainer.1.Url=file://{g.planted[0]}",
+            f"Action=ImportSnapshot&DiskContainer.Url=file://{g.planted[0]}",
+        ], lambda g: ["Action=DescribeImportImageTasks"]),
     Row("its limits",
         GROUPS, lambda g: [
             ["raise", name] for name in ("memory.max", "memory.limit_in_bytes", "cpu.max", "cpu.cfs_quota_us", "pids.max")

@@ -23,6 +23,9 @@ pub const HOST_RESTARTED: &str = "the cloud was restarted";
 /// What the text of `Phase::Failed` begins with when the machine has too little left for the instance.
 pub const NO_CAPACITY: &str = "no capacity";
 
+/// Where connections of instances to the cloud's API come from, on the machine. Nothing else of a cloud calls from there.
+pub const INSTANCES_CALL_FROM: Ipv4Addr = Ipv4Addr::new(127, 254, 255, 254);
+
 /// What a host should run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostSnapshot {

@@ -22,6 +22,10 @@ pub enum Principal {
     Service(&'static str),
 }
 
+/// An extension of requests that came from an instance, or may have.
+#[derive(Clone, Copy, Debug)]
+pub struct FromInstance;
+
 /// The context of one request or one controller run. Cheap to clone.
 #[derive(Clone)]
 pub struct Cx {
@@ -31,12 +35,22 @@ pub struct Cx {
     /// The service whose handler or controller this context was made for.
     service: &'static str,
     request_id: Arc<str>,
+    from_instance: bool,
 }
 
 impl Cx {
     pub(crate) fn new(cloud: Cloud, scope: Scope, principal: Principal, service: &'static str) -> Self {
         let request_id = cloud.rng().uuid().into();
-        Self { cloud, scope, principal, service, request_id }
+        Self { cloud, scope, principal, service, request_id, from_instance: false }
+    }
+
+    pub(crate) fn asked_by(self, from_instance: Option<&FromInstance>) -> Self {
+        Self { from_instance: from_instance.is_some(), ..self }
+    }
+
+    /// Whether an instance asks, or may: it is not to get at the machine through the API, whatever key it signs with.
+    pub fn from_instance(&self) -> bool {
+        self.from_instance
     }
 
     /// The caller's account and the request's region. Global services use `scope().global()`.
@@ -111,6 +125,7 @@ impl Cx {
             principal: Principal::Service(self.service),
             service: O::SERVICE.name,
             request_id: self.request_id.clone(),
+            from_instance: self.from_instance,
         };
         handler(cx, input).await
     }

@@ -14,5 +14,5 @@ pub mod zones;
 
 pub use cloud::{Cloud, Config, Planes};
 pub use controller::{On, Wake};
-pub use cx::{Cx, Principal};
+pub use cx::{Cx, FromInstance, Principal};
 pub use service::{Authorizer, KnownKey, Service};

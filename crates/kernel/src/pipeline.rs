@@ -49,7 +49,7 @@ impl Cloud {
             let id = self.rng().uuid();
             return codec::encode_error(protocol, service, Some(operation), &error, &id);
         }
-        let cx = Cx::new(self.clone(), scope, principal, service.name);
+        let cx = Cx::new(self.clone(), scope, principal, service.name).asked_by(request.extensions().get());
         let id = cx.request_id().to_owned();
         match self.answer(cx, &route, request).await {
             Ok(output) => codec::encode_response(protocol, service, operation, output, &id),

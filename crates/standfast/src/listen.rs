@@ -11,7 +11,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use standfast_kernel::Cloud;
+use standfast_core::host::INSTANCES_CALL_FROM;
+use standfast_kernel::{Cloud, FromInstance};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::output;
@@ -49,8 +50,13 @@ pub async fn serve(listener: TcpListener, cloud: Cloud, sites: Sites) {
 /// Serves a connection of which nothing has been read.
 pub async fn connection(stream: TcpStream, cloud: Cloud, sites: Sites) {
     let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |request| {
+    // Instances' connections are of IPv4 where their origin can be told.
+    let from_instance = stream.peer_addr().map_or(true, |peer| peer.is_ipv6() || peer.ip() == INSTANCES_CALL_FROM);
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         let (cloud, sites) = (cloud.clone(), sites.clone());
+        if from_instance {
+            request.extensions_mut().insert(FromInstance);
+        }
         async move { Ok::<_, Infallible>(answer(cloud, sites, request).await) }
     });
     // A client that hangs up mid-request is no event of ours.

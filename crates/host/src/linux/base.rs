@@ -2,9 +2,10 @@
 //!
 //! Made once per cloud, below `STATE/base`: `root`, the skeleton of a root file system, and a directory for each system
 //! directory, with a whiteout for everything there that not every user of the machine may read. Instances' root could
-//! read it otherwise, as the machine's root is its own there.
+//! read it otherwise, as the machine's root is its own there. `/etc`, where secrets appear at any time, is a copy without
+//! them; what appears in the others later is seen by instances, whatever its mode.
 //!
-//! Invariant: nothing of the machine is copied, only names of users and groups below 1000.
+//! Invariant: no byte that not every user may read gets into the layer, nor users and groups of 1000 and above.
 
 use std::fs;
 use std::io;
@@ -12,12 +13,14 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt,
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
 use super::{ids, power};
 
 /// What is shared with instances, where it is a directory and no link.
 pub const SYSTEM: [&str; 8] = ["usr", "etc", "opt", "bin", "sbin", "lib", "lib64", "lib32"];
+/// Of those the one that is copied, and not the machine's own any more.
+pub const COPIED: &str = "etc";
 /// Hidden whatever their modes say.
 const SECRET: [&str; 6] =
     ["etc/shadow", "etc/shadow-", "etc/gshadow", "etc/gshadow-", "etc/ssl/private", "etc/machine-id"];
@@ -95,8 +98,13 @@ pub fn make(path: &Path) -> io::Result<Base> {
     for name in &system {
         mirror(path, Path::new(name))?;
     }
-    for found in Search::below(system.iter().map(|name| Path::new("/").join(name)))? {
+    let shared = system.iter().filter(|name| *name != COPIED);
+    for found in Search::below(shared.map(|name| Path::new("/").join(name)))? {
         hide(path, found.strip_prefix("/").map_err(io::Error::other)?)?;
+    }
+    if system.iter().any(|name| name == COPIED) {
+        let machine = Path::new("/").join(COPIED);
+        copy_open(&machine, &path.join(COPIED), fs::metadata(&machine)?.dev())?;
     }
     for (name, text, mode, group) in replacements() {
         replace(path, Path::new(&name), &text, mode, group)?;
@@ -113,6 +121,44 @@ fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
 fn link(target: &Path, path: &Path) -> io::Result<()> {
     symlink(target, path)?;
     lchown(path, Some(ids::SHIFT), Some(ids::SHIFT))
+}
+
+/// Copies what is for everybody from one directory into another.
+fn copy_open(from: &Path, to: &Path, device: u64) -> io::Result<()> {
+    for entry in fs::read_dir(from).into_iter().flatten().flatten() {
+        let target = to.join(entry.file_name());
+        let copied = match (Sight::of(&entry, device), entry.file_type()?) {
+            (Sight::Hidden, _) => Ok(()),
+            (Sight::Directory, _) => entry.metadata().and_then(|meta| {
+                directory(&target, meta.mode() & 0o7777, meta.uid(), meta.gid())?;
+                copy_open(&entry.path(), &target, device)
+            }),
+            (Sight::Open, kind) if kind.is_symlink() => {
+                fs::read_link(entry.path()).and_then(|points_to| link(&points_to, &target))
+            }
+            (Sight::Open, kind) if kind.is_file() => copy_file(&entry.path(), &target),
+            (Sight::Open, _) => Ok(()),
+        };
+        match copied {
+            // It went away since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::openat(CWD, from, flags, Mode::empty())?);
+    // Of what was opened, for it may not be any more what was listed.
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.mode() & 0o004 == 0 {
+        return Ok(());
+    }
+    io::copy(&mut file, &mut fs::File::create_new(to)?)?;
+    chown(to, Some(ids::shifted(meta.uid())), Some(ids::shifted(meta.gid())))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o7777))
 }
 
 /// Looks for what is not for everybody, with several threads: a hundred thousand files that the machine has not in memory
@@ -327,6 +373,18 @@ mod tests {
         found.sort();
         assert_eq!(found, ["closed", "open/deep/own", "open/ssh_host_rsa_key.pub"].map(|name| top.join(name)));
         assert!(Search::below([top.join("missing")].into_iter()).is_err());
+        if rustix::process::getuid().is_root() {
+            let copy = top.join("copy");
+            fs::create_dir(&copy).expect("a directory");
+            let device = fs::metadata(&top).expect("it is there").dev();
+            copy_open(&top.join("open"), &copy, device).expect("it can be copied");
+            let names = fs::read_dir(&copy).expect("it is there").flatten().map(|entry| entry.file_name());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            assert_eq!(names, ["deep", "link"]);
+            assert!(copy.join("deep/all").exists() && !copy.join("deep/own").exists());
+            assert_eq!(fs::metadata(copy.join("deep/all")).expect("it is there").uid(), ids::shifted(0));
+        }
         fs::remove_dir_all(&top).expect("it is ours");
     }
 

@@ -21,7 +21,7 @@ use rustix::mount::{
 
 use super::launcher::{Plan, by_descriptor, c_string};
 use super::volumes::map_mount;
-use super::{hardware, ids, power};
+use super::{base, hardware, ids, power};
 
 /// Where this program and its shadows of the power commands are inside.
 pub const PROGRAMS: &str = "opt/standfast/bin";
@@ -88,7 +88,9 @@ fn system(
         lowers.push(shifted(&layer, user_namespace)?);
     }
     lowers.extend(below(&plan.base).map(|base| open_directory(&base)).transpose()?);
-    lowers.push(shifted(&Path::new("/").join(name), user_namespace)?);
+    if name != base::COPIED {
+        lowers.push(shifted(&Path::new("/").join(name), user_namespace)?);
+    }
     let upper = place(upper, name, 0o755)?;
     let target = place(root, name, 0o755)?;
     overlay(&target, &lowers, &upper, &place(work, name, 0o700)?)

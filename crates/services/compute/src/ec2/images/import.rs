@@ -48,8 +48,12 @@ impl Resource for SnapshotTask {
     const NOUN: &'static str = ImageTask::NOUN;
 }
 
-/// The path that a URL names.
-fn path(url: Option<&str>, has_bucket: bool) -> Result<(String, PathBuf)> {
+/// The path that a URL names, of the machine: it is not for instances to read.
+fn path(cx: &Cx, url: Option<&str>, has_bucket: bool) -> Result<(String, PathBuf)> {
+    if cx.from_instance() {
+        let message = "Files are imported by callers outside of instances, over IPv4.";
+        return Err(Error::client("UnauthorizedOperation", message).with_status(403));
+    }
     if has_bucket {
         return Err(Error::client(
             "UnsupportedOperation",
@@ -118,7 +122,7 @@ pub async fn image(cx: Cx, input: api::ImportImageInput) -> Result<api::ImportIm
     let [container] = input.disk_containers.as_deref().unwrap_or_default() else {
         return Err(errors::invalid("Exactly one disk container is supported: a root file system."));
     };
-    let (url, path) = path(container.url.as_deref(), container.user_bucket.is_some())?;
+    let (url, path) = path(&cx, container.url.as_deref(), container.user_bucket.is_some())?;
     let given = tags::specified(&cx, input.tag_specifications.as_ref(), "import-image-task", &[])?;
     let import = Import {
         snapshot: Id::new(cx.rng()),
@@ -177,7 +181,7 @@ pub async fn image(cx: Cx, input: api::ImportImageInput) -> Result<api::ImportIm
 pub async fn snapshot(cx: Cx, input: api::ImportSnapshotInput) -> Result<api::ImportSnapshotOutput> {
     defaults::ready(&cx).await?;
     let container = errors::required(input.disk_container.as_ref(), "DiskContainer")?;
-    let (url, path) = path(container.url.as_deref(), container.user_bucket.is_some())?;
+    let (url, path) = path(&cx, container.url.as_deref(), container.user_bucket.is_some())?;
     let given = tags::specified(&cx, input.tag_specifications.as_ref(), "import-snapshot-task", &[])?;
     let import = Import {
         snapshot: Id::new(cx.rng()),
