@@ -99,7 +99,10 @@ pub fn is_foreign(view: &View, message: &[u8]) -> bool {
     if is_in(REVERSE_ZONE) {
         return reversed(&name).is_some_and(is_outside);
     }
-    let own = name == CHECKIP || spelled(&name).is_some() || view.names().contains_key(&name) || !view.domain().is_empty() && is_in(view.domain());
+    let own = name == CHECKIP
+        || spelled(&name).is_some()
+        || view.names().contains_key(&name)
+        || !view.domain().is_empty() && is_in(view.domain());
     !own && !OWN_ZONES.into_iter().any(is_in)
 }
 
