@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
@@ -67,8 +68,8 @@ pub struct Base {
     pub system: Vec<String>,
 }
 
-/// Makes it in `path`, anew.
-pub fn make(path: &Path) -> io::Result<Base> {
+/// Makes it in `path`, anew; gives up soon after `stop` is set.
+pub fn make(path: &Path, stop: &AtomicBool) -> io::Result<Base> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -99,7 +100,7 @@ pub fn make(path: &Path) -> io::Result<Base> {
         mirror(path, Path::new(name))?;
     }
     let shared = system.iter().filter(|name| *name != COPIED);
-    for found in Search::below(shared.map(|name| Path::new("/").join(name)))? {
+    for found in Search::below(shared.map(|name| Path::new("/").join(name)), stop)? {
         hide(path, found.strip_prefix("/").map_err(io::Error::other)?)?;
     }
     if system.iter().any(|name| name == COPIED) {
@@ -179,16 +180,19 @@ struct Todo {
 
 impl Search {
     /// Everything below these directories that not every user may read, without what is mounted there.
-    fn below(tops: impl Iterator<Item = PathBuf>) -> io::Result<Vec<PathBuf>> {
+    fn below(tops: impl Iterator<Item = PathBuf>, stop: &AtomicBool) -> io::Result<Vec<PathBuf>> {
         let tops = tops.map(|top| fs::metadata(&top).map(|meta| (top, meta.dev())));
         let search = Self::default();
         lock(&search.todo).directories = tops.collect::<io::Result<_>>()?;
-        std::thread::scope(|scope| (0..SEARCHERS).for_each(|_| drop(scope.spawn(|| search.help()))));
+        std::thread::scope(|scope| (0..SEARCHERS).for_each(|_| drop(scope.spawn(|| search.help(stop)))));
+        if stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the cloud ends"));
+        }
         Ok(search.hidden.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn help(&self) {
-        while let Some((directory, device)) = self.next() {
+    fn help(&self, stop: &AtomicBool) {
+        while let Some((directory, device)) = self.next(stop) {
             let (mut below, mut hidden) = (Vec::new(), Vec::new());
             // What cannot be listed shows nothing to instances either.
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
@@ -206,11 +210,11 @@ impl Search {
         }
     }
 
-    /// The next directory; `None` when all have been looked into.
-    fn next(&self) -> Option<(PathBuf, u64)> {
+    /// The next directory; `None` when all have been looked into or none is to be.
+    fn next(&self, stop: &AtomicBool) -> Option<(PathBuf, u64)> {
         let done = |todo: &mut Todo| todo.directories.is_empty() && todo.busy > 0;
         let mut todo = self.changed.wait_while(lock(&self.todo), done).unwrap_or_else(PoisonError::into_inner);
-        let next = todo.directories.pop()?;
+        let next = todo.directories.pop().filter(|_| !stop.load(Ordering::Relaxed))?;
         todo.busy += 1;
         Some(next)
     }
@@ -369,10 +373,13 @@ mod tests {
             fs::set_permissions(top.join(name), fs::Permissions::from_mode(mode)).expect("it is ours");
         }
         symlink("/nowhere", top.join("open/link")).expect("a link");
-        let mut found = Search::below([top.clone()].into_iter()).expect("it is there");
+        let mut found = Search::below([top.clone()].into_iter(), &AtomicBool::new(false)).expect("it is there");
         found.sort();
         assert_eq!(found, ["closed", "open/deep/own", "open/ssh_host_rsa_key.pub"].map(|name| top.join(name)));
-        assert!(Search::below([top.join("missing")].into_iter()).is_err());
+        let never = AtomicBool::new(false);
+        assert!(Search::below([top.join("missing")].into_iter(), &never).is_err());
+        let stopped = AtomicBool::new(true);
+        assert!(Search::below([top.clone()].into_iter(), &stopped).is_err());
         if rustix::process::getuid().is_root() {
             let copy = top.join("copy");
             fs::create_dir(&copy).expect("a directory");

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct Machines {
     pub cgroups: Cgroups,
     pub user_namespace: OwnedFd,
     pub base: OnceLock<Result<Base, String>>,
+    /// Nobody needs the base any more.
+    pub stop: AtomicBool,
     /// The root volumes of instances that are up.
     pub roots: Mutex<BTreeMap<Id<Instance>, RootTree>>,
 }
@@ -63,8 +66,15 @@ impl Machines {
             let text = format!("the state directory {} is in a directory that instances share", self.state.display());
             return Err(io::Error::other(text));
         }
-        let made = self.base.get_or_init(|| base::make(&self.state.join("base")).map_err(|error| error.to_string()));
+        let make = || base::make(&self.state.join("base"), &self.stop).map_err(|error| error.to_string());
+        let made = self.base.get_or_init(make);
         made.clone().map_err(|error| io::Error::other(format!("the base image: {error}")))
+    }
+
+    /// Waits until nobody makes the base, which nobody does from here on. Blocks, for milliseconds.
+    pub fn end_base(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.base.get_or_init(|| Err("the cloud ends".to_owned()));
     }
 
     /// Limits what running instances' volumes may do, as it is wanted now. Blocks.

@@ -30,6 +30,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -117,6 +118,7 @@ impl LinuxDriver {
             cgroups: Cgroups::start(&state.cloud),
             user_namespace: volumes::user_namespace()?,
             base: OnceLock::new(),
+            stop: AtomicBool::new(false),
             roots: Mutex::default(),
             state: path,
             config,
@@ -210,6 +212,7 @@ impl HostDriver for LinuxDriver {
     fn shutdown(&self) -> BoxFuture<'static, ()> {
         let machines = self.machines.clone();
         self.core.shutdown(move || {
+            machines.end_base();
             machines.networks.end();
             machines.cgroups.remove();
             if !machines.config.keep {

@@ -350,6 +350,15 @@ async fn an_image_of_an_instance_has_what_it_wrote_and_not_its_first_boot() {
     machines.host.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_driver_that_ends_at_once_leaves_nothing() {
+    let Some(machines) = Machines::start_with(|config| config.state_dir = None) else { return };
+    let state = machines.host.state_dir().to_owned();
+    assert!(state.exists());
+    machines.host.shutdown().await;
+    assert!(!state.exists(), "it is gone with all that was being made in it");
+}
+
 #[test]
 fn what_the_machine_allows_can_be_asked() {
     let findings = standfast_host::linux::probe();
