@@ -193,5 +193,9 @@ pub fn probe() -> io::Result<()> {
         links.pair(&here, &there, other.as_fd())
     })?;
     pair?;
-    Nft::of(one.as_fd())?.replace(RULES, &rules())
+    let nft = Nft::of(one.as_fd())?;
+    let outcome = nft.replace(RULES, &rules());
+    // The kernel lets go of rules some ten milliseconds later, for which nobody has to wait.
+    std::thread::spawn(move || drop((nft, one, other)));
+    outcome
 }
