@@ -108,3 +108,37 @@ def test_errors_of_the_query_protocol_come_in_its_envelope(cloud, account):
     assert 400 <= status < 500 and answer.tag == f"{QUERY}ErrorResponse"
 
 
+
+
+def alarm(**more):
+    """One period of a minute over 5."""
+    return {
+        "AlarmName": "boto-hot", "Namespace": "Boto", "MetricName": "Heat", "Statistic": "Average", "Period": 60,
+        "EvaluationPeriods": 1, "Threshold": 5.0, "ComparisonOperator": "GreaterThanThreshold",
+    } | more  # fmt: skip
+
+
+def test_alarms_are_made_set_and_told_of(cloudwatch, refused):
+    cloudwatch.put_metric_alarm(**alarm(TreatMissingData="ignore", Tags=[{"Key": "team", "Value": "a"}]))
+    (made,) = cloudwatch.describe_alarms(AlarmNamePrefix="boto-")["MetricAlarms"]
+    assert made["AlarmArn"].endswith(":alarm:boto-hot") and made["StateValue"] == "INSUFFICIENT_DATA"
+    assert (made["Threshold"], made["TreatMissingData"], made["ActionsEnabled"]) == (5.0, "ignore", True)
+    (found,) = cloudwatch.describe_alarms_for_metric(Namespace="Boto", MetricName="Heat")["MetricAlarms"]
+    assert found["AlarmArn"] == made["AlarmArn"]
+    cloudwatch.set_alarm_state(AlarmName="boto-hot", StateValue="ALARM", StateReason="testing")
+    waiter = cloudwatch.get_waiter("alarm_exists")
+    waiter.wait(AlarmNames=["boto-hot"], WaiterConfig={"Delay": 1, "MaxAttempts": 5})
+    told = cloudwatch.describe_alarm_history(AlarmName="boto-hot")["AlarmHistoryItems"]
+    assert [item["HistoryItemType"] for item in told] == ["StateUpdate", "ConfigurationUpdate"]
+    assert told[0]["HistorySummary"] == "Alarm updated from INSUFFICIENT_DATA to ALARM"
+    cloudwatch.disable_alarm_actions(AlarmNames=["boto-hot"])
+    (now,) = cloudwatch.describe_alarms(StateValue="ALARM")["MetricAlarms"]
+    assert (now["ActionsEnabled"], now["StateReason"]) == (False, "testing")
+    cloudwatch.enable_alarm_actions(AlarmNames=["boto-hot"])
+    cloudwatch.tag_resource(ResourceARN=made["AlarmArn"], Tags=[{"Key": "level", "Value": "1"}])
+    cloudwatch.untag_resource(ResourceARN=made["AlarmArn"], TagKeys=["team"])
+    assert cloudwatch.list_tags_for_resource(ResourceARN=made["AlarmArn"])["Tags"] == [{"Key": "level", "Value": "1"}]
+    cloudwatch.delete_alarms(AlarmNames=["boto-hot"])
+    assert cloudwatch.describe_alarms()["MetricAlarms"] == []
+    with refused("ResourceNotFound", naming="boto-hot"):
+        cloudwatch.set_alarm_state(AlarmName="boto-hot", StateValue="OK", StateReason="?")

@@ -1,5 +1,6 @@
 //! Behaviour of whole clouds on virtual time.
 
+mod alarms;
 mod autoscaling;
 mod cloudformation;
 mod cloudformation_crash;

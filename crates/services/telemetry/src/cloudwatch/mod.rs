@@ -1,8 +1,9 @@
 //! Metrics: points come in, statistics of them go out.
 //!
 //! Owns the store of metric points (`points`). Invariant: what PutMetricData answered for is durable as soon as the
-//! store is, and no request costs a transaction. It is not here: alarms and dashboards.
+//! store is, and no request costs a transaction. Alarms on them are in `alarms`. It is not here: dashboards.
 
+mod alarms;
 mod data;
 mod errors;
 mod expression;
@@ -24,12 +25,26 @@ use self::points::{Index, Points};
 
 /// The service's table.
 pub fn service() -> Service {
+    let last = alarms::controller::Shared::default();
     Service::new(&api::MODEL)
         .op(api::PutMetricData, put::put)
         .op(api::GetMetricStatistics, statistics::get)
         .op(api::GetMetricData, data::get)
         .op(api::ListMetrics, metrics::list)
+        .op(api::PutMetricAlarm, alarms::put::put)
+        .op(api::DescribeAlarms, alarms::describe::describe)
+        .op(api::DescribeAlarmsForMetric, alarms::describe::for_metric)
+        .op(api::DescribeAlarmHistory, alarms::history::describe)
+        .op(api::SetAlarmState, alarms::state::set)
+        .op(api::EnableAlarmActions, alarms::state::enable)
+        .op(api::DisableAlarmActions, alarms::state::disable)
+        .op(api::DeleteAlarms, alarms::state::delete)
+        .op(api::TagResource, alarms::state::tag)
+        .op(api::UntagResource, alarms::state::untag)
+        .op(api::ListTagsForResource, alarms::state::list_tags)
         .controller("points", On::default(), open_at_start)
+        .controller("alarms", On::tables(alarms::ALARMS), move |cx| alarms::controller::run(cx, last.clone()))
+        .controller("alarm_actions", On::tables(alarms::OWED), alarms::actions::run)
 }
 
 /// Reads the metric points of a store. To be called before a cloud is started, so that a damaged log stops the start and

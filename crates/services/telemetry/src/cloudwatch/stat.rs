@@ -46,6 +46,13 @@ impl Stat {
         Stat::plain(name).or_else(|| Stat::extended(name))
     }
 
+    /// How many samples a percentile needs to say anything: ten in its smaller part.
+    pub fn samples_needed(self) -> Option<f64> {
+        let Stat::Percentile(percent) = self else { return None };
+        let part = (percent.min(100.0 - percent) / 100.0).max(f64::EPSILON);
+        Some(10.0 / part)
+    }
+
     /// `None` when the bucket does not know.
     pub fn of(self, bucket: &Bucket) -> Option<f64> {
         match self {

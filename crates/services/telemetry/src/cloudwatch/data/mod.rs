@@ -5,14 +5,14 @@ mod queries;
 
 use std::collections::BTreeMap;
 
-use standfast_api::cloudwatch::{GetMetricDataInput, GetMetricDataOutput, MetricDataResult};
+use standfast_api::cloudwatch::{GetMetricDataInput, GetMetricDataOutput, MetricDataQuery, MetricDataResult};
 use standfast_core::{Result, Timestamp};
 use standfast_kernel::Cx;
 
 use self::queries::{Query, Source};
 use super::errors::{invalid, validation};
 use super::expression::{Points, Results, Value, eval};
-use super::points::{Bucket, Range};
+use super::points::Range;
 use super::range;
 use super::stat::Stat;
 
@@ -42,6 +42,19 @@ pub async fn get(cx: Cx, input: GetMetricDataInput) -> Result<GetMetricDataOutpu
     Ok(GetMetricDataOutput { metric_data_results: Some(page.results), next_token: page.next, messages: Some(vec![]) })
 }
 
+/// The points of the one query whose data are to be returned.
+pub fn returned(cx: &Cx, queries: Vec<MetricDataQuery>, start: Timestamp, end: Timestamp) -> Result<Points> {
+    let queries = queries::parse(cx, queries)?;
+    let request = Request { cx, start, end, now: cx.now() };
+    let mut computing = Computing { request, queries: &queries, done: BTreeMap::new(), under_way: Vec::new() };
+    let Some(query) = queries.iter().find(|query| query.wanted) else { return Ok(Points::new()) };
+    computing.compute(query)?;
+    match computing.done.remove(query.id.as_str()) {
+        Some(Value::Series(points)) => Ok(points),
+        _ => Err(query.math_error("its result is not a single metric")),
+    }
+}
+
 struct Request<'a> {
     cx: &'a Cx,
     start: Timestamp,
@@ -58,18 +71,7 @@ impl Request<'_> {
     fn read(&self, query: &Query, stat: Stat) -> Result<Points> {
         let Source::Metric { key, unit, .. } = &query.source else { return Ok(Points::new()) };
         let range = self.range(query.period, &query.parameter("MetricStat.Period"))?;
-        let mut merged = BTreeMap::<i64, Bucket>::new();
-        for (found, buckets) in super::points(self.cx)?.data.read(key, range, self.now) {
-            if unit.is_some_and(|unit| unit != found) {
-                continue;
-            }
-            for (at, bucket) in buckets {
-                match merged.get_mut(&at) {
-                    Some(sum) => sum.merge(&bucket),
-                    None => drop(merged.insert(at, bucket)),
-                }
-            }
-        }
+        let merged = super::points(self.cx)?.data.read_merged(key, range, *unit, self.now);
         Ok(merged.iter().filter_map(|(at, bucket)| Some((*at, stat.of(bucket)?))).collect())
     }
 }

@@ -122,6 +122,19 @@ impl Index {
         found
     }
 
+    /// The same with all units taken together, or of one.
+    pub fn read_merged(&self, key: &Key, range: Range, unit: Option<Unit>, now: Timestamp) -> BTreeMap<i64, Bucket> {
+        let mut merged = BTreeMap::<i64, Bucket>::new();
+        let found = self.read(key, range, now).into_iter().filter(|(found, _)| unit.is_none_or(|unit| unit == *found));
+        for (at, bucket) in found.flat_map(|(_, buckets)| buckets) {
+            match merged.get_mut(&at) {
+                Some(sum) => sum.merge(&bucket),
+                None => drop(merged.insert(at, bucket)),
+            }
+        }
+        merged
+    }
+
     /// The metrics of a scope that had points since a time and that `wanted` takes, in no order.
     pub fn list(&self, scope: &Scope, since: Timestamp, wanted: impl Fn(&MetricName) -> bool) -> Vec<MetricName> {
         let prefix = Key::prefix(scope);

@@ -1,0 +1,136 @@
+//! What alarms do: actions are owed from the transaction of the state's change on, and done at least once.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use standfast_api::ec2;
+use standfast_core::{Arn, Error, Fault, Result, Rng, Scope, Timestamp};
+use standfast_kernel::{Cx, Wake};
+use standfast_store::{Record, Txn};
+
+use super::evaluate::State;
+use super::history;
+use super::model::{Alarm, Condition, Event, EventKind, Watches};
+
+/// How long after a failure that is not the action's own it is tried again, at first and at most; and for how long.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(3600);
+/// The dimension that says which instance.
+const INSTANCE: &str = "InstanceId";
+
+/// An action that is to be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Owed {
+    pub alarm: String,
+    pub action: String,
+    pub state: State,
+    /// Since when, and when to try.
+    pub since: Timestamp,
+    pub due: Timestamp,
+    pub attempts: u32,
+}
+
+impl Record for Owed {
+    const TABLE: &'static str = "cloudwatch.owed_actions";
+}
+
+/// Writes down what is to be done because of a new state.
+pub fn owe(tx: &mut Txn, scope: &Scope, rng: &Rng, name: &str, alarm: &Alarm, new: &Condition) {
+    for action in alarm.actions.get(&new.state).into_iter().flatten() {
+        let (alarm, action, state) = (name.to_owned(), action.clone(), new.state);
+        let owed = Owed { alarm, action, state, since: new.updated, due: new.updated, attempts: 0 };
+        tx.put(scope, &rng.uuid(), owed);
+    }
+}
+
+pub async fn run(cx: Cx) -> Result<Wake> {
+    let mut wake = Wake::OnChange;
+    for (scope, id, owed) in cx.view(|view| view.all::<Owed>()) {
+        let now = cx.now();
+        if owed.due > now {
+            wake = wake.or(Wake::At(owed.due));
+            continue;
+        }
+        let cx = cx.at(&scope);
+        let done = perform(&cx, &owed).await;
+        let seed = cx.rng().u64();
+        cx.txn(|tx| {
+            if tx.get::<Owed>(&scope, &id).is_none() {
+                return Ok(());
+            }
+            match &done {
+                Err(error) if error.fault == Fault::Server && now < owed.since + GIVEN_UP_AFTER => {
+                    let wait = RETRY_FIRST.saturating_mul(1 << owed.attempts.min(16)).min(RETRY_MAX);
+                    tx.put(&scope, &id, Owed { due: now + wait, attempts: owed.attempts + 1, ..(*owed).clone() });
+                }
+                done => {
+                    tx.delete::<Owed>(&scope, &id);
+                    history::note(tx, &scope, &Rng::seeded(seed), told(&owed, done.as_ref().err(), now));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(wake)
+}
+
+fn told(owed: &Owed, error: Option<&Error>, at: Timestamp) -> Event {
+    let action = &owed.action;
+    let summary = match error {
+        None => format!("Successfully executed action {action}"),
+        Some(error) => format!("Failed to execute action {action}. Received error: \"{}\"", error.message),
+    };
+    let mut data = json!({
+        "actionState": if error.is_none() { "Succeeded" } else { "Failed" },
+        "notificationResource": action,
+        "stateUpdateTimestamp": owed.since.0,
+    });
+    if let Some(error) = error {
+        data["error"] = error.message.clone().into();
+    }
+    Event { alarm: owed.alarm.clone(), at, kind: EventKind::Action, summary, data: data.to_string() }
+}
+
+async fn perform(cx: &Cx, owed: &Owed) -> Result<()> {
+    let arn: Arn = owed.action.parse().map_err(|_| unsupported(&owed.action))?;
+    match (arn.service.as_str(), arn.resource.as_str()) {
+        ("automate", what) => on_instance(cx, owed, what.strip_prefix("ec2:").unwrap_or(what)).await,
+        _ => Err(unsupported(&owed.action)),
+    }
+}
+
+fn unsupported(action: &str) -> Error {
+    Error::client("NotImplemented", format!("Actions such as {action} are not available in this version of Standfast."))
+}
+
+/// An EC2 action, on the instance that the alarm's metric is of.
+async fn on_instance(cx: &Cx, owed: &Owed, what: &str) -> Result<()> {
+    let alarm = cx.view(|view| view.get::<Alarm>(cx.scope(), &owed.alarm));
+    let watched = alarm.as_ref().and_then(|alarm| match &alarm.watches {
+        Watches::Metric(watched) => watched.dimensions.iter().find(|(name, _)| name == INSTANCE),
+        Watches::Queries(_) => None,
+    });
+    let Some((_, instance)) = watched else {
+        let message = format!("EC2 actions need a metric with the dimension {INSTANCE}; {} has none.", owed.alarm);
+        return Err(Error::client("ValidationError", message));
+    };
+    let ids = vec![instance.clone()];
+    match what {
+        "stop" => {
+            let input = ec2::StopInstancesInput { instance_ids: ids, ..Default::default() };
+            cx.call(ec2::StopInstances, input).await.map(|_| ())
+        }
+        "terminate" => {
+            let input = ec2::TerminateInstancesInput { instance_ids: ids, ..Default::default() };
+            cx.call(ec2::TerminateInstances, input).await.map(|_| ())
+        }
+        "reboot" => {
+            let input = ec2::RebootInstancesInput { instance_ids: ids, ..Default::default() };
+            cx.call(ec2::RebootInstances, input).await.map(|_| ())
+        }
+        _ => Err(unsupported(&owed.action)),
+    }
+}

@@ -1,0 +1,108 @@
+//! Evaluates alarms on the clock, whether or not data arrives.
+//!
+//! Invariant: an evaluation that changes nothing writes nothing. What is remembered between runs is the time of the last
+//! one only: when an alarm is due follows from its ARN.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use standfast_core::{Result, Scope, Timestamp};
+use standfast_kernel::{Cx, Wake};
+
+use super::super::points::{Key, Range, Unit};
+use super::super::stat::Stat;
+use super::super::{data, points};
+use super::evaluate::{EXTRA_PERIODS, Point};
+use super::model::{Alarm, Condition, Watched, Watches};
+use super::{describe, reasons, state};
+
+/// How often alarms are evaluated, in seconds; those with periods below a minute more often.
+const EVERY_S: i64 = 60;
+const EVERY_FINE_S: i64 = 10;
+
+/// When the last run was.
+pub type Shared = Arc<Mutex<Option<Timestamp>>>;
+
+pub async fn run(cx: Cx, last: Shared) -> Result<Wake> {
+    let now = cx.now();
+    let since = last.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+    let (mut wake, mut failure) = (Wake::OnChange, None);
+    for (scope, name, alarm) in cx.view(|view| view.all::<Alarm>()) {
+        wake = wake.or(Wake::At(next(&alarm, now)));
+        // After a start, what came due while there was no cloud is so now.
+        let due = since.is_none_or(|since| next(&alarm, since) <= now || alarm.updated > since);
+        if due && let Err(error) = evaluate(&cx.at(&scope), &scope, &name, &alarm, now).await {
+            failure = Some(error);
+        }
+    }
+    failure.map_or(Ok(wake), Err)
+}
+
+/// The next evaluation after a time: each alarm has a second of its own, so that not all come at once.
+fn next(alarm: &Alarm, after: Timestamp) -> Timestamp {
+    let every = if alarm.period_s() < EVERY_S { EVERY_FINE_S } else { EVERY_S } * 1000;
+    let hash = alarm.arn.bytes().fold(0_i64, |hash, byte| (hash * 31 + i64::from(byte)) % 1_000_003);
+    let own = hash * 1000 % every;
+    Timestamp((after.0 - own).div_euclid(every) * every + every + own)
+}
+
+async fn evaluate(cx: &Cx, scope: &Scope, name: &str, alarm: &Alarm, now: Timestamp) -> Result<()> {
+    let range = window(alarm, now);
+    let points = match &alarm.watches {
+        Watches::Metric(watched) => watched_points(cx, watched, range, alarm, now)?,
+        Watches::Queries(queries) => {
+            let queries = queries.iter().map(describe::query).collect();
+            // A query that cannot be computed gives no data.
+            let found = data::returned(cx, queries, Timestamp(range.start * 1000), Timestamp(range.end * 1000));
+            let found = found.unwrap_or_default();
+            let point = |at: i64| found.get(&at).map(|value| Point { at, value: *value, insignificant: false });
+            (range.start..range.end).step_by(range.period as usize).map(point).collect()
+        }
+    };
+    let Some(finding) = alarm.rule.evaluate(&points).filter(|finding| finding.state != alarm.condition.state) else {
+        return Ok(());
+    };
+    let new = Condition {
+        state: finding.state,
+        reason: reasons::reason(alarm, &finding),
+        data: Some(reasons::data(alarm, &finding, now)),
+        updated: now,
+        transitioned: now,
+    };
+    let seed = cx.rng().u64();
+    cx.txn(|tx| {
+        // What was changed meanwhile is evaluated again.
+        let Some(current) = tx.get::<Alarm>(scope, name).filter(|current| **current == *alarm) else { return Ok(()) };
+        state::change(tx, scope, name, &current, new.clone(), seed);
+        Ok(())
+    })
+    .await
+}
+
+/// The newest periods that are over: they end with the minute, or with a period that is shorter.
+fn window(alarm: &Alarm, now: Timestamp) -> Range {
+    let period = alarm.period_s();
+    let now = now.0.div_euclid(1000);
+    let end = now - now.rem_euclid(period.min(EVERY_S));
+    Range { start: end - period * i64::from(alarm.rule.periods + EXTRA_PERIODS), end, period }
+}
+
+fn watched_points(
+    cx: &Cx,
+    watched: &Watched,
+    range: Range,
+    alarm: &Alarm,
+    now: Timestamp,
+) -> Result<Vec<Option<Point>>> {
+    let dimensions = watched.dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let key = Key::new(cx.scope(), &watched.namespace, &watched.name, dimensions);
+    let unit = watched.unit.as_deref().and_then(Unit::named);
+    let merged = points(cx)?.data.read_merged(&key, range, unit, now);
+    let Some(stat) = Stat::named(&watched.stat) else { return Ok(Vec::new()) };
+    let careful = alarm.low_samples.as_deref() == Some("ignore");
+    let point = |at: i64| {
+        let bucket = merged.get(&at)?;
+        let insignificant = careful && stat.samples_needed().is_some_and(|needed| bucket.count < needed);
+        Some(Point { at, value: stat.of(bucket)?, insignificant })
+    };
+    Ok((range.start..range.end).step_by(range.period as usize).map(point).collect())
+}

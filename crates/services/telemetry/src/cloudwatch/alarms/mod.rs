@@ -1,0 +1,21 @@
+//! Metric alarms: what they watch, the state that follows, and what they do about it.
+//!
+//! Owns alarms, their history and the actions they owe. Invariant: a state changes in one transaction with its history and
+//! with what is owed because of it. It is not here: composite alarms and anomaly detection.
+
+pub mod actions;
+pub mod controller;
+pub mod describe;
+pub mod evaluate;
+pub mod history;
+mod model;
+pub mod put;
+mod reasons;
+pub mod state;
+#[cfg(test)]
+mod tests;
+mod types;
+
+/// What wakes the evaluation, and the actions.
+pub const ALARMS: &[&str] = &["cloudwatch.alarms"];
+pub const OWED: &[&str] = &["cloudwatch.owed_actions"];

@@ -1,0 +1,225 @@
+//! PutMetricAlarm: what an alarm is to be, checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use standfast_api::cloudwatch::{Dimension, MetricDataQuery, MetricStat, PutMetricAlarmInput, PutMetricAlarmOutput};
+use standfast_core::{Arn, Result, Rng};
+use standfast_kernel::Cx;
+
+use super::super::errors::{combination, invalid, missing, too_many, validation};
+use super::super::points::Unit;
+use super::super::put::DIMENSIONS_MAX;
+use super::super::stat::Stat;
+use super::evaluate::{Comparison, Gaps, Rule, State};
+use super::history;
+use super::model::{Alarm, Condition, Query, Watched, Watches};
+use super::reasons::INITIAL;
+
+/// Actions of a state.
+const ACTIONS_MAX: usize = 5;
+const QUERIES_MAX: usize = 20;
+/// How far back an alarm may look: a day, or a week with periods of an hour or more. In seconds.
+const DAY: i64 = 24 * 3600;
+const WEEK: i64 = 7 * DAY;
+const HOUR: i64 = 3600;
+/// Periods below a minute that alarms may have.
+const FINE_PERIODS: [i32; 3] = [10, 20, 30];
+/// What only makes sense with a band.
+const BANDS: [&str; 3] =
+    ["LessThanLowerOrGreaterThanUpperThreshold", "LessThanLowerThreshold", "GreaterThanUpperThreshold"];
+
+pub async fn put(cx: Cx, input: PutMetricAlarmInput) -> Result<PutMetricAlarmOutput> {
+    let (now, scope) = (cx.now(), cx.scope());
+    let tags = input.tags.iter().flatten().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+    let name = input.alarm_name.clone();
+    let alarm = Alarm {
+        arn: Arn::new("cloudwatch", scope, format!("alarm:{name}")).to_string(),
+        rule: rule(&input)?,
+        watches: watches(&input)?,
+        actions: actions(&input)?,
+        description: input.alarm_description,
+        updated: now,
+        actions_enabled: input.actions_enabled.unwrap_or(true),
+        to_alarm_given: input.datapoints_to_alarm,
+        missing_given: input.treat_missing_data,
+        low_samples: low_samples(input.evaluate_low_sample_count_percentile)?,
+        condition: Condition {
+            state: State::InsufficientData,
+            reason: INITIAL.to_owned(),
+            data: None,
+            updated: now,
+            transitioned: now,
+        },
+        tags,
+    };
+    let span = alarm.period_s() * i64::from(alarm.rule.periods);
+    let (most, what) = if alarm.period_s() < HOUR { (DAY, "a day") } else { (WEEK, "a week") };
+    if span > most {
+        return Err(validation(format!(
+            "Metrics cannot be checked across more than {what} (EvaluationPeriods * Period must be <= {most}); it is {span}."
+        )));
+    }
+    let seed = cx.rng().u64();
+    cx.txn(|tx| {
+        let mut alarm = alarm.clone();
+        let old = tx.get::<Alarm>(scope, &name);
+        // What is changed keeps its state until it is evaluated, and its tags.
+        if let Some(old) = &old {
+            alarm.condition = old.condition.clone();
+            alarm.tags = old.tags.clone();
+        }
+        let verb = if old.is_some() { "updated" } else { "created" };
+        tx.put(scope, &name, alarm);
+        history::note(tx, scope, &Rng::seeded(seed), history::configuration(&name, verb, "Update", now));
+        Ok(PutMetricAlarmOutput {})
+    })
+    .await
+}
+
+fn rule(input: &PutMetricAlarmInput) -> Result<Rule> {
+    let operator = input.comparison_operator.as_deref().ok_or_else(|| missing("ComparisonOperator"))?;
+    if BANDS.contains(&operator) || input.threshold_metric_id.is_some() {
+        return Err(validation("Alarms on anomaly detection bands are not available in this version of Standfast."));
+    }
+    if input.evaluation_criteria.is_some() || input.evaluation_interval.is_some() {
+        return Err(validation("Alarms on PromQL are not available in this version of Standfast."));
+    }
+    let comparison = Comparison::named(operator).ok_or_else(|| invalid(operator, "ComparisonOperator"))?;
+    let threshold = input.threshold.ok_or_else(|| missing("Threshold"))?;
+    let periods = input.evaluation_periods.ok_or_else(|| missing("EvaluationPeriods"))?;
+    let positive =
+        |number: i32, name| u32::try_from(number).ok().filter(|n| *n > 0).ok_or_else(|| invalid(number, name));
+    let periods = positive(periods, "EvaluationPeriods")?;
+    let to_alarm = input.datapoints_to_alarm.map(|n| positive(n, "DatapointsToAlarm")).transpose()?.unwrap_or(periods);
+    if to_alarm > periods {
+        return Err(validation(format!(
+            "DatapointsToAlarm must be less than or equal to EvaluationPeriods; it is {to_alarm} of {periods}."
+        )));
+    }
+    let treat = input.treat_missing_data.as_deref();
+    let treat = treat.map(|name| Gaps::named(name).ok_or_else(|| invalid(name, "TreatMissingData"))).transpose()?;
+    Ok(Rule { comparison, threshold, periods, to_alarm, missing: treat.unwrap_or(Gaps::Missing) })
+}
+
+fn low_samples(given: Option<String>) -> Result<Option<String>> {
+    match given {
+        Some(other) if !["evaluate", "ignore"].contains(&other.as_str()) => {
+            Err(invalid(other, "EvaluateLowSampleCountPercentile"))
+        }
+        given => Ok(given),
+    }
+}
+
+fn actions(input: &PutMetricAlarmInput) -> Result<BTreeMap<State, Vec<String>>> {
+    let mut actions = BTreeMap::new();
+    for (state, name, given) in [
+        (State::Ok, "OKActions", &input.ok_actions),
+        (State::Alarm, "AlarmActions", &input.alarm_actions),
+        (State::InsufficientData, "InsufficientDataActions", &input.insufficient_data_actions),
+    ] {
+        let given = given.clone().unwrap_or_default();
+        if given.len() > ACTIONS_MAX {
+            return Err(too_many(name, ACTIONS_MAX));
+        }
+        if let Some(bad) = given.iter().find(|arn| arn.parse::<Arn>().is_err()) {
+            return Err(validation(format!("Invalid arn syntax: {bad} (in {name})")));
+        }
+        let different: BTreeSet<&String> = given.iter().collect();
+        if different.len() < given.len() {
+            return Err(validation(format!("Alarm cannot have duplicate actions in {name}.")));
+        }
+        actions.insert(state, given);
+    }
+    Ok(actions)
+}
+
+fn watches(input: &PutMetricAlarmInput) -> Result<Watches> {
+    let Some(queries) = input.metrics.as_ref().filter(|queries| !queries.is_empty()) else {
+        return metric(input).map(Watches::Metric);
+    };
+    let alone = [
+        ("MetricName", input.metric_name.is_some()),
+        ("Namespace", input.namespace.is_some()),
+        ("Statistic", input.statistic.is_some()),
+        ("ExtendedStatistic", input.extended_statistic.is_some()),
+        ("Dimensions", input.dimensions.as_ref().is_some_and(|all| !all.is_empty())),
+        ("Period", input.period.is_some()),
+        ("Unit", input.unit.is_some()),
+    ];
+    if let Some((name, _)) = alone.iter().find(|(_, given)| *given) {
+        return Err(combination(format!("The parameter {name} cannot be used together with Metrics.")));
+    }
+    if queries.len() > QUERIES_MAX {
+        return Err(too_many("Metrics", QUERIES_MAX));
+    }
+    let queries: Vec<_> = queries.iter().enumerate().map(|(i, given)| query(i + 1, given)).collect::<Result<_>>()?;
+    if queries.iter().filter(|query| query.is_returned()).count() != 1 {
+        return Err(validation("Exactly one element of the metrics list should return data."));
+    }
+    Ok(Watches::Queries(queries))
+}
+
+fn metric(input: &PutMetricAlarmInput) -> Result<Watched> {
+    let stat = match (&input.statistic, &input.extended_statistic) {
+        (Some(plain), None) => Stat::plain(plain).map(|_| plain).ok_or_else(|| invalid(plain, "Statistic")),
+        (None, Some(more)) => Stat::extended(more).map(|_| more).ok_or_else(|| invalid(more, "ExtendedStatistic")),
+        (None, None) => Err(combination("Must specify either Statistic or ExtendedStatistic.")),
+        _ => Err(combination("Statistic and ExtendedStatistic cannot be specified together.")),
+    }?;
+    let period_s = period(input.period.ok_or_else(|| missing("Period"))?, "Period")?;
+    Ok(Watched {
+        namespace: input.namespace.clone().ok_or_else(|| missing("Namespace"))?,
+        name: input.metric_name.clone().ok_or_else(|| missing("MetricName"))?,
+        dimensions: dimensions(input.dimensions.as_deref())?,
+        stat: stat.clone(),
+        period_s,
+        unit: unit(input.unit.clone(), "Unit")?,
+    })
+}
+
+fn query(number: usize, given: &MetricDataQuery) -> Result<Query> {
+    let member = |name: &str| format!("Metrics.member.{number}.{name}");
+    let read = |stat: &MetricStat| -> Result<Watched> {
+        let of = &stat.metric;
+        Stat::named(&stat.stat).ok_or_else(|| invalid(&stat.stat, member("MetricStat.Stat")))?;
+        Ok(Watched {
+            namespace: of.namespace.clone().ok_or_else(|| missing(member("MetricStat.Metric.Namespace")))?,
+            name: of.metric_name.clone().ok_or_else(|| missing(member("MetricStat.Metric.MetricName")))?,
+            dimensions: dimensions(of.dimensions.as_deref())?,
+            stat: stat.stat.clone(),
+            period_s: period(stat.period, &member("MetricStat.Period"))?,
+            unit: unit(stat.unit.clone(), &member("MetricStat.Unit"))?,
+        })
+    };
+    Ok(Query {
+        id: given.id.clone(),
+        metric: given.metric_stat.as_ref().map(read).transpose()?,
+        expression: given.expression.clone(),
+        label: given.label.clone(),
+        period_s: given.period.map(|given| period(given, &member("Period"))).transpose()?,
+        returned: given.return_data,
+        account: given.account_id.clone(),
+    })
+}
+
+fn period(seconds: i32, parameter: &str) -> Result<i32> {
+    if FINE_PERIODS.contains(&seconds) || seconds > 0 && seconds % 60 == 0 {
+        return Ok(seconds);
+    }
+    Err(validation(format!("The parameter {parameter} must be 10, 20, 30 or a multiple of 60; it is {seconds}.")))
+}
+
+fn unit(given: Option<String>, parameter: &str) -> Result<Option<String>> {
+    match given {
+        Some(name) if Unit::named(&name).is_none() => Err(invalid(name, parameter)),
+        given => Ok(given),
+    }
+}
+
+fn dimensions(given: Option<&[Dimension]>) -> Result<Vec<(String, String)>> {
+    let given = given.unwrap_or_default();
+    if given.len() > DIMENSIONS_MAX {
+        return Err(too_many("Dimensions", DIMENSIONS_MAX));
+    }
+    Ok(given.iter().map(|dimension| (dimension.name.clone(), dimension.value.clone())).collect())
+}

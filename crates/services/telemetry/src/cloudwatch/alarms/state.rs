@@ -1,0 +1,148 @@
+//! What is done to alarms: SetAlarmState, EnableAlarmActions and DisableAlarmActions, DeleteAlarms, tags.
+
+use std::collections::BTreeMap;
+
+use standfast_api::cloudwatch as api;
+use standfast_core::{Arn, Error, Result, Rng, Scope};
+use standfast_kernel::Cx;
+use standfast_store::{Txn, View};
+
+use super::super::errors::{invalid, too_many, wrong};
+use super::evaluate::State;
+use super::model::{Alarm, Condition};
+use super::{actions, history};
+
+/// Alarms that one call may name.
+const NAMES_MAX: usize = 100;
+const TAGS_MAX: usize = 50;
+
+pub async fn set(cx: Cx, input: api::SetAlarmStateInput) -> Result<api::SetAlarmStateOutput> {
+    let state = State::named(&input.state_value).ok_or_else(|| invalid(&input.state_value, "StateValue"))?;
+    if let Some(data) = &input.state_reason_data
+        && serde_json::from_str::<serde_json::Value>(data).is_err()
+    {
+        return Err(Error::client("InvalidFormat", format!("StateReasonData is not JSON: {data}")));
+    }
+    let (now, scope, name, seed) = (cx.now(), cx.scope(), &input.alarm_name, cx.rng().u64());
+    cx.txn(|tx| {
+        let alarm = tx.get::<Alarm>(scope, name).ok_or_else(|| not_found(name))?;
+        let transitioned = if alarm.condition.state == state { alarm.condition.transitioned } else { now };
+        let (reason, data) = (input.state_reason.clone(), input.state_reason_data.clone());
+        change(tx, scope, name, &alarm, Condition { state, reason, data, updated: now, transitioned }, seed);
+        Ok(api::SetAlarmStateOutput {})
+    })
+    .await
+}
+
+/// Puts an alarm into a state. When it is another one than before, what is to be done about that is owed from here on.
+pub fn change(tx: &mut Txn, scope: &Scope, name: &str, alarm: &Alarm, new: Condition, seed: u64) {
+    let rng = Rng::seeded(seed);
+    if alarm.condition.state != new.state {
+        history::note(tx, scope, &rng, history::transition(name, &alarm.condition, &new));
+        if alarm.actions_enabled {
+            actions::owe(tx, scope, &rng, name, alarm, &new);
+        }
+    }
+    tx.put(scope, name, Alarm { condition: new, ..alarm.clone() });
+}
+
+pub async fn enable(cx: Cx, input: api::EnableAlarmActionsInput) -> Result<api::EnableAlarmActionsOutput> {
+    switch(&cx, &input.alarm_names, true).await?;
+    Ok(api::EnableAlarmActionsOutput {})
+}
+
+pub async fn disable(cx: Cx, input: api::DisableAlarmActionsInput) -> Result<api::DisableAlarmActionsOutput> {
+    switch(&cx, &input.alarm_names, false).await?;
+    Ok(api::DisableAlarmActionsOutput {})
+}
+
+/// Names that no alarm has are passed over, as the service does.
+async fn switch(cx: &Cx, names: &[String], on: bool) -> Result<()> {
+    check_names(names)?;
+    let (now, scope, seed) = (cx.now(), cx.scope(), cx.rng().u64());
+    cx.txn(|tx| {
+        let rng = Rng::seeded(seed);
+        for name in names {
+            let Some(alarm) = tx.get::<Alarm>(scope, name).filter(|alarm| alarm.actions_enabled != on) else {
+                continue;
+            };
+            tx.put(scope, name, Alarm { actions_enabled: on, updated: now, ..(*alarm).clone() });
+            history::note(tx, scope, &rng, history::configuration(name, "updated", "Update", now));
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub async fn delete(cx: Cx, input: api::DeleteAlarmsInput) -> Result<api::DeleteAlarmsOutput> {
+    check_names(&input.alarm_names)?;
+    let (now, scope, seed) = (cx.now(), cx.scope(), cx.rng().u64());
+    cx.txn(|tx| {
+        let rng = Rng::seeded(seed);
+        for name in &input.alarm_names {
+            if tx.get::<Alarm>(scope, name).is_some() {
+                tx.delete::<Alarm>(scope, name);
+                history::note(tx, scope, &rng, history::configuration(name, "deleted", "Delete", now));
+            }
+        }
+        Ok(api::DeleteAlarmsOutput {})
+    })
+    .await
+}
+
+fn check_names(names: &[String]) -> Result<()> {
+    if names.len() > NAMES_MAX {
+        return Err(too_many("AlarmNames", NAMES_MAX));
+    }
+    Ok(())
+}
+
+fn not_found(name: &str) -> Error {
+    Error::client("ResourceNotFound", format!("Unknown alarm: {name}")).with_status(404)
+}
+
+pub async fn tag(cx: Cx, input: api::TagResourceInput) -> Result<api::TagResourceOutput> {
+    change_tags(&cx, &input.resource_arn, |tags| {
+        tags.extend(input.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())));
+    })
+    .await?;
+    Ok(api::TagResourceOutput {})
+}
+
+pub async fn untag(cx: Cx, input: api::UntagResourceInput) -> Result<api::UntagResourceOutput> {
+    change_tags(&cx, &input.resource_arn, |tags| tags.retain(|key, _| !input.tag_keys.contains(key))).await?;
+    Ok(api::UntagResourceOutput {})
+}
+
+pub async fn list_tags(cx: Cx, input: api::ListTagsForResourceInput) -> Result<api::ListTagsForResourceOutput> {
+    let (_, alarm) = cx.view(|view| named(view, &cx, &input.resource_arn))?;
+    let tag = |(key, value)| api::Tag { key, value };
+    Ok(api::ListTagsForResourceOutput { tags: Some(alarm.tags.into_iter().map(tag).collect()) })
+}
+
+async fn change_tags(cx: &Cx, arn: &str, change: impl Fn(&mut BTreeMap<String, String>)) -> Result<()> {
+    cx.txn(|tx| {
+        let (name, mut alarm) = named(tx, cx, arn)?;
+        change(&mut alarm.tags);
+        if alarm.tags.len() > TAGS_MAX {
+            return Err(wrong(format!(
+                "A resource has {TAGS_MAX} tags at most; this one would have {}.",
+                alarm.tags.len()
+            )));
+        }
+        tx.put(cx.scope(), &name, alarm);
+        Ok(())
+    })
+    .await
+}
+
+/// The alarm that an ARN names.
+fn named(view: &View, cx: &Cx, text: &str) -> Result<(String, Alarm)> {
+    let arn: Arn = text.parse().map_err(|_| invalid(text, "ResourceARN"))?;
+    let gone = || Error::client("ResourceNotFoundException", format!("{text} does not exist")).with_status(404);
+    let name =
+        arn.resource.strip_prefix("alarm:").filter(|_| arn.service == "cloudwatch" && arn.scope() == *cx.scope());
+    let name = name.ok_or_else(gone)?;
+    let alarm = view.get::<Alarm>(cx.scope(), name).ok_or_else(gone)?;
+    Ok((name.to_owned(), (*alarm).clone()))
+}
