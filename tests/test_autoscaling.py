@@ -280,3 +280,35 @@ def test_classic_load_balancers_are_refused_by_name(autoscaling, group, refused)
         autoscaling.attach_load_balancers(**classic)
     with refused("ValidationError", naming="TargetGroupARNs"):
         autoscaling.detach_load_balancers(**classic)
+
+
+def test_an_alarm_scales_a_group_by_its_policy(autoscaling, client, group, refused):
+    name = group(1)
+    cloudwatch, of_group = client("cloudwatch"), {"AutoScalingGroupName": name, "PolicyName": "out"}
+    arn = autoscaling.put_scaling_policy(
+        **of_group, PolicyType="StepScaling", AdjustmentType="ChangeInCapacity", EstimatedInstanceWarmup=0,
+        StepAdjustments=[{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 2}],
+    )["PolicyARN"]  # fmt: skip
+    cloudwatch.put_metric_alarm(
+        AlarmName=name, Namespace="Boto", MetricName=name, Statistic="Maximum", Period=10, EvaluationPeriods=1,
+        Threshold=5, ComparisonOperator="GreaterThanThreshold", AlarmActions=[arn],
+    )  # fmt: skip
+    (shown,) = autoscaling.describe_policies(AutoScalingGroupName=name)["ScalingPolicies"]
+    assert (shown["PolicyARN"], shown["Enabled"]) == (arn, True)
+    assert [alarm["AlarmName"] for alarm in shown["Alarms"]] == [name]
+
+    def scaled():
+        point = {"MetricName": name, "Value": 9, "StorageResolution": 1}
+        cloudwatch.put_metric_data(Namespace="Boto", MetricData=[point])
+        desired = read(autoscaling, name)["DesiredCapacity"]
+        assert desired >= 3, desired
+        return True
+
+    eventually(scaled, limit_s=SETTLED_S, what="the alarm to ask the policy")
+    cloudwatch.delete_alarms(AlarmNames=[name])
+    told = autoscaling.describe_scaling_activities(AutoScalingGroupName=name)["Activities"]
+    assert any(f"a monitor alarm {name} in state ALARM triggered policy out" in one["Cause"] for one in told), told
+    autoscaling.execute_policy(**of_group, MetricValue=9, BreachThreshold=5)
+    autoscaling.delete_policy(**of_group)
+    with refused("ValidationError", naming="out"):
+        autoscaling.execute_policy(**of_group, MetricValue=9, BreachThreshold=5)

@@ -15,13 +15,13 @@ const SOON: Duration = Duration::from_secs(300);
 const SECOND: Duration = Duration::from_secs(1);
 const ZONES: [&str; 3] = ["eu-west-1a", "eu-west-1b", "eu-west-1c"];
 
-async fn asg(cloud: &TestCloud, operation: &str, input: Json) -> Json {
+pub async fn asg(cloud: &TestCloud, operation: &str, input: Json) -> Json {
     let asked = input.clone();
     let answer = cloud.send(&autoscaling::MODEL, operation, input).await;
     answer.unwrap_or_else(|error| panic!("{operation} {asked}: {error}"))
 }
 
-async fn refused(cloud: &TestCloud, operation: &str, input: Json) -> (String, String) {
+pub async fn refused(cloud: &TestCloud, operation: &str, input: Json) -> (String, String) {
     let error = cloud.refused(&autoscaling::MODEL, operation, input).await;
     (error.code.into_owned(), error.message)
 }
@@ -40,7 +40,7 @@ async fn configuration(cloud: &TestCloud) {
 }
 
 /// A group named `web` of the launch configuration `lc`, in three zones, that has come up.
-async fn group(cloud: &TestCloud, desired: u32, more: Json) {
+pub async fn group(cloud: &TestCloud, desired: u32, more: Json) {
     configuration(cloud).await;
     let mut input = json!({
         "AutoScalingGroupName": "web", "LaunchConfigurationName": "lc", "AvailabilityZones": ZONES,
@@ -52,13 +52,13 @@ async fn group(cloud: &TestCloud, desired: u32, more: Json) {
     settled(cloud, desired as usize).await;
 }
 
-async fn described(cloud: &TestCloud) -> Json {
+pub async fn described(cloud: &TestCloud) -> Json {
     let answer = asg(cloud, "DescribeAutoScalingGroups", json!({"AutoScalingGroupNames": ["web"]})).await;
     list(&answer, "AutoScalingGroups").first().cloned().unwrap_or_default()
 }
 
 /// Waits until the group has exactly so many members, all in service and healthy.
-async fn settled(cloud: &TestCloud, count: usize) {
+pub async fn settled(cloud: &TestCloud, count: usize) {
     cloud
         .until(&format!("{count} members in service"), SOON, || async {
             let group = described(cloud).await;
@@ -79,7 +79,7 @@ async fn state(cloud: &TestCloud, id: &str) -> Option<String> {
     list(&answer, "AutoScalingInstances").first().map(|member| text(member, "LifecycleState").to_owned())
 }
 
-async fn causes(cloud: &TestCloud) -> Vec<String> {
+pub async fn causes(cloud: &TestCloud) -> Vec<String> {
     let answer = asg(cloud, "DescribeScalingActivities", json!({"AutoScalingGroupName": "web"})).await;
     list(&answer, "Activities").iter().map(|activity| text(activity, "Cause").to_owned()).collect()
 }

@@ -15,6 +15,7 @@ mod elbv2;
 mod faults;
 mod links;
 mod malformed;
+mod policies;
 mod request_path;
 mod site;
 mod time_site;

@@ -14,6 +14,7 @@ use super::hooks;
 use super::launch::Recipe;
 use super::model::{BackOff, Group, Hook, HookWait, Lifecycle, Member, Registration, Status};
 use super::plan::{self, Decision, EndCause, LaunchCause, Plan};
+use super::policies;
 
 /// A group in a transaction.
 pub struct Pass<'a> {
@@ -47,6 +48,7 @@ pub fn apply(tx: &mut Txn, pass: &Pass, mut records: Records, plan: &Plan) {
         for (hook, _) in &records.hooks {
             tx.delete::<Hook>(pass.scope, &Hook::key(pass.name, hook));
         }
+        policies::remove_all(tx, pass.scope, pass.name);
     } else if serde_json::to_value(&before).ok() != serde_json::to_value(&records.group).ok() {
         tx.put(pass.scope, pass.name, records.group);
     }

@@ -33,7 +33,7 @@ pub async fn set_desired(cx: Cx, input: SetDesiredCapacityInput) -> Result<SetDe
             )));
         }
         if input.honor_cooldown == Some(true) {
-            check_cooldown(tx, &cx, name, &group)?;
+            check_cooldown(tx, &cx, name, &group, group.cooldown_s)?;
         }
         if desired != group.desired {
             group.change = Some(causes::desired(now, group.desired, desired));
@@ -47,8 +47,8 @@ pub async fn set_desired(cx: Cx, input: SetDesiredCapacityInput) -> Result<SetDe
 }
 
 /// Refuses while an activity is under way, or has ended less than a cooldown ago.
-fn check_cooldown(view: &View, cx: &Cx, name: &str, group: &Group) -> Result<()> {
-    let cooldown = Duration::from_secs(u64::try_from(group.cooldown_s).unwrap_or_default());
+pub fn check_cooldown(view: &View, cx: &Cx, name: &str, group: &Group, cooldown_s: i32) -> Result<()> {
+    let cooldown = Duration::from_secs(u64::try_from(cooldown_s).unwrap_or_default());
     let activities = view.by_index::<Activity>(cx.scope(), "group", name);
     let blocks = |activity: &Activity| activity.ended.is_none_or(|ended| ended + cooldown > cx.now());
     match activities.iter().find(|(_, activity)| activity.group_arn == group.arn && blocks(activity)) {

@@ -4,10 +4,9 @@ use standfast_api::autoscaling::{
     AdjustmentType, DescribeAccountLimitsInput, DescribeAccountLimitsOutput, DescribeAdjustmentTypesInput,
     DescribeAdjustmentTypesOutput, DescribeAutoScalingNotificationTypesInput,
     DescribeAutoScalingNotificationTypesOutput, DescribeInstanceRefreshesInput, DescribeInstanceRefreshesOutput,
-    DescribeNotificationConfigurationsInput, DescribeNotificationConfigurationsOutput, DescribePoliciesInput,
-    DescribePoliciesOutput, DescribeScheduledActionsInput, DescribeScheduledActionsOutput,
-    DescribeTerminationPolicyTypesInput, DescribeTerminationPolicyTypesOutput, DescribeWarmPoolInput,
-    DescribeWarmPoolOutput,
+    DescribeNotificationConfigurationsInput, DescribeNotificationConfigurationsOutput, DescribeScheduledActionsInput,
+    DescribeScheduledActionsOutput, DescribeTerminationPolicyTypesInput, DescribeTerminationPolicyTypesOutput,
+    DescribeWarmPoolInput, DescribeWarmPoolOutput,
 };
 use standfast_core::Result;
 use standfast_kernel::Cx;
@@ -69,11 +68,6 @@ pub async fn instance_refreshes(
 pub async fn warm_pool(cx: Cx, input: DescribeWarmPoolInput) -> Result<DescribeWarmPoolOutput> {
     find(&cx, &input.auto_scaling_group_name)?;
     Ok(DescribeWarmPoolOutput { instances: Some(Vec::new()), ..Default::default() })
-}
-
-pub async fn policies(cx: Cx, input: DescribePoliciesInput) -> Result<DescribePoliciesOutput> {
-    input.auto_scaling_group_name.map(|name| find(&cx, &name)).transpose()?;
-    Ok(DescribePoliciesOutput { scaling_policies: Some(Vec::new()), next_token: None })
 }
 
 pub async fn scheduled_actions(cx: Cx, input: DescribeScheduledActionsInput) -> Result<DescribeScheduledActionsOutput> {

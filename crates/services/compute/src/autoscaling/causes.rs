@@ -31,6 +31,11 @@ pub fn desired(now: Timestamp, from: i32, to: i32) -> String {
     )
 }
 
+/// `asked` is who asked which policy.
+pub fn policy(now: Timestamp, asked: &str, from: i32, to: i32) -> String {
+    format!("At {} {asked} changing the desired capacity from {from} to {to}.", stamp(now))
+}
+
 /// Why an instance is launched; `change` is why the desired capacity differs.
 pub fn launch(now: Timestamp, cause: &LaunchCause, change: Option<&str>, from: usize, to: usize) -> String {
     let at = stamp(now);

@@ -15,7 +15,7 @@ use standfast_store::View;
 use super::errors::{self, validation};
 use super::model::{Group, Hook, Launch, Member, Options};
 use super::settings::{self, Asked};
-use super::{causes, convert, hooks};
+use super::{causes, convert, hooks, policies};
 
 const COOLDOWN_S: i32 = 300;
 const HEALTH_CHECK_TYPE: &str = "EC2";
@@ -219,6 +219,7 @@ pub async fn delete(cx: Cx, input: DeleteAutoScalingGroupInput) -> Result<Delete
             for (key, _) in tx.by_index::<Hook>(cx.scope(), "group", name) {
                 tx.delete::<Hook>(cx.scope(), &key);
             }
+            policies::remove_all(tx, cx.scope(), name);
             tx.delete::<Group>(cx.scope(), name);
             return Ok(());
         }

@@ -3,7 +3,7 @@
 //! Owns groups, their members, launch configurations, lifecycle hooks and scaling activities. Instances are EC2's and
 //! targets elbv2's: both are called like any client would. Invariant: what a group does follows from its records and
 //! from what EC2, elbv2 and the kernel's zones say, in `plan`; nothing else launches or ends members. It is not yet
-//! scaling by policy or schedule, warm pools, notifications or instance refreshes.
+//! scaling by target tracking or schedule, warm pools, notifications or instance refreshes.
 
 mod activities;
 mod apply;
@@ -20,6 +20,7 @@ mod launch;
 mod launch_configurations;
 pub mod model;
 pub mod plan;
+mod policies;
 mod processes;
 mod settings;
 mod tags;
@@ -91,7 +92,10 @@ pub fn service() -> Service {
         .op(api::DescribeAutoScalingNotificationTypes, catalogue::notification_types)
         .op(api::DescribeInstanceRefreshes, catalogue::instance_refreshes)
         .op(api::DescribeWarmPool, catalogue::warm_pool)
-        .op(api::DescribePolicies, catalogue::policies)
+        .op(api::PutScalingPolicy, policies::put)
+        .op(api::DescribePolicies, policies::describe)
+        .op(api::DeletePolicy, policies::delete)
+        .op(api::ExecutePolicy, policies::execute::execute)
         .op(api::DescribeScheduledActions, catalogue::scheduled_actions)
         .op(api::DescribeNotificationConfigurations, catalogue::notification_configurations)
         .controller("groups", On::tables(WATCHED).lb(), controller::run)

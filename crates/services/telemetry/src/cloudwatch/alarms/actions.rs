@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use standfast_api::ec2;
+use standfast_api::{autoscaling, ec2};
 use standfast_core::{Arn, Error, Fault, Result, Rng, Scope, Timestamp};
 use standfast_kernel::{Cx, Wake};
 use standfast_store::{Record, Txn};
 
 use super::evaluate::State;
 use super::history;
-use super::model::{Alarm, Condition, Event, EventKind, Watches};
+use super::model::{Alarm, Event, EventKind, Watches};
 
 /// How long after a failure that is not the action's own it is tried again, at first and at most; and for how long.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -26,6 +26,8 @@ pub struct Owed {
     pub alarm: String,
     pub action: String,
     pub state: State,
+    /// The newest value and the threshold, where the state came from an evaluation.
+    pub breach: Option<(f64, f64)>,
     /// Since when, and when to try.
     pub since: Timestamp,
     pub due: Timestamp,
@@ -36,13 +38,40 @@ impl Record for Owed {
     const TABLE: &'static str = "cloudwatch.owed_actions";
 }
 
-/// Writes down what is to be done because of a new state.
-pub fn owe(tx: &mut Txn, scope: &Scope, rng: &Rng, name: &str, alarm: &Alarm, new: &Condition) {
-    for action in alarm.actions.get(&new.state).into_iter().flatten() {
-        let (alarm, action, state) = (name.to_owned(), action.clone(), new.state);
-        let owed = Owed { alarm, action, state, since: new.updated, due: new.updated, attempts: 0 };
+/// Writes down what is to be done because of a state: all of it when the state is new, scaling policies alone when it
+/// lasts, which they are asked in every period.
+pub fn owe(tx: &mut Txn, scope: &Scope, rng: &Rng, name: &str, alarm: &Alarm, why: &Owing) {
+    for action in alarm.actions.get(&why.state).into_iter().flatten().filter(|action| !why.lasts || is_policy(action)) {
+        let owed = Owed {
+            alarm: name.to_owned(),
+            action: action.clone(),
+            state: why.state,
+            breach: why.breach,
+            since: why.at,
+            due: why.at,
+            attempts: 0,
+        };
         tx.put(scope, &rng.uuid(), owed);
     }
+}
+
+/// Why something is owed.
+#[derive(Clone, Copy, Debug)]
+pub struct Owing {
+    pub state: State,
+    pub at: Timestamp,
+    pub breach: Option<(f64, f64)>,
+    /// It is the state that it was before.
+    pub lasts: bool,
+}
+
+/// Whether an alarm asks policies in a state, and so again while the state lasts.
+pub fn asks_policies(alarm: &Alarm, state: State) -> bool {
+    alarm.actions_enabled && alarm.actions.get(&state).into_iter().flatten().any(|action| is_policy(action))
+}
+
+fn is_policy(action: &str) -> bool {
+    action.starts_with("arn:aws:autoscaling:") && action.contains(":scalingPolicy:")
 }
 
 pub async fn run(cx: Cx) -> Result<Wake> {
@@ -97,6 +126,7 @@ fn told(owed: &Owed, error: Option<&Error>, at: Timestamp) -> Event {
 async fn perform(cx: &Cx, owed: &Owed) -> Result<()> {
     let arn: Arn = owed.action.parse().map_err(|_| unsupported(&owed.action))?;
     match (arn.service.as_str(), arn.resource.as_str()) {
+        ("autoscaling", what) if what.starts_with("scalingPolicy:") => policy(cx, owed).await,
         ("automate", what) => on_instance(cx, owed, what.strip_prefix("ec2:").unwrap_or(what)).await,
         _ => Err(unsupported(&owed.action)),
     }
@@ -104,6 +134,22 @@ async fn perform(cx: &Cx, owed: &Owed) -> Result<()> {
 
 fn unsupported(action: &str) -> Error {
     Error::client("NotImplemented", format!("Actions such as {action} are not available in this version of Standfast."))
+}
+
+/// A scaling policy, with what breached and by how much.
+async fn policy(cx: &Cx, owed: &Owed) -> Result<()> {
+    let input = autoscaling::ExecutePolicyInput {
+        policy_name: owed.action.clone(),
+        honor_cooldown: Some(true),
+        metric_value: owed.breach.map(|(value, _)| value),
+        breach_threshold: owed.breach.map(|(_, threshold)| threshold),
+        ..Default::default()
+    };
+    match cx.call(autoscaling::ExecutePolicy, input).await {
+        // While a group cools down its policies wait for the alarm to ask again.
+        Err(error) if error.is("ScalingActivityInProgress") => Ok(()),
+        other => other.map(|_| ()),
+    }
 }
 
 /// An EC2 action, on the instance that the alarm's metric is of.

@@ -5,12 +5,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use standfast_core::{Result, Scope, Timestamp};
+use standfast_core::{Result, Rng, Timestamp};
 use standfast_kernel::{Cx, Wake};
+use standfast_store::Txn;
 
 use super::super::points::{Key, Range, Unit};
 use super::super::stat::Stat;
 use super::super::{data, points};
+use super::actions::{self, Owing};
 use super::evaluate::{EXTRA_PERIODS, Point};
 use super::model::{Alarm, Condition, Watched, Watches};
 use super::{describe, reasons, state};
@@ -30,7 +32,7 @@ pub async fn run(cx: Cx, last: Shared) -> Result<Wake> {
         wake = wake.or(Wake::At(next(&alarm, now)));
         // After a start, what came due while there was no cloud is so now.
         let due = since.is_none_or(|since| next(&alarm, since) <= now || alarm.updated > since);
-        if due && let Err(error) = evaluate(&cx.at(&scope), &scope, &name, &alarm, now).await {
+        if due && let Err(error) = evaluate(&cx.at(&scope), &name, &alarm, since, now).await {
             failure = Some(error);
         }
     }
@@ -45,7 +47,8 @@ fn next(alarm: &Alarm, after: Timestamp) -> Timestamp {
     Timestamp((after.0 - own).div_euclid(every) * every + every + own)
 }
 
-async fn evaluate(cx: &Cx, scope: &Scope, name: &str, alarm: &Alarm, now: Timestamp) -> Result<()> {
+async fn evaluate(cx: &Cx, name: &str, alarm: &Alarm, since: Option<Timestamp>, now: Timestamp) -> Result<()> {
+    let scope = cx.scope();
     let range = window(alarm, now);
     let points = match &alarm.watches {
         Watches::Metric(watched) => watched_points(cx, watched, range, alarm, now)?,
@@ -58,9 +61,20 @@ async fn evaluate(cx: &Cx, scope: &Scope, name: &str, alarm: &Alarm, now: Timest
             (range.start..range.end).step_by(range.period as usize).map(point).collect()
         }
     };
-    let Some(finding) = alarm.rule.evaluate(&points).filter(|finding| finding.state != alarm.condition.state) else {
-        return Ok(());
-    };
+    let Some(finding) = alarm.rule.evaluate(&points) else { return Ok(()) };
+    let breach = finding.points.first().map(|point| (point.value, alarm.rule.threshold));
+    let seed = cx.rng().u64();
+    if finding.state == alarm.condition.state {
+        let why = Owing { state: finding.state, at: now, breach, lasts: true };
+        if !actions::asks_policies(alarm, finding.state) || !is_new_period(alarm, since, now) {
+            return Ok(());
+        }
+        let owe = |tx: &mut Txn| {
+            actions::owe(tx, scope, &Rng::seeded(seed), name, alarm, &why);
+            Ok(())
+        };
+        return cx.txn(owe).await;
+    }
     let new = Condition {
         state: finding.state,
         reason: reasons::reason(alarm, &finding),
@@ -68,14 +82,19 @@ async fn evaluate(cx: &Cx, scope: &Scope, name: &str, alarm: &Alarm, now: Timest
         updated: now,
         transitioned: now,
     };
-    let seed = cx.rng().u64();
     cx.txn(|tx| {
         // What was changed meanwhile is evaluated again.
         let Some(current) = tx.get::<Alarm>(scope, name).filter(|current| **current == *alarm) else { return Ok(()) };
-        state::change(tx, scope, name, &current, new.clone(), seed);
+        state::change(tx, scope, name, &current, new.clone(), breach, seed);
         Ok(())
     })
     .await
+}
+
+/// Whether a period of the present state has passed between two runs.
+fn is_new_period(alarm: &Alarm, since: Option<Timestamp>, now: Timestamp) -> bool {
+    let periods = |at: Timestamp| (at.0 - alarm.condition.transitioned.0).div_euclid(alarm.period_s() * 1000);
+    since.is_none_or(|since| periods(since) < periods(now))
 }
 
 /// The newest periods that are over: they end with the minute, or with a period that is shorter.

@@ -8,9 +8,10 @@ use standfast_kernel::Cx;
 use standfast_store::{Txn, View};
 
 use super::super::errors::{invalid, too_many, wrong};
+use super::actions::{self, Owing};
 use super::evaluate::State;
+use super::history;
 use super::model::{Alarm, Condition};
-use super::{actions, history};
 
 /// Alarms that one call may name.
 const NAMES_MAX: usize = 100;
@@ -28,19 +29,30 @@ pub async fn set(cx: Cx, input: api::SetAlarmStateInput) -> Result<api::SetAlarm
         let alarm = tx.get::<Alarm>(scope, name).ok_or_else(|| not_found(name))?;
         let transitioned = if alarm.condition.state == state { alarm.condition.transitioned } else { now };
         let (reason, data) = (input.state_reason.clone(), input.state_reason_data.clone());
-        change(tx, scope, name, &alarm, Condition { state, reason, data, updated: now, transitioned }, seed);
+        let new = Condition { state, reason, data, updated: now, transitioned };
+        change(tx, scope, name, &alarm, new, None, seed);
         Ok(api::SetAlarmStateOutput {})
     })
     .await
 }
 
 /// Puts an alarm into a state. When it is another one than before, what is to be done about that is owed from here on.
-pub fn change(tx: &mut Txn, scope: &Scope, name: &str, alarm: &Alarm, new: Condition, seed: u64) {
+/// `breach` is the newest value and the threshold, where there is one.
+pub fn change(
+    tx: &mut Txn,
+    scope: &Scope,
+    name: &str,
+    alarm: &Alarm,
+    new: Condition,
+    breach: Option<(f64, f64)>,
+    seed: u64,
+) {
     let rng = Rng::seeded(seed);
     if alarm.condition.state != new.state {
         history::note(tx, scope, &rng, history::transition(name, &alarm.condition, &new));
         if alarm.actions_enabled {
-            actions::owe(tx, scope, &rng, name, alarm, &new);
+            let why = Owing { state: new.state, at: new.updated, breach, lasts: false };
+            actions::owe(tx, scope, &rng, name, alarm, &why);
         }
     }
     tx.put(scope, name, Alarm { condition: new, ..alarm.clone() });
