@@ -32,27 +32,23 @@ def report(what: Churn, begun: float) -> None:
 
 
 def test_a_thousand_random_steps_leave_nothing_behind(linux):
-    random, holdings = Churn(linux, SEED), Holdings(linux)
-    random.described()
-    before = holdings.at_rest()
-    begun = time.monotonic()
-    random.run(STEPS)
-    report(random, begun)
-    random.answer()
-    random.delete_all()
-    holdings.are_again(before)
-    assert linux.stop() == 0
-    holdings.are_gone()
+    leaves_nothing(linux, Churn(linux, SEED), lambda random: random.run(STEPS))
 
 
 def test_callers_at_once_leave_nothing_behind(linux):
-    random, holdings = Churn(linux, SEED + 3), Holdings(linux)
-    random.described()
-    before = holdings.at_rest()
+    random = Churn(linux, SEED + 3)
     # Others never let everything come to rest.
     random.weights[random.steps.index(random.do_rest)] = 0
+    leaves_nothing(linux, random, lambda random: random.run_at_once(STEPS, callers=4))
+
+
+def leaves_nothing(linux: Cloud, random: Churn, run) -> None:
+    """Runs the steps, deletes what they made, and looks what is left of it."""
+    holdings = Holdings(linux)
+    random.described()
+    before = holdings.at_rest()
     begun = time.monotonic()
-    random.run_at_once(STEPS, callers=4)
+    run(random)
     report(random, begun)
     random.answer()
     random.delete_all()

@@ -44,6 +44,11 @@ impl Timestamp {
         )
     }
 
+    /// The same to the second, for example `2026-11-20T22:41:00Z`.
+    pub fn iso8601_seconds(self) -> String {
+        self.civil().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
     /// The date of RFC 9110, for example `Fri, 20 Nov 2026 22:41:00 GMT`.
     pub fn http_date(self) -> String {
         self.civil().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()

@@ -12,6 +12,7 @@ pub mod id;
 pub mod lb;
 pub mod metric;
 pub mod name;
+pub mod names;
 pub mod network;
 pub mod page;
 pub mod place;

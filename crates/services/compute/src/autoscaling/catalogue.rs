@@ -14,8 +14,8 @@ use standfast_kernel::Cx;
 use super::groups::{GROUPS_MAX, find};
 use super::launch_configurations::CONFIGURATIONS_MAX;
 use super::model::{Group, LaunchConfiguration, TerminationPolicy};
+use super::policies::Adjusts;
 
-const ADJUSTMENTS: &[&str] = &["ChangeInCapacity", "ExactCapacity", "PercentChangeInCapacity"];
 const NOTIFICATIONS: &[&str] = &[
     "autoscaling:EC2_INSTANCE_LAUNCH",
     "autoscaling:EC2_INSTANCE_LAUNCH_ERROR",
@@ -37,7 +37,7 @@ pub async fn account_limits(cx: Cx, _: DescribeAccountLimitsInput) -> Result<Des
 }
 
 pub async fn adjustment_types(_: Cx, _: DescribeAdjustmentTypesInput) -> Result<DescribeAdjustmentTypesOutput> {
-    let all = ADJUSTMENTS.iter().map(|name| AdjustmentType { adjustment_type: Some((*name).to_owned()) });
+    let all = Adjusts::ALL.iter().map(|one| AdjustmentType { adjustment_type: Some(one.name().to_owned()) });
     Ok(DescribeAdjustmentTypesOutput { adjustment_types: Some(all.collect()) })
 }
 

@@ -5,13 +5,8 @@ use standfast_core::Timestamp;
 use super::model::Unhealthy;
 use super::plan::{EndCause, LaunchCause};
 
-/// `2026-11-20T22:41:00Z`.
-pub fn stamp(time: Timestamp) -> String {
-    Timestamp(time.0.div_euclid(1000) * 1000).iso8601().replace(".000Z", "Z")
-}
-
 pub fn created(now: Timestamp, to: i32) -> String {
-    let at = stamp(now);
+    let at = now.iso8601_seconds();
     format!("At {at} a user request created an AutoScalingGroup changing the desired capacity from 0 to {to}.")
 }
 
@@ -20,25 +15,25 @@ pub fn updated(now: Timestamp, (min, max): (i32, i32), from: i32, to: i32) -> St
     format!(
         "At {} a user request update of AutoScalingGroup constraints to min: {min}, max: {max}, desired: {to} changing \
          the desired capacity from {from} to {to}.",
-        stamp(now)
+        now.iso8601_seconds()
     )
 }
 
 pub fn desired(now: Timestamp, from: i32, to: i32) -> String {
     format!(
         "At {} a user request explicitly set group desired capacity changing the desired capacity from {from} to {to}.",
-        stamp(now)
+        now.iso8601_seconds()
     )
 }
 
 /// `asked` is who asked which policy.
 pub fn policy(now: Timestamp, asked: &str, from: i32, to: i32) -> String {
-    format!("At {} {asked} changing the desired capacity from {from} to {to}.", stamp(now))
+    format!("At {} {asked} changing the desired capacity from {from} to {to}.", now.iso8601_seconds())
 }
 
 /// Why an instance is launched; `change` is why the desired capacity differs.
 pub fn launch(now: Timestamp, cause: &LaunchCause, change: Option<&str>, from: usize, to: usize) -> String {
-    let at = stamp(now);
+    let at = now.iso8601_seconds();
     match cause {
         LaunchCause::Difference => format!(
             "{}At {at} an instance was started in response to a difference between desired and actual capacity, \
@@ -63,7 +58,7 @@ pub fn launch(now: Timestamp, cause: &LaunchCause, change: Option<&str>, from: u
 
 /// Why an instance is ended.
 pub fn end(now: Timestamp, cause: &EndCause, instance: &str, change: Option<&str>) -> String {
-    let at = stamp(now);
+    let at = now.iso8601_seconds();
     let shrinking = |from: usize, to: usize| {
         format!(
             "At {at} an instance was taken out of service in response to a difference between desired and actual \
@@ -104,7 +99,7 @@ pub fn user(now: Timestamp, instance: &str, did: &str, shrunk: Option<(i32, i32)
         let word = if to < from { "shrinking" } else { "increasing" };
         format!(", {word} the capacity from {from} to {to}")
     });
-    let at = stamp(now);
+    let at = now.iso8601_seconds();
     format!("At {at} instance {instance} was {did} in response to a user request{}.", capacity.unwrap_or_default())
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use standfast_core::Timestamp;
+use standfast_core::{Timestamp, names};
 use standfast_store::Record;
 
 /// A group. Its id is its name.
@@ -147,23 +147,6 @@ pub struct BackOff {
     pub failures: u32,
     /// Whether the zone had no power then: the back-off ends when it has.
     pub dark: bool,
-}
-
-macro_rules! names {
-    ($(#[$meta:meta])* $enum:ident { $($variant:ident $name:literal),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum $enum { $($variant),* }
-        impl $enum {
-            pub const ALL: &'static [$enum] = &[$($enum::$variant),*];
-            pub fn name(self) -> &'static str {
-                match self { $($enum::$variant => $name),* }
-            }
-            pub fn named(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.name() == name)
-            }
-        }
-    };
 }
 
 names! {

@@ -9,7 +9,6 @@ use standfast_api::autoscaling::{
 use standfast_core::Result;
 use standfast_kernel::Cx;
 
-use super::causes::stamp;
 use super::convert::METRIC_GRANULARITY;
 use super::errors::validation;
 use super::groups::live;
@@ -50,7 +49,7 @@ fn processes(names: Option<&Vec<String>>) -> Result<Vec<Process>> {
 
 pub async fn suspend(cx: Cx, input: ScalingProcessQuery) -> Result<SuspendProcessesOutput> {
     let processes = processes(input.scaling_processes.as_ref())?;
-    let reason = format!("User suspended at {}", stamp(cx.now()));
+    let reason = format!("User suspended at {}", cx.now().iso8601_seconds());
     cx.txn(|tx| {
         let mut group = live(tx, &cx, &input.auto_scaling_group_name)?;
         for process in &processes {

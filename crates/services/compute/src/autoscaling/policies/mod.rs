@@ -14,7 +14,8 @@ use standfast_core::{Arn, Result};
 use standfast_kernel::Cx;
 use standfast_store::{Record, Txn};
 
-use self::scale::{Adjusts, Step};
+pub use self::scale::Adjusts;
+use self::scale::Step;
 use super::errors::{self, validation};
 use super::groups::{find, live};
 

@@ -1,30 +1,14 @@
 //! What a policy makes of a capacity: the documented arithmetic. Pure.
 
 use serde::{Deserialize, Serialize};
+use standfast_core::names;
 
-/// How an adjustment is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Adjusts {
-    Change,
-    Exact,
-    Percent,
+names! {
+    /// How an adjustment is meant.
+    Adjusts { Change "ChangeInCapacity", Exact "ExactCapacity", Percent "PercentChangeInCapacity" }
 }
 
 impl Adjusts {
-    pub const ALL: [Adjusts; 3] = [Adjusts::Change, Adjusts::Exact, Adjusts::Percent];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Adjusts::Change => "ChangeInCapacity",
-            Adjusts::Exact => "ExactCapacity",
-            Adjusts::Percent => "PercentChangeInCapacity",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Adjusts> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
-    }
-
     /// The new capacity, before the group's bounds. `least` is how much a percentage changes at least.
     pub fn apply(self, capacity: i32, amount: i32, least: Option<i32>) -> i32 {
         match self {

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 use standfast_core::host::Metadata;
-use standfast_core::{Cidr, Scope, Timestamp};
+use standfast_core::{Cidr, Scope};
 
 use super::names;
 use super::network::Index;
@@ -201,7 +201,8 @@ fn role(tree: &mut Tree, about: &About) {
     if credentials.profile != profile.arn {
         return;
     }
-    let updated = second(credentials.updated);
+    // Times are to the second here, and SDKs read no others.
+    let updated = credentials.updated.iso8601_seconds();
     let info = json!({
         "Code": "Success",
         "LastUpdated": updated,
@@ -216,7 +217,7 @@ fn role(tree: &mut Tree, about: &About) {
         "AccessKeyId": credentials.access_key_id,
         "SecretAccessKey": credentials.secret_access_key,
         "Token": credentials.token,
-        "Expiration": second(credentials.expires),
+        "Expiration": credentials.expires.iso8601_seconds(),
     });
     tree.put(&format!("iam/security-credentials/{}", credentials.role), pretty(&session));
 }
@@ -247,17 +248,12 @@ fn document(about: &About) -> String {
         "instanceType": instance.instance_type,
         "kernelId": null,
         "marketplaceProductCodes": null,
-        "pendingTime": second(instance.launched),
+        "pendingTime": instance.launched.iso8601_seconds(),
         "privateIp": instance.private_ip,
         "ramdiskId": null,
         "region": about.scope.region,
         "version": DOCUMENT_VERSION,
     }))
-}
-
-/// Times are to the second here, and SDKs read no others.
-fn second(time: Timestamp) -> String {
-    time.civil().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn pretty(value: &serde_json::Value) -> String {

@@ -3,83 +3,27 @@
 //! The rules are those of the User Guide's pages on alarm evaluation and missing data; `tests` holds their tables.
 
 use serde::{Deserialize, Serialize};
+use standfast_core::names;
 
-/// The state of an alarm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum State {
-    Ok,
-    Alarm,
-    InsufficientData,
+names! {
+    /// The state of an alarm.
+    State { Ok "OK", Alarm "ALARM", InsufficientData "INSUFFICIENT_DATA" }
 }
 
-impl State {
-    pub const ALL: [State; 3] = [State::Ok, State::Alarm, State::InsufficientData];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Ok => "OK",
-            State::Alarm => "ALARM",
-            State::InsufficientData => "INSUFFICIENT_DATA",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<State> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
+names! {
+    /// What a period without points counts as.
+    Gaps { Missing "missing", Ignore "ignore", Breaching "breaching", NotBreaching "notBreaching" }
 }
 
-/// What a period without points counts as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Gaps {
-    Missing,
-    Ignore,
-    Breaching,
-    NotBreaching,
-}
-
-impl Gaps {
-    pub const ALL: [Gaps; 4] = [Gaps::Missing, Gaps::Ignore, Gaps::Breaching, Gaps::NotBreaching];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Gaps::Missing => "missing",
-            Gaps::Ignore => "ignore",
-            Gaps::Breaching => "breaching",
-            Gaps::NotBreaching => "notBreaching",
-        }
+names! {
+    /// How a value is compared with the threshold.
+    Comparison {
+        GreaterOrEqual "GreaterThanOrEqualToThreshold", Greater "GreaterThanThreshold", Less "LessThanThreshold",
+        LessOrEqual "LessThanOrEqualToThreshold",
     }
-
-    pub fn named(name: &str) -> Option<Gaps> {
-        Self::ALL.into_iter().find(|missing| missing.name() == name)
-    }
-}
-
-/// How a value is compared with the threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Comparison {
-    GreaterOrEqual,
-    Greater,
-    Less,
-    LessOrEqual,
 }
 
 impl Comparison {
-    pub const ALL: [Comparison; 4] =
-        [Comparison::GreaterOrEqual, Comparison::Greater, Comparison::Less, Comparison::LessOrEqual];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Comparison::GreaterOrEqual => "GreaterThanOrEqualToThreshold",
-            Comparison::Greater => "GreaterThanThreshold",
-            Comparison::Less => "LessThanThreshold",
-            Comparison::LessOrEqual => "LessThanOrEqualToThreshold",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Comparison> {
-        Self::ALL.into_iter().find(|comparison| comparison.name() == name)
-    }
-
     /// As a state's reason says it.
     pub fn words(self) -> &'static str {
         match self {
@@ -245,7 +189,7 @@ mod tests {
     #[test]
     fn states_are_as_documented_for_each_way_to_treat_missing_points() {
         for (text, m, n, expected) in CASES {
-            for (missing, expected) in Gaps::ALL.into_iter().zip(expected) {
+            for (missing, expected) in Gaps::ALL.iter().copied().zip(expected) {
                 assert_eq!(state(text, *m, *n, missing), *expected, "{text}, {m} of {n}, {}", missing.name());
             }
         }
@@ -253,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_value_at_the_threshold_breaches_only_where_equality_counts() {
-        for (comparison, expected) in Comparison::ALL.into_iter().zip([
+        for (comparison, expected) in Comparison::ALL.iter().zip([
             [false, true, true],
             [false, false, true],
             [true, false, false],

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use standfast_core::Timestamp;
+use standfast_core::{Timestamp, names};
 use standfast_store::Record;
 
 use super::evaluate::{Rule, State};
@@ -96,27 +96,8 @@ impl Event {
     pub const BY_ALARM: &'static str = "alarm";
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EventKind {
-    ConfigurationUpdate,
-    StateUpdate,
-    Action,
-}
-
-impl EventKind {
-    pub const ALL: [EventKind; 3] = [EventKind::ConfigurationUpdate, EventKind::StateUpdate, EventKind::Action];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            EventKind::ConfigurationUpdate => "ConfigurationUpdate",
-            EventKind::StateUpdate => "StateUpdate",
-            EventKind::Action => "Action",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<EventKind> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
+names! {
+    EventKind { ConfigurationUpdate "ConfigurationUpdate", StateUpdate "StateUpdate", Action "Action" }
 }
 
 impl Alarm {
