@@ -326,6 +326,23 @@ async fn a_data_volume_is_a_disk_of_its_size_that_follows_its_attachment() {
 }
 
 #[tokio::test]
+async fn a_volume_that_came_as_its_machine_ended_is_in_the_next_boot() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    let attached = Some((instance(1), "/dev/sdf".to_owned()));
+    world.change(|wanted| drop(wanted.volumes.insert(vol(1), VolumeSpec { attached, ..data() })));
+    let machine = Machine::start();
+    let init = machine.init();
+    drop(machine);
+    world.volumes.enter(&instance(1), init).await;
+    let machine = Machine::start();
+    world.volumes.enter(&instance(1), machine.init()).await;
+    assert_eq!(machine.sh("stat -f -c %T /mnt/sdf"), "ext2/ext3\n");
+}
+
+#[tokio::test]
 async fn snapshots_of_a_disk_are_of_one_moment_and_share_what_is_equal() {
     if !may_run() {
         return;

@@ -210,6 +210,10 @@ impl Volumes {
             state.boots += 1;
             let machine = Machine { init: Arc::new(init), boot: state.boots };
             state.machines.insert(id.clone(), machine);
+            // What its last boot did not take, because it was ending, this one may.
+            for volume in state.volumes.values_mut().filter(|volume| volume.refused_by(id)) {
+                volume.refused = None;
+            }
         }
         self.0.advance();
         let settled = async { while plan::awaited(&self.0.state(), id) && changes.changed().await.is_ok() {} };

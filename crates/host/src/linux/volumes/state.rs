@@ -38,7 +38,7 @@ pub struct Volume {
     /// Shared with every `RootTree` of it.
     pub hold: Arc<()>,
     pub mounted: Option<Mounted>,
-    /// The attachment that could not be made; it is tried again at the next snapshot.
+    /// The attachment that could not be made; it is tried again at the next snapshot and at the instance's next boot.
     pub refused: Option<(Id<Instance>, String)>,
     /// It could not be deleted, for want of something on the machine. The next snapshot is another try.
     pub stuck: bool,
@@ -73,6 +73,10 @@ pub struct Busy {
 impl Volume {
     pub fn held(&self) -> bool {
         Arc::strong_count(&self.hold) > 1
+    }
+
+    pub fn refused_by(&self, instance: &Id<Instance>) -> bool {
+        self.refused.as_ref().is_some_and(|(refused, _)| refused == instance)
     }
 
     pub fn progress(&self) -> Progress {

@@ -210,15 +210,18 @@ fn enter(volumes: &Inner, id: &Id<id::Volume>) {
         idmap::map(&mount, &volumes.user_namespace)?;
         machine::attach(init.as_fd(), &mount, short)
     });
-    if let Some(volume) = volumes.state().volumes.get_mut(id) {
-        match (shown, &mut volume.mounted) {
-            (Ok(()), Some(mounted)) => mounted.inside = Some(boot),
-            (Err(error), Some(mounted)) => {
-                failed("enter", id, &error);
-                volume.refused = Some((mounted.instance.clone(), device_name));
-            }
-            (_, None) => {}
+    let mut state = volumes.state();
+    let State { volumes, machines, .. } = &mut *state;
+    let Some(volume) = volumes.get_mut(id) else { return };
+    match (shown, &mut volume.mounted) {
+        (Ok(()), Some(mounted)) => mounted.inside = Some(boot),
+        // The machine ended meanwhile: that says nothing of its next boot.
+        (Err(_), Some(mounted)) if machines.get(&mounted.instance).is_none_or(|machine| machine.boot != boot) => {}
+        (Err(error), Some(mounted)) => {
+            failed("enter", id, &error);
+            volume.refused = Some((mounted.instance.clone(), device_name));
         }
+        (_, None) => {}
     }
 }
 
