@@ -129,7 +129,11 @@ fn converse(to: Ipv4Addr) -> String {
 import socket, errno
 try:
     s = socket.create_connection((\"{to}\", 443), timeout=10)
-    s.sendall(bytes(100000)); s.shutdown(socket.SHUT_WR)
+    s.sendall(bytes(100000))
+    try: s.shutdown(socket.SHUT_WR)
+    except OSError as e:
+        # Reset already; reading says so.
+        if e.errno != errno.ENOTCONN: raise
     print(\"\".join(iter(lambda: s.recv(4096).decode(), \"\")).split())
 except OSError as e:
     print(errno.errorcode.get(e.errno, e))'"
