@@ -3,26 +3,36 @@
 
 use standfast_wire::ServiceSchema;
 
+pub use standfast_api_acm as acm;
+pub use standfast_api_application_autoscaling as application_autoscaling;
 pub use standfast_api_autoscaling as autoscaling;
+pub use standfast_api_autoscaling_plans as autoscaling_plans;
 pub use standfast_api_cloudformation as cloudformation;
 pub use standfast_api_cloudwatch as cloudwatch;
 pub use standfast_api_ec2 as ec2;
 pub use standfast_api_elbv2 as elbv2;
+pub use standfast_api_events as events;
 pub use standfast_api_fis as fis;
 pub use standfast_api_iam as iam;
+pub use standfast_api_sns as sns;
 pub use standfast_api_ssm as ssm;
 pub use standfast_api_sts as sts;
 
 /// All services, sorted by name.
 #[rustfmt::skip]
 pub static SERVICES: &[&ServiceSchema] = &[
+    &acm::MODEL,
+    &application_autoscaling::MODEL,
     &autoscaling::MODEL,
+    &autoscaling_plans::MODEL,
     &cloudformation::MODEL,
     &cloudwatch::MODEL,
     &ec2::MODEL,
     &elbv2::MODEL,
+    &events::MODEL,
     &fis::MODEL,
     &iam::MODEL,
+    &sns::MODEL,
     &ssm::MODEL,
     &sts::MODEL,
 ];

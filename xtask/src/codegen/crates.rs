@@ -89,6 +89,7 @@ pub fn facade(apis: &[Api]) -> Vec<File> {
     let mut models = String::new();
     for Api { name, .. } in apis {
         cargo.push_str(&format!("standfast-api-{name} = {{ path = \"{name}\" }}\n"));
+        let name = name.replace('-', "_");
         root.push_str(&format!("pub use standfast_api_{name} as {name};\n"));
         models.push_str(&format!("    &{name}::MODEL,\n"));
     }

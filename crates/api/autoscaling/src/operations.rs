@@ -522,6 +522,17 @@ pub type ExitStandbyInput = shapes::ExitStandbyQuery;
 pub type ExitStandbyOutput = shapes::ExitStandbyAnswer;
 
 #[derive(Clone, Copy, Debug)]
+pub struct GetPredictiveScalingForecast;
+impl Operation for GetPredictiveScalingForecast {
+    type Input = shapes::GetPredictiveScalingForecastType;
+    type Output = shapes::GetPredictiveScalingForecastAnswer;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::GetPredictiveScalingForecast;
+}
+pub type GetPredictiveScalingForecastInput = shapes::GetPredictiveScalingForecastType;
+pub type GetPredictiveScalingForecastOutput = shapes::GetPredictiveScalingForecastAnswer;
+
+#[derive(Clone, Copy, Debug)]
 pub struct PutLifecycleHook;
 impl Operation for PutLifecycleHook {
     type Input = shapes::PutLifecycleHookType;

@@ -205,6 +205,10 @@ pub static CancelInstanceRefreshType: StructSchema = StructSchema { name: "Cance
     Member::plain("WaitForTransitioningInstances", Type::Bool),
 ] };
 pub static CapacityDistributionStrategy: Limits = Limits { min: None, max: None, values: &["balanced-only", "balanced-best-effort"] };
+pub static CapacityForecast: StructSchema = StructSchema { name: "CapacityForecast", payload: None, union: false, members: &[
+    Member::plain("Timestamps", Type::List(&PredictiveScalingForecastTimestamps)).required(),
+    Member::plain("Values", Type::List(&PredictiveScalingForecastValues)).required(),
+] };
 pub static CapacityReservationIds: ListSchema = ListSchema { item: Type::String(&AsciiStringMaxLen255), wire: "member", flattened: false, limits: &FREE };
 pub static CapacityReservationPreference: Limits = Limits { min: None, max: None, values: &["capacity-reservations-only", "capacity-reservations-first", "none", "default"] };
 pub static CapacityReservationResourceGroupArns: ListSchema = ListSchema { item: Type::String(&ResourceName), wire: "member", flattened: false, limits: &FREE };
@@ -555,6 +559,17 @@ pub static Filter: StructSchema = StructSchema { name: "Filter", payload: None, 
     Member::plain("Values", Type::List(&Values)),
 ] };
 pub static Filters: ListSchema = ListSchema { item: Type::Struct(&Filter), wire: "member", flattened: false, limits: &FREE };
+pub static GetPredictiveScalingForecastAnswer: StructSchema = StructSchema { name: "GetPredictiveScalingForecastAnswer", payload: None, union: false, members: &[
+    Member::plain("LoadForecast", Type::List(&LoadForecasts)).required(),
+    Member::plain("CapacityForecast", Type::Struct(&CapacityForecast)).required(),
+    Member::plain("UpdateTime", Type::Timestamp(None)).required(),
+] };
+pub static GetPredictiveScalingForecastType: StructSchema = StructSchema { name: "GetPredictiveScalingForecastType", payload: None, union: false, members: &[
+    Member::plain("AutoScalingGroupName", Type::String(&XmlStringMaxLen255)).required(),
+    Member::plain("PolicyName", Type::String(&XmlStringMaxLen255)).required(),
+    Member::plain("StartTime", Type::Timestamp(None)).required(),
+    Member::plain("EndTime", Type::Timestamp(None)).required(),
+] };
 pub static ImageId: Limits = Limits { min: Some(5), max: Some(21), values: &[] };
 pub static ImpairedZoneHealthCheckBehavior: Limits = Limits { min: None, max: None, values: &["ReplaceUnhealthy", "IgnoreUnhealthy"] };
 pub static Instance: StructSchema = StructSchema { name: "Instance", payload: None, union: false, members: &[
@@ -754,6 +769,12 @@ pub static LoadBalancerTargetGroupState: StructSchema = StructSchema { name: "Lo
     Member::plain("State", Type::String(&XmlStringMaxLen255)),
 ] };
 pub static LoadBalancerTargetGroupStates: ListSchema = ListSchema { item: Type::Struct(&LoadBalancerTargetGroupState), wire: "member", flattened: false, limits: &FREE };
+pub static LoadForecast: StructSchema = StructSchema { name: "LoadForecast", payload: None, union: false, members: &[
+    Member::plain("Timestamps", Type::List(&PredictiveScalingForecastTimestamps)).required(),
+    Member::plain("Values", Type::List(&PredictiveScalingForecastValues)).required(),
+    Member::plain("MetricSpecification", Type::Struct(&PredictiveScalingMetricSpecification)).required(),
+] };
+pub static LoadForecasts: ListSchema = ListSchema { item: Type::Struct(&LoadForecast), wire: "member", flattened: false, limits: &FREE };
 pub static LocalStorage: Limits = Limits { min: None, max: None, values: &["included", "excluded", "required"] };
 pub static LocalStorageType: Limits = Limits { min: None, max: None, values: &["hdd", "ssd"] };
 pub static LocalStorageTypes: ListSchema = ListSchema { item: Type::String(&LocalStorageType), wire: "member", flattened: false, limits: &FREE };
@@ -862,6 +883,8 @@ pub static PredictiveScalingCustomizedLoadMetric: StructSchema = StructSchema { 
 pub static PredictiveScalingCustomizedScalingMetric: StructSchema = StructSchema { name: "PredictiveScalingCustomizedScalingMetric", payload: None, union: false, members: &[
     Member::plain("MetricDataQueries", Type::List(&MetricDataQueries)).required(),
 ] };
+pub static PredictiveScalingForecastTimestamps: ListSchema = ListSchema { item: Type::Timestamp(None), wire: "member", flattened: false, limits: &FREE };
+pub static PredictiveScalingForecastValues: ListSchema = ListSchema { item: Type::Double(&FREE), wire: "member", flattened: false, limits: &FREE };
 pub static PredictiveScalingMaxCapacityBreachBehavior: Limits = Limits { min: None, max: None, values: &["HonorMaxCapacity", "IncreaseMaxCapacity"] };
 pub static PredictiveScalingMaxCapacityBuffer: Limits = Limits { min: Some(0), max: Some(100), values: &[] };
 pub static PredictiveScalingMetricSpecification: StructSchema = StructSchema { name: "PredictiveScalingMetricSpecification", payload: None, union: false, members: &[
@@ -1461,6 +1484,11 @@ pub static ExitStandby: OperationSchema = OperationSchema {
     input: &super::ExitStandbyQuery, output: &super::ExitStandbyAnswer, result_wrapper: Some("ExitStandbyResult"), input_root: None,
     errors: &[&crate::errors::RESOURCE_CONTENTION_FAULT],
 };
+pub static GetPredictiveScalingForecast: OperationSchema = OperationSchema {
+    name: "GetPredictiveScalingForecast", method: "POST", uri: "/", status: 200,
+    input: &super::GetPredictiveScalingForecastType, output: &super::GetPredictiveScalingForecastAnswer, result_wrapper: Some("GetPredictiveScalingForecastResult"), input_root: None,
+    errors: &[&crate::errors::RESOURCE_CONTENTION_FAULT],
+};
 pub static PutLifecycleHook: OperationSchema = OperationSchema {
     name: "PutLifecycleHook", method: "POST", uri: "/", status: 200,
     input: &super::PutLifecycleHookType, output: &super::PutLifecycleHookAnswer, result_wrapper: Some("PutLifecycleHookResult"), input_root: None,
@@ -1593,6 +1621,7 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     &operations::EnterStandby,
     &operations::ExecutePolicy,
     &operations::ExitStandby,
+    &operations::GetPredictiveScalingForecast,
     &operations::PutLifecycleHook,
     &operations::PutNotificationConfiguration,
     &operations::PutScalingPolicy,

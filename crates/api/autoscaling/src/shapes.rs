@@ -674,6 +674,22 @@ impl wire::Decode for CancelInstanceRefreshType {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityForecast {
+    pub timestamps: Vec<core::Timestamp>,
+    pub values: Vec<f64>,
+}
+impl wire::Encode for CapacityForecast {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CapacityForecast;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.timestamps).into_value(),
+            1 => std::mem::take(&mut self.values).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CapacityReservationSpecification {
     pub capacity_reservation_preference: Option<String>,
     pub capacity_reservation_target: Option<CapacityReservationTarget>,
@@ -1996,6 +2012,44 @@ impl wire::Decode for Filter {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetPredictiveScalingForecastAnswer {
+    pub load_forecast: Vec<LoadForecast>,
+    pub capacity_forecast: CapacityForecast,
+    pub update_time: core::Timestamp,
+}
+impl wire::Encode for GetPredictiveScalingForecastAnswer {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetPredictiveScalingForecastAnswer;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.load_forecast).into_value(),
+            1 => std::mem::take(&mut self.capacity_forecast).into_value(),
+            2 => std::mem::take(&mut self.update_time).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetPredictiveScalingForecastType {
+    pub auto_scaling_group_name: String,
+    pub policy_name: String,
+    pub start_time: core::Timestamp,
+    pub end_time: core::Timestamp,
+}
+impl wire::Decode for GetPredictiveScalingForecastType {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetPredictiveScalingForecastType;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.auto_scaling_group_name = FromValue::from_value(value),
+            1 => self.policy_name = FromValue::from_value(value),
+            2 => self.start_time = FromValue::from_value(value),
+            3 => self.end_time = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Instance {
     pub instance_id: String,
     pub instance_type: Option<String>,
@@ -2645,6 +2699,24 @@ impl wire::Encode for LoadBalancerTargetGroupState {
         match slot {
             0 => std::mem::take(&mut self.load_balancer_target_group_arn).into_value(),
             1 => std::mem::take(&mut self.state).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadForecast {
+    pub timestamps: Vec<core::Timestamp>,
+    pub values: Vec<f64>,
+    pub metric_specification: PredictiveScalingMetricSpecification,
+}
+impl wire::Encode for LoadForecast {
+    const SCHEMA: &'static wire::StructSchema = &schemas::LoadForecast;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.timestamps).into_value(),
+            1 => std::mem::take(&mut self.values).into_value(),
+            2 => std::mem::take(&mut self.metric_specification).into_value(),
             _ => wire::Value::Null,
         }
     }

@@ -8,6 +8,15 @@ pub mod alarm_type {
     pub const COMPOSITE_ALARM: &str = "CompositeAlarm";
     pub const METRIC_ALARM: &str = "MetricAlarm";
 }
+pub mod anomaly_detector_state_value {
+    pub const PENDING_TRAINING: &str = "PENDING_TRAINING";
+    pub const TRAINED_INSUFFICIENT_DATA: &str = "TRAINED_INSUFFICIENT_DATA";
+    pub const TRAINED: &str = "TRAINED";
+}
+pub mod anomaly_detector_type {
+    pub const SINGLE_METRIC: &str = "SINGLE_METRIC";
+    pub const METRIC_MATH: &str = "METRIC_MATH";
+}
 pub mod comparison_operator {
     pub const GREATER_THAN_OR_EQUAL_TO_THRESHOLD: &str = "GreaterThanOrEqualToThreshold";
     pub const GREATER_THAN_THRESHOLD: &str = "GreaterThanThreshold";

@@ -12,6 +12,15 @@ impl Operation for DeleteAlarms {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeleteAnomalyDetector;
+impl Operation for DeleteAnomalyDetector {
+    type Input = shapes::DeleteAnomalyDetectorInput;
+    type Output = shapes::DeleteAnomalyDetectorOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DeleteAnomalyDetector;
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DeleteDashboards;
 impl Operation for DeleteDashboards {
     type Input = shapes::DeleteDashboardsInput;
@@ -45,6 +54,15 @@ impl Operation for DescribeAlarmsForMetric {
     type Output = shapes::DescribeAlarmsForMetricOutput;
     const SERVICE: &'static ServiceSchema = &schemas::MODEL;
     const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeAlarmsForMetric;
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeAnomalyDetectors;
+impl Operation for DescribeAnomalyDetectors {
+    type Input = shapes::DescribeAnomalyDetectorsInput;
+    type Output = shapes::DescribeAnomalyDetectorsOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DescribeAnomalyDetectors;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +108,15 @@ impl Operation for GetMetricStatistics {
     type Output = shapes::GetMetricStatisticsOutput;
     const SERVICE: &'static ServiceSchema = &schemas::MODEL;
     const SCHEMA: &'static OperationSchema = &schemas::operations::GetMetricStatistics;
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetMetricWidgetImage;
+impl Operation for GetMetricWidgetImage {
+    type Input = shapes::GetMetricWidgetImageInput;
+    type Output = shapes::GetMetricWidgetImageOutput;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::GetMetricWidgetImage;
 }
 
 #[derive(Clone, Copy, Debug)]

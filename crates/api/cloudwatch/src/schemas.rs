@@ -30,6 +30,17 @@ pub static AlarmRule: Limits = Limits { min: Some(1), max: Some(10240), values: 
 pub static AlarmType: Limits = Limits { min: None, max: None, values: &["CompositeAlarm", "MetricAlarm"] };
 pub static AlarmTypes: ListSchema = ListSchema { item: Type::String(&AlarmType), wire: "member", flattened: false, limits: &FREE };
 pub static AmazonResourceName: Limits = Limits { min: Some(1), max: Some(1024), values: &[] };
+pub static AnomalyDetector: StructSchema = StructSchema { name: "AnomalyDetector", payload: None, union: false, members: &[
+    Member::plain("Namespace", Type::String(&Namespace)),
+    Member::plain("MetricName", Type::String(&MetricName)),
+    Member::plain("Dimensions", Type::List(&Dimensions)),
+    Member::plain("Stat", Type::String(&AnomalyDetectorMetricStat)),
+    Member::plain("Configuration", Type::Struct(&AnomalyDetectorConfiguration)),
+    Member::plain("StateValue", Type::String(&AnomalyDetectorStateValue)),
+    Member::plain("MetricCharacteristics", Type::Struct(&MetricCharacteristics)),
+    Member::plain("SingleMetricAnomalyDetector", Type::Struct(&SingleMetricAnomalyDetector)),
+    Member::plain("MetricMathAnomalyDetector", Type::Struct(&MetricMathAnomalyDetector)),
+] };
 pub static AnomalyDetectorConfiguration: StructSchema = StructSchema { name: "AnomalyDetectorConfiguration", payload: None, union: false, members: &[
     Member::plain("ExcludedTimeRanges", Type::List(&AnomalyDetectorExcludedTimeRanges)),
     Member::plain("MetricTimezone", Type::String(&AnomalyDetectorMetricTimezone)),
@@ -37,6 +48,10 @@ pub static AnomalyDetectorConfiguration: StructSchema = StructSchema { name: "An
 pub static AnomalyDetectorExcludedTimeRanges: ListSchema = ListSchema { item: Type::Struct(&Range), wire: "member", flattened: false, limits: &FREE };
 pub static AnomalyDetectorMetricStat: Limits = Limits { min: None, max: Some(50), values: &[] };
 pub static AnomalyDetectorMetricTimezone: Limits = Limits { min: None, max: Some(50), values: &[] };
+pub static AnomalyDetectorStateValue: Limits = Limits { min: None, max: None, values: &["PENDING_TRAINING", "TRAINED_INSUFFICIENT_DATA", "TRAINED"] };
+pub static AnomalyDetectorType: Limits = Limits { min: None, max: None, values: &["SINGLE_METRIC", "METRIC_MATH"] };
+pub static AnomalyDetectorTypes: ListSchema = ListSchema { item: Type::String(&AnomalyDetectorType), wire: "member", flattened: false, limits: &Limits { min: None, max: Some(2), values: &[] } };
+pub static AnomalyDetectors: ListSchema = ListSchema { item: Type::Struct(&AnomalyDetector), wire: "member", flattened: false, limits: &FREE };
 pub static AttributeName: Limits = Limits { min: Some(1), max: Some(255), values: &[] };
 pub static AttributeValue: Limits = Limits { min: Some(1), max: Some(1024), values: &[] };
 pub static ComparisonOperator: Limits = Limits { min: None, max: None, values: &["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold", "LessThanLowerOrGreaterThanUpperThreshold", "LessThanLowerThreshold", "GreaterThanUpperThreshold"] };
@@ -96,6 +111,15 @@ pub static DeleteAlarmsInput: StructSchema = StructSchema { name: "DeleteAlarmsI
     Member::plain("AlarmNames", Type::List(&AlarmNames)).required(),
 ] };
 pub static DeleteAlarmsOutput: StructSchema = StructSchema { name: "DeleteAlarmsOutput", payload: None, union: false, members: &[] };
+pub static DeleteAnomalyDetectorInput: StructSchema = StructSchema { name: "DeleteAnomalyDetectorInput", payload: None, union: false, members: &[
+    Member::plain("Namespace", Type::String(&Namespace)),
+    Member::plain("MetricName", Type::String(&MetricName)),
+    Member::plain("Dimensions", Type::List(&Dimensions)),
+    Member::plain("Stat", Type::String(&AnomalyDetectorMetricStat)),
+    Member::plain("SingleMetricAnomalyDetector", Type::Struct(&SingleMetricAnomalyDetector)),
+    Member::plain("MetricMathAnomalyDetector", Type::Struct(&MetricMathAnomalyDetector)),
+] };
+pub static DeleteAnomalyDetectorOutput: StructSchema = StructSchema { name: "DeleteAnomalyDetectorOutput", payload: None, union: false, members: &[] };
 pub static DeleteDashboardsInput: StructSchema = StructSchema { name: "DeleteDashboardsInput", payload: None, union: false, members: &[
     Member::plain("DashboardNames", Type::List(&DashboardNames)).required(),
 ] };
@@ -141,6 +165,18 @@ pub static DescribeAlarmsInput: StructSchema = StructSchema { name: "DescribeAla
 pub static DescribeAlarmsOutput: StructSchema = StructSchema { name: "DescribeAlarmsOutput", payload: None, union: false, members: &[
     Member::plain("CompositeAlarms", Type::List(&CompositeAlarms)),
     Member::plain("MetricAlarms", Type::List(&MetricAlarms)),
+    Member::plain("NextToken", Type::String(&FREE)),
+] };
+pub static DescribeAnomalyDetectorsInput: StructSchema = StructSchema { name: "DescribeAnomalyDetectorsInput", payload: None, union: false, members: &[
+    Member::plain("NextToken", Type::String(&FREE)),
+    Member::plain("MaxResults", Type::Int(&MaxReturnedResultsCount)),
+    Member::plain("Namespace", Type::String(&Namespace)),
+    Member::plain("MetricName", Type::String(&MetricName)),
+    Member::plain("Dimensions", Type::List(&Dimensions)),
+    Member::plain("AnomalyDetectorTypes", Type::List(&AnomalyDetectorTypes)),
+] };
+pub static DescribeAnomalyDetectorsOutput: StructSchema = StructSchema { name: "DescribeAnomalyDetectorsOutput", payload: None, union: false, members: &[
+    Member::plain("AnomalyDetectors", Type::List(&AnomalyDetectors)),
     Member::plain("NextToken", Type::String(&FREE)),
 ] };
 pub static Dimension: StructSchema = StructSchema { name: "Dimension", payload: None, union: false, members: &[
@@ -223,6 +259,13 @@ pub static GetMetricStatisticsOutput: StructSchema = StructSchema { name: "GetMe
     Member::plain("Label", Type::String(&FREE)),
     Member::plain("Datapoints", Type::List(&Datapoints)),
 ] };
+pub static GetMetricWidgetImageInput: StructSchema = StructSchema { name: "GetMetricWidgetImageInput", payload: None, union: false, members: &[
+    Member::plain("MetricWidget", Type::String(&FREE)).required(),
+    Member::plain("OutputFormat", Type::String(&FREE)),
+] };
+pub static GetMetricWidgetImageOutput: StructSchema = StructSchema { name: "GetMetricWidgetImageOutput", payload: None, union: false, members: &[
+    Member::plain("MetricWidgetImage", Type::Blob(&FREE)),
+] };
 pub static HistoryData: Limits = Limits { min: Some(1), max: Some(4095), values: &[] };
 pub static HistoryItemType: Limits = Limits { min: None, max: None, values: &["ConfigurationUpdate", "StateUpdate", "Action", "AlarmContributorStateUpdate", "AlarmContributorAction"] };
 pub static HistorySummary: Limits = Limits { min: Some(1), max: Some(255), values: &[] };
@@ -258,6 +301,7 @@ pub static ListTagsForResourceOutput: StructSchema = StructSchema { name: "ListT
     Member::plain("Tags", Type::List(&TagList)),
 ] };
 pub static MaxRecords: Limits = Limits { min: Some(1), max: Some(100), values: &[] };
+pub static MaxReturnedResultsCount: Limits = Limits { min: Some(1), max: None, values: &[] };
 pub static MessageData: StructSchema = StructSchema { name: "MessageData", payload: None, union: false, members: &[
     Member::plain("Code", Type::String(&FREE)),
     Member::plain("Value", Type::String(&FREE)),
@@ -487,6 +531,11 @@ pub static DeleteAlarms: OperationSchema = OperationSchema {
     input: &super::DeleteAlarmsInput, output: &super::DeleteAlarmsOutput, result_wrapper: None, input_root: None,
     errors: &[&crate::errors::RESOURCE_NOT_FOUND],
 };
+pub static DeleteAnomalyDetector: OperationSchema = OperationSchema {
+    name: "DeleteAnomalyDetector", method: "POST", uri: "/", status: 200,
+    input: &super::DeleteAnomalyDetectorInput, output: &super::DeleteAnomalyDetectorOutput, result_wrapper: Some("DeleteAnomalyDetectorResult"), input_root: None,
+    errors: &[&crate::errors::RESOURCE_NOT_FOUND_EXCEPTION, &crate::errors::INTERNAL_SERVICE_FAULT, &crate::errors::INVALID_PARAMETER_VALUE_EXCEPTION, &crate::errors::MISSING_REQUIRED_PARAMETER_EXCEPTION, &crate::errors::INVALID_PARAMETER_COMBINATION_EXCEPTION],
+};
 pub static DeleteDashboards: OperationSchema = OperationSchema {
     name: "DeleteDashboards", method: "POST", uri: "/", status: 200,
     input: &super::DeleteDashboardsInput, output: &super::DeleteDashboardsOutput, result_wrapper: Some("DeleteDashboardsResult"), input_root: None,
@@ -506,6 +555,11 @@ pub static DescribeAlarmsForMetric: OperationSchema = OperationSchema {
     name: "DescribeAlarmsForMetric", method: "POST", uri: "/", status: 200,
     input: &super::DescribeAlarmsForMetricInput, output: &super::DescribeAlarmsForMetricOutput, result_wrapper: Some("DescribeAlarmsForMetricResult"), input_root: None,
     errors: &[],
+};
+pub static DescribeAnomalyDetectors: OperationSchema = OperationSchema {
+    name: "DescribeAnomalyDetectors", method: "POST", uri: "/", status: 200,
+    input: &super::DescribeAnomalyDetectorsInput, output: &super::DescribeAnomalyDetectorsOutput, result_wrapper: Some("DescribeAnomalyDetectorsResult"), input_root: None,
+    errors: &[&crate::errors::INVALID_NEXT_TOKEN, &crate::errors::INTERNAL_SERVICE_FAULT, &crate::errors::INVALID_PARAMETER_VALUE_EXCEPTION, &crate::errors::INVALID_PARAMETER_COMBINATION_EXCEPTION],
 };
 pub static DisableAlarmActions: OperationSchema = OperationSchema {
     name: "DisableAlarmActions", method: "POST", uri: "/", status: 200,
@@ -531,6 +585,11 @@ pub static GetMetricStatistics: OperationSchema = OperationSchema {
     name: "GetMetricStatistics", method: "POST", uri: "/", status: 200,
     input: &super::GetMetricStatisticsInput, output: &super::GetMetricStatisticsOutput, result_wrapper: Some("GetMetricStatisticsResult"), input_root: None,
     errors: &[&crate::errors::INVALID_PARAMETER_VALUE_EXCEPTION, &crate::errors::MISSING_REQUIRED_PARAMETER_EXCEPTION, &crate::errors::INVALID_PARAMETER_COMBINATION_EXCEPTION, &crate::errors::INTERNAL_SERVICE_FAULT],
+};
+pub static GetMetricWidgetImage: OperationSchema = OperationSchema {
+    name: "GetMetricWidgetImage", method: "POST", uri: "/", status: 200,
+    input: &super::GetMetricWidgetImageInput, output: &super::GetMetricWidgetImageOutput, result_wrapper: Some("GetMetricWidgetImageResult"), input_root: None,
+    errors: &[],
 };
 pub static ListDashboards: OperationSchema = OperationSchema {
     name: "ListDashboards", method: "POST", uri: "/", status: 200,
@@ -596,15 +655,18 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     xml_namespace: "http://monitoring.amazonaws.com/doc/2010-08-01/", global: false,
     operations: &[
     &operations::DeleteAlarms,
+    &operations::DeleteAnomalyDetector,
     &operations::DeleteDashboards,
     &operations::DescribeAlarmHistory,
     &operations::DescribeAlarms,
     &operations::DescribeAlarmsForMetric,
+    &operations::DescribeAnomalyDetectors,
     &operations::DisableAlarmActions,
     &operations::EnableAlarmActions,
     &operations::GetDashboard,
     &operations::GetMetricData,
     &operations::GetMetricStatistics,
+    &operations::GetMetricWidgetImage,
     &operations::ListDashboards,
     &operations::ListMetrics,
     &operations::ListTagsForResource,

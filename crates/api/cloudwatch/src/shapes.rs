@@ -62,6 +62,36 @@ impl wire::Encode for AlarmPromQLCriteria {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnomalyDetector {
+    pub namespace: Option<String>,
+    pub metric_name: Option<String>,
+    pub dimensions: Option<Vec<Dimension>>,
+    pub stat: Option<String>,
+    pub configuration: Option<AnomalyDetectorConfiguration>,
+    pub state_value: Option<String>,
+    pub metric_characteristics: Option<MetricCharacteristics>,
+    pub single_metric_anomaly_detector: Option<SingleMetricAnomalyDetector>,
+    pub metric_math_anomaly_detector: Option<MetricMathAnomalyDetector>,
+}
+impl wire::Encode for AnomalyDetector {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AnomalyDetector;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.namespace).into_value(),
+            1 => std::mem::take(&mut self.metric_name).into_value(),
+            2 => std::mem::take(&mut self.dimensions).into_value(),
+            3 => std::mem::take(&mut self.stat).into_value(),
+            4 => std::mem::take(&mut self.configuration).into_value(),
+            5 => std::mem::take(&mut self.state_value).into_value(),
+            6 => std::mem::take(&mut self.metric_characteristics).into_value(),
+            7 => std::mem::take(&mut self.single_metric_anomaly_detector).into_value(),
+            8 => std::mem::take(&mut self.metric_math_anomaly_detector).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnomalyDetectorConfiguration {
     pub excluded_time_ranges: Option<Vec<Range>>,
     pub metric_timezone: Option<String>,
@@ -73,6 +103,16 @@ impl wire::Decode for AnomalyDetectorConfiguration {
             0 => self.excluded_time_ranges = FromValue::from_value(value),
             1 => self.metric_timezone = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for AnomalyDetectorConfiguration {
+    const SCHEMA: &'static wire::StructSchema = &schemas::AnomalyDetectorConfiguration;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.excluded_time_ranges).into_value(),
+            1 => std::mem::take(&mut self.metric_timezone).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -209,6 +249,37 @@ impl wire::Decode for DeleteAlarmsInput {
 pub struct DeleteAlarmsOutput {}
 impl wire::Encode for DeleteAlarmsOutput {
     const SCHEMA: &'static wire::StructSchema = &schemas::DeleteAlarmsOutput;
+    fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAnomalyDetectorInput {
+    pub namespace: Option<String>,
+    pub metric_name: Option<String>,
+    pub dimensions: Option<Vec<Dimension>>,
+    pub stat: Option<String>,
+    pub single_metric_anomaly_detector: Option<SingleMetricAnomalyDetector>,
+    pub metric_math_anomaly_detector: Option<MetricMathAnomalyDetector>,
+}
+impl wire::Decode for DeleteAnomalyDetectorInput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteAnomalyDetectorInput;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.namespace = FromValue::from_value(value),
+            1 => self.metric_name = FromValue::from_value(value),
+            2 => self.dimensions = FromValue::from_value(value),
+            3 => self.stat = FromValue::from_value(value),
+            4 => self.single_metric_anomaly_detector = FromValue::from_value(value),
+            5 => self.metric_math_anomaly_detector = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAnomalyDetectorOutput {}
+impl wire::Encode for DeleteAnomalyDetectorOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteAnomalyDetectorOutput;
     fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
 }
 
@@ -362,6 +433,46 @@ impl wire::Encode for DescribeAlarmsOutput {
             0 => std::mem::take(&mut self.composite_alarms).into_value(),
             1 => std::mem::take(&mut self.metric_alarms).into_value(),
             2 => std::mem::take(&mut self.next_token).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAnomalyDetectorsInput {
+    pub next_token: Option<String>,
+    pub max_results: Option<i32>,
+    pub namespace: Option<String>,
+    pub metric_name: Option<String>,
+    pub dimensions: Option<Vec<Dimension>>,
+    pub anomaly_detector_types: Option<Vec<String>>,
+}
+impl wire::Decode for DescribeAnomalyDetectorsInput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeAnomalyDetectorsInput;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.next_token = FromValue::from_value(value),
+            1 => self.max_results = FromValue::from_value(value),
+            2 => self.namespace = FromValue::from_value(value),
+            3 => self.metric_name = FromValue::from_value(value),
+            4 => self.dimensions = FromValue::from_value(value),
+            5 => self.anomaly_detector_types = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAnomalyDetectorsOutput {
+    pub anomaly_detectors: Option<Vec<AnomalyDetector>>,
+    pub next_token: Option<String>,
+}
+impl wire::Encode for DescribeAnomalyDetectorsOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DescribeAnomalyDetectorsOutput;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.anomaly_detectors).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -629,6 +740,36 @@ impl wire::Encode for GetMetricStatisticsOutput {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetMetricWidgetImageInput {
+    pub metric_widget: String,
+    pub output_format: Option<String>,
+}
+impl wire::Decode for GetMetricWidgetImageInput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetMetricWidgetImageInput;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.metric_widget = FromValue::from_value(value),
+            1 => self.output_format = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetMetricWidgetImageOutput {
+    pub metric_widget_image: Option<wire::Blob>,
+}
+impl wire::Encode for GetMetricWidgetImageOutput {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetMetricWidgetImageOutput;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.metric_widget_image).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LabelOptions {
     pub timezone: Option<String>,
 }
@@ -878,6 +1019,15 @@ impl wire::Decode for MetricCharacteristics {
         }
     }
 }
+impl wire::Encode for MetricCharacteristics {
+    const SCHEMA: &'static wire::StructSchema = &schemas::MetricCharacteristics;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.periodic_spikes).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricDataQuery {
@@ -984,6 +1134,15 @@ impl wire::Decode for MetricMathAnomalyDetector {
         match slot {
             0 => self.metric_data_queries = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for MetricMathAnomalyDetector {
+    const SCHEMA: &'static wire::StructSchema = &schemas::MetricMathAnomalyDetector;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.metric_data_queries).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -1237,6 +1396,16 @@ impl wire::Decode for Range {
         }
     }
 }
+impl wire::Encode for Range {
+    const SCHEMA: &'static wire::StructSchema = &schemas::Range;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.start_time).into_value(),
+            1 => std::mem::take(&mut self.end_time).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SetAlarmStateInput {
@@ -1283,6 +1452,19 @@ impl wire::Decode for SingleMetricAnomalyDetector {
             3 => self.dimensions = FromValue::from_value(value),
             4 => self.stat = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+impl wire::Encode for SingleMetricAnomalyDetector {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SingleMetricAnomalyDetector;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.account_id).into_value(),
+            1 => std::mem::take(&mut self.namespace).into_value(),
+            2 => std::mem::take(&mut self.metric_name).into_value(),
+            3 => std::mem::take(&mut self.dimensions).into_value(),
+            4 => std::mem::take(&mut self.stat).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
