@@ -7,6 +7,8 @@
 pub mod cloud;
 pub mod controller;
 pub mod cx;
+pub mod events;
+pub mod owed;
 pub mod pipeline;
 pub mod service;
 pub mod supervisor;

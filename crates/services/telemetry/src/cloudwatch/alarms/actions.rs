@@ -1,40 +1,31 @@
 //! What alarms do: actions are owed from the transaction of the state's change on, and done at least once.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use standfast_api::{autoscaling, ec2};
-use standfast_core::{Arn, Error, Fault, Result, Rng, Scope, Timestamp};
+use standfast_core::{Arn, Error, Result, Rng, Scope, Timestamp};
+use standfast_kernel::owed::{self, Debt, Owed};
 use standfast_kernel::{Cx, Wake};
-use standfast_store::{Record, Txn};
+use standfast_store::Txn;
 
 use super::evaluate::State;
 use super::history;
 use super::model::{Alarm, Event, EventKind, Watches};
 
-/// How long after a failure that is not the action's own it is tried again, at first and at most; and for how long.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(3600);
 /// The dimension that says which instance.
 const INSTANCE: &str = "InstanceId";
 
 /// An action that is to be done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Owed {
+pub struct Action {
     pub alarm: String,
     pub action: String,
     pub state: State,
     /// The newest value and the threshold, where the state came from an evaluation.
     pub breach: Option<(f64, f64)>,
-    /// Since when, and when to try.
-    pub since: Timestamp,
-    pub due: Timestamp,
-    pub attempts: u32,
 }
 
-impl Record for Owed {
+impl Debt for Action {
     const TABLE: &'static str = "cloudwatch.owed_actions";
 }
 
@@ -42,16 +33,8 @@ impl Record for Owed {
 /// lasts, which they are asked in every period.
 pub fn owe(tx: &mut Txn, scope: &Scope, rng: &Rng, name: &str, alarm: &Alarm, why: &Owing) {
     for action in alarm.actions.get(&why.state).into_iter().flatten().filter(|action| !why.lasts || is_policy(action)) {
-        let owed = Owed {
-            alarm: name.to_owned(),
-            action: action.clone(),
-            state: why.state,
-            breach: why.breach,
-            since: why.at,
-            due: why.at,
-            attempts: 0,
-        };
-        tx.put(scope, &rng.uuid(), owed);
+        let what = Action { alarm: name.to_owned(), action: action.clone(), state: why.state, breach: why.breach };
+        owed::owe(tx, scope, &rng.uuid(), what, why.at);
     }
 }
 
@@ -75,39 +58,15 @@ fn is_policy(action: &str) -> bool {
 }
 
 pub async fn run(cx: Cx) -> Result<Wake> {
-    let mut wake = Wake::OnChange;
-    for (scope, id, owed) in cx.view(|view| view.all::<Owed>()) {
-        let now = cx.now();
-        if owed.due > now {
-            wake = wake.or(Wake::At(owed.due));
-            continue;
-        }
-        let cx = cx.at(&scope);
-        let done = perform(&cx, &owed).await;
-        let seed = cx.rng().u64();
-        cx.txn(|tx| {
-            if tx.get::<Owed>(&scope, &id).is_none() {
-                return Ok(());
-            }
-            match &done {
-                Err(error) if error.fault == Fault::Server && now < owed.since + GIVEN_UP_AFTER => {
-                    let wait = RETRY_FIRST.saturating_mul(1 << owed.attempts.min(16)).min(RETRY_MAX);
-                    tx.put(&scope, &id, Owed { due: now + wait, attempts: owed.attempts + 1, ..(*owed).clone() });
-                }
-                done => {
-                    tx.delete::<Owed>(&scope, &id);
-                    history::note(tx, &scope, &Rng::seeded(seed), told(&owed, done.as_ref().err(), now));
-                }
-            }
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(wake)
+    let perform = |cx: Cx, action: Action| async move { perform(&cx, &action).await };
+    owed::settle(&cx, perform, |tx, scope, ended| {
+        history::note(tx, scope, &ended.rng, told(ended.owed, ended.error, ended.at));
+    })
+    .await
 }
 
-fn told(owed: &Owed, error: Option<&Error>, at: Timestamp) -> Event {
-    let action = &owed.action;
+fn told(owed: &Owed<Action>, error: Option<&Error>, at: Timestamp) -> Event {
+    let action = &owed.what.action;
     let summary = match error {
         None => format!("Successfully executed action {action}"),
         Some(error) => format!("Failed to execute action {action}. Received error: \"{}\"", error.message),
@@ -120,10 +79,10 @@ fn told(owed: &Owed, error: Option<&Error>, at: Timestamp) -> Event {
     if let Some(error) = error {
         data["error"] = error.message.clone().into();
     }
-    Event { alarm: owed.alarm.clone(), at, kind: EventKind::Action, summary, data: data.to_string() }
+    Event { alarm: owed.what.alarm.clone(), at, kind: EventKind::Action, summary, data: data.to_string() }
 }
 
-async fn perform(cx: &Cx, owed: &Owed) -> Result<()> {
+async fn perform(cx: &Cx, owed: &Action) -> Result<()> {
     let arn: Arn = owed.action.parse().map_err(|_| unsupported(&owed.action))?;
     match (arn.service.as_str(), arn.resource.as_str()) {
         ("autoscaling", what) if what.starts_with("scalingPolicy:") => policy(cx, owed).await,
@@ -137,7 +96,7 @@ fn unsupported(action: &str) -> Error {
 }
 
 /// A scaling policy, with what breached and by how much.
-async fn policy(cx: &Cx, owed: &Owed) -> Result<()> {
+async fn policy(cx: &Cx, owed: &Action) -> Result<()> {
     let input = autoscaling::ExecutePolicyInput {
         policy_name: owed.action.clone(),
         honor_cooldown: Some(true),
@@ -153,7 +112,7 @@ async fn policy(cx: &Cx, owed: &Owed) -> Result<()> {
 }
 
 /// An EC2 action, on the instance that the alarm's metric is of.
-async fn on_instance(cx: &Cx, owed: &Owed, what: &str) -> Result<()> {
+async fn on_instance(cx: &Cx, owed: &Action, what: &str) -> Result<()> {
     let alarm = cx.view(|view| view.get::<Alarm>(cx.scope(), &owed.alarm));
     let watched = alarm.as_ref().and_then(|alarm| match &alarm.watches {
         Watches::Metric(watched) => watched.dimensions.iter().find(|(name, _)| name == INSTANCE),

@@ -18,4 +18,4 @@ mod types;
 
 /// What wakes the evaluation, and the actions.
 pub const ALARMS: &[&str] = &["cloudwatch.alarms"];
-pub const OWED: &[&str] = &["cloudwatch.owed_actions"];
+pub const OWED: &[&str] = &[<actions::Action as standfast_kernel::owed::Debt>::TABLE];
