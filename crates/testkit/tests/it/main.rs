@@ -6,6 +6,7 @@ mod cloudformation;
 mod cloudformation_crash;
 mod cloudformation_network;
 mod cloudwatch;
+mod composite_alarms;
 mod ec2;
 mod ec2_host;
 mod ec2_network;

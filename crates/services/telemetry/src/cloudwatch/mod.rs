@@ -32,6 +32,7 @@ pub fn service() -> Service {
         .op(api::GetMetricData, data::get)
         .op(api::ListMetrics, metrics::list)
         .op(api::PutMetricAlarm, alarms::put::put)
+        .op(api::PutCompositeAlarm, alarms::composite::put)
         .op(api::DescribeAlarms, alarms::describe::describe)
         .op(api::DescribeAlarmsForMetric, alarms::describe::for_metric)
         .op(api::DescribeAlarmHistory, alarms::history::describe)
@@ -44,6 +45,7 @@ pub fn service() -> Service {
         .op(api::ListTagsForResource, alarms::state::list_tags)
         .controller("points", On::default(), open_at_start)
         .controller("alarms", On::tables(alarms::ALARMS), move |cx| alarms::controller::run(cx, last.clone()))
+        .controller("composite_alarms", On::tables(alarms::ALARMS), alarms::composite::controller::run)
         .controller("alarm_actions", On::tables(alarms::OWED), alarms::actions::run)
 }
 

@@ -10,7 +10,7 @@ use standfast_store::Txn;
 
 use super::evaluate::State;
 use super::history;
-use super::model::{Alarm, Event, EventKind, Watches};
+use super::model::{Alarm, Event, EventKind, MetricKind, Watches};
 
 /// The dimension that says which instance.
 const INSTANCE: &str = "InstanceId";
@@ -79,7 +79,14 @@ fn told(owed: &Owed<Action>, error: Option<&Error>, at: Timestamp) -> Event {
     if let Some(error) = error {
         data["error"] = error.message.clone().into();
     }
-    Event { alarm: owed.what.alarm.clone(), at, kind: EventKind::Action, summary, data: data.to_string() }
+    Event {
+        alarm: owed.what.alarm.clone(),
+        at,
+        kind: EventKind::Action,
+        summary,
+        data: data.to_string(),
+        composite: false,
+    }
 }
 
 async fn perform(cx: &Cx, owed: &Action) -> Result<()> {
@@ -114,9 +121,11 @@ async fn policy(cx: &Cx, owed: &Action) -> Result<()> {
 /// An EC2 action, on the instance that the alarm's metric is of.
 async fn on_instance(cx: &Cx, owed: &Action, what: &str) -> Result<()> {
     let alarm = cx.view(|view| view.get::<Alarm>(cx.scope(), &owed.alarm));
-    let watched = alarm.as_ref().and_then(|alarm| match &alarm.watches {
-        Watches::Metric(watched) => watched.dimensions.iter().find(|(name, _)| name == INSTANCE),
-        Watches::Queries(_) => None,
+    let watched = alarm.as_ref().and_then(|alarm| match alarm.metric()? {
+        MetricKind { watches: Watches::Metric(watched), .. } => {
+            watched.dimensions.iter().find(|(name, _)| name == INSTANCE)
+        }
+        _ => None,
     });
     let Some((_, instance)) = watched else {
         let message = format!("EC2 actions need a metric with the dimension {INSTANCE}; {} has none.", owed.alarm);

@@ -14,7 +14,7 @@ use super::super::stat::Stat;
 use super::super::{data, points};
 use super::actions::{self, Owing};
 use super::evaluate::{EXTRA_PERIODS, Point};
-use super::model::{Alarm, Condition, Watched, Watches};
+use super::model::{Alarm, Condition, MetricKind, Watched, Watches};
 use super::{describe, reasons, state};
 
 /// How often alarms are evaluated, in seconds; those with periods below a minute more often.
@@ -29,10 +29,11 @@ pub async fn run(cx: Cx, last: Shared) -> Result<Wake> {
     let since = last.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
     let (mut wake, mut failure) = (Wake::OnChange, None);
     for (scope, name, alarm) in cx.view(|view| view.all::<Alarm>()) {
-        wake = wake.or(Wake::At(next(&alarm, now)));
+        let Some(metric) = alarm.metric() else { continue };
+        wake = wake.or(Wake::At(next(&alarm.arn, metric, now)));
         // After a start, what came due while there was no cloud is so now.
-        let due = since.is_none_or(|since| next(&alarm, since) <= now || alarm.updated > since);
-        if due && let Err(error) = evaluate(&cx.at(&scope), &name, &alarm, since, now).await {
+        let due = since.is_none_or(|since| next(&alarm.arn, metric, since) <= now || alarm.updated > since);
+        if due && let Err(error) = evaluate(&cx.at(&scope), &name, &alarm, metric, since, now).await {
             failure = Some(error);
         }
     }
@@ -40,18 +41,25 @@ pub async fn run(cx: Cx, last: Shared) -> Result<Wake> {
 }
 
 /// The next evaluation after a time: each alarm has a second of its own, so that not all come at once.
-fn next(alarm: &Alarm, after: Timestamp) -> Timestamp {
+fn next(arn: &str, alarm: &MetricKind, after: Timestamp) -> Timestamp {
     let every = if alarm.period_s() < EVERY_S { EVERY_FINE_S } else { EVERY_S } * 1000;
-    let hash = alarm.arn.bytes().fold(0_i64, |hash, byte| (hash * 31 + i64::from(byte)) % 1_000_003);
+    let hash = arn.bytes().fold(0_i64, |hash, byte| (hash * 31 + i64::from(byte)) % 1_000_003);
     let own = hash * 1000 % every;
     Timestamp((after.0 - own).div_euclid(every) * every + every + own)
 }
 
-async fn evaluate(cx: &Cx, name: &str, alarm: &Alarm, since: Option<Timestamp>, now: Timestamp) -> Result<()> {
+async fn evaluate(
+    cx: &Cx,
+    name: &str,
+    alarm: &Alarm,
+    metric: &MetricKind,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<()> {
     let scope = cx.scope();
-    let range = window(alarm, now);
-    let points = match &alarm.watches {
-        Watches::Metric(watched) => watched_points(cx, watched, range, alarm, now)?,
+    let range = window(metric, now);
+    let points = match &metric.watches {
+        Watches::Metric(watched) => watched_points(cx, watched, range, metric, now)?,
         Watches::Queries(queries) => {
             let queries = queries.iter().map(describe::query).collect();
             // A query that cannot be computed gives no data.
@@ -61,12 +69,12 @@ async fn evaluate(cx: &Cx, name: &str, alarm: &Alarm, since: Option<Timestamp>, 
             (range.start..range.end).step_by(range.period as usize).map(point).collect()
         }
     };
-    let Some(finding) = alarm.rule.evaluate(&points) else { return Ok(()) };
-    let breach = finding.points.first().map(|point| (point.value, alarm.rule.threshold));
+    let Some(finding) = metric.rule.evaluate(&points) else { return Ok(()) };
+    let breach = finding.points.first().map(|point| (point.value, metric.rule.threshold));
     let seed = cx.rng().u64();
     if finding.state == alarm.condition.state {
         let why = Owing { state: finding.state, at: now, breach, lasts: true };
-        if !actions::asks_policies(alarm, finding.state) || !is_new_period(alarm, since, now) {
+        if !actions::asks_policies(alarm, finding.state) || !is_new_period(alarm, metric, since, now) {
             return Ok(());
         }
         let owe = |tx: &mut Txn| {
@@ -77,8 +85,8 @@ async fn evaluate(cx: &Cx, name: &str, alarm: &Alarm, since: Option<Timestamp>, 
     }
     let new = Condition {
         state: finding.state,
-        reason: reasons::reason(alarm, &finding),
-        data: Some(reasons::data(alarm, &finding, now)),
+        reason: reasons::reason(metric, &finding),
+        data: Some(reasons::data(metric, &finding, now)),
         updated: now,
         transitioned: now,
     };
@@ -92,13 +100,13 @@ async fn evaluate(cx: &Cx, name: &str, alarm: &Alarm, since: Option<Timestamp>, 
 }
 
 /// Whether a period of the present state has passed between two runs.
-fn is_new_period(alarm: &Alarm, since: Option<Timestamp>, now: Timestamp) -> bool {
-    let periods = |at: Timestamp| (at.0 - alarm.condition.transitioned.0).div_euclid(alarm.period_s() * 1000);
+fn is_new_period(alarm: &Alarm, metric: &MetricKind, since: Option<Timestamp>, now: Timestamp) -> bool {
+    let periods = |at: Timestamp| (at.0 - alarm.condition.transitioned.0).div_euclid(metric.period_s() * 1000);
     since.is_none_or(|since| periods(since) < periods(now))
 }
 
 /// The newest periods that are over: they end with the minute, or with a period that is shorter.
-fn window(alarm: &Alarm, now: Timestamp) -> Range {
+fn window(alarm: &MetricKind, now: Timestamp) -> Range {
     let period = alarm.period_s();
     let now = now.0.div_euclid(1000);
     let end = now - now.rem_euclid(period.min(EVERY_S));
@@ -109,7 +117,7 @@ fn watched_points(
     cx: &Cx,
     watched: &Watched,
     range: Range,
-    alarm: &Alarm,
+    alarm: &MetricKind,
     now: Timestamp,
 ) -> Result<Vec<Option<Point>>> {
     let dimensions = watched.dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -14,7 +14,7 @@ use standfast_kernel::Cx;
 use standfast_store::Txn;
 
 use super::super::errors::invalid;
-use super::model::{Condition, Event, EventKind};
+use super::model::{Alarm, Condition, Event, EventKind, Held};
 use super::reasons;
 use super::types;
 
@@ -23,9 +23,11 @@ const KEPT_MAX: usize = 500;
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 const PAGE_MAX: i32 = 100;
 
-/// Writes an event. `rng` is a generator of the transaction's own.
+/// Writes an event of an alarm that is there. `rng` is a generator of the transaction's own.
 pub fn note(tx: &mut Txn, scope: &Scope, rng: &Rng, event: Event) {
     let alarm = event.alarm.clone();
+    let composite = tx.get::<Alarm>(scope, &alarm).is_some_and(|alarm| alarm.is_composite());
+    let event = Event { composite, ..event };
     let since = event.at - KEPT;
     // Newer events have lower keys.
     let key = format!("{:016x}-{}", u64::MAX - u64::try_from(event.at.0).unwrap_or_default(), rng.uuid());
@@ -53,6 +55,20 @@ pub fn transition(name: &str, old: &Condition, new: &Condition) -> Event {
         kind: EventKind::StateUpdate,
         summary: format!("Alarm updated from {} to {}", old.state.name(), new.state.name()),
         data: json!({ "version": "1.0", "oldState": side(old), "newState": side(new) }).to_string(),
+        composite: false,
+    }
+}
+
+/// Actions that are not done because of a suppressor.
+pub fn held(name: &str, held: &Held, reason: &str, at: Timestamp) -> Event {
+    let data = json!({ "version": "1.0", "actionsSuppressedBy": held.by.name(), "actionsSuppressedReason": reason });
+    Event {
+        alarm: name.to_owned(),
+        at,
+        kind: EventKind::Action,
+        summary: reason.to_owned(),
+        data: data.to_string(),
+        composite: true,
     }
 }
 
@@ -65,6 +81,7 @@ pub fn configuration(name: &str, verb: &str, kind: &str, at: Timestamp) -> Event
         kind: EventKind::ConfigurationUpdate,
         summary: format!("Alarm \"{name}\" {verb}"),
         data: data.to_string(),
+        composite: false,
     }
 }
 
@@ -80,9 +97,9 @@ pub async fn describe(cx: Cx, input: DescribeAlarmHistoryInput) -> Result<Descri
         Some("TimestampAscending") => true,
         Some(other) => return Err(invalid(other, "ScanBy")),
     };
-    let metric_alarms = types::wanted(input.alarm_types.as_deref())?.metric;
+    let wanted = types::wanted(input.alarm_types.as_deref())?;
     let fits = |event: &Event| {
-        metric_alarms
+        (if event.composite { wanted.composite } else { wanted.metric })
             && kind.is_none_or(|kind| kind == event.kind)
             && input.start_date.is_none_or(|start| event.at >= start)
             && input.end_date.is_none_or(|end| event.at <= end)
@@ -105,7 +122,7 @@ pub async fn describe(cx: Cx, input: DescribeAlarmHistoryInput) -> Result<Descri
 fn item(event: &Event) -> AlarmHistoryItem {
     AlarmHistoryItem {
         alarm_name: Some(event.alarm.clone()),
-        alarm_type: Some(types::METRIC.to_owned()),
+        alarm_type: Some(if event.composite { types::COMPOSITE } else { types::METRIC }.to_owned()),
         timestamp: Some(event.at),
         history_item_type: Some(event.kind.name().to_owned()),
         history_summary: Some(event.summary.clone()),

@@ -1,9 +1,10 @@
-//! Metric alarms: what they watch, the state that follows, and what they do about it.
+//! Alarms on metrics and on other alarms: what they watch, the state that follows, and what they do about it.
 //!
 //! Owns alarms, their history and the actions they owe. Invariant: a state changes in one transaction with its history and
-//! with what is owed because of it. It is not here: composite alarms and anomaly detection.
+//! with what is owed because of it. It is not here: anomaly detection.
 
 pub mod actions;
+pub mod composite;
 pub mod controller;
 pub mod describe;
 pub mod evaluate;

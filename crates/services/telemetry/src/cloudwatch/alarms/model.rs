@@ -7,8 +7,9 @@ use standfast_core::{Timestamp, names};
 use standfast_store::Record;
 
 use super::evaluate::{Rule, State};
+use super::reasons;
 
-/// A metric alarm. Its id is its name.
+/// An alarm. Its id is its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
     pub arn: String,
@@ -17,14 +18,70 @@ pub struct Alarm {
     pub actions_enabled: bool,
     /// ARNs by the state that they are for.
     pub actions: BTreeMap<State, Vec<String>>,
+    pub kind: Kind,
+    pub condition: Condition,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What its state follows from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Kind {
+    Metric(MetricKind),
+    Composite(Composite),
+}
+
+/// What only alarms on metrics have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricKind {
     pub watches: Watches,
     pub rule: Rule,
     /// As they were given, or not.
     pub to_alarm_given: Option<i32>,
     pub missing_given: Option<String>,
     pub low_samples: Option<String>,
-    pub condition: Condition,
-    pub tags: BTreeMap<String, String>,
+}
+
+/// What only alarms on alarms have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Composite {
+    /// The rule's text.
+    pub rule: String,
+    /// The names of the alarms in it.
+    pub children: Vec<String>,
+    pub suppressor: Option<Suppressor>,
+    /// Actions of the present state that are not done yet because of the suppressor.
+    pub held: Option<Held>,
+    /// It was not evaluated since this.
+    pub fresh: Option<Fresh>,
+}
+
+/// An alarm that keeps another from acting while it is in ALARM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppressor {
+    pub alarm: String,
+    /// As it was given: a name or an ARN.
+    pub given: String,
+    pub wait_s: i32,
+    pub extension_s: i32,
+}
+
+/// Why actions wait, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub by: HeldBy,
+    pub since: Timestamp,
+}
+
+names! {
+    /// What keeps actions from being done.
+    HeldBy { Wait "WaitPeriod", Extension "ExtensionPeriod", Alarm "Alarm" }
+}
+
+/// What was done to an alarm before its first evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fresh {
+    Created,
+    Updated,
 }
 
 impl Record for Alarm {
@@ -74,6 +131,14 @@ pub struct Condition {
     pub transitioned: Timestamp,
 }
 
+impl Condition {
+    /// Of an alarm that was never evaluated.
+    pub fn initial(at: Timestamp) -> Self {
+        let reason = reasons::INITIAL.to_owned();
+        Self { state: State::InsufficientData, reason, data: None, updated: at, transitioned: at }
+    }
+}
+
 /// Something that happened to an alarm. Ids sort the newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -83,6 +148,8 @@ pub struct Event {
     pub summary: String,
     /// JSON.
     pub data: String,
+    /// Whether the alarm was a composite one.
+    pub composite: bool,
 }
 
 impl Record for Event {
@@ -101,6 +168,31 @@ names! {
 }
 
 impl Alarm {
+    pub fn is_composite(&self) -> bool {
+        self.composite().is_some()
+    }
+
+    pub fn composite(&self) -> Option<&Composite> {
+        match &self.kind {
+            Kind::Composite(composite) => Some(composite),
+            Kind::Metric(_) => None,
+        }
+    }
+
+    pub fn metric(&self) -> Option<&MetricKind> {
+        match &self.kind {
+            Kind::Metric(metric) => Some(metric),
+            Kind::Composite(_) => None,
+        }
+    }
+
+    /// All that it does in any state.
+    pub fn all_actions(&self) -> impl Iterator<Item = &String> {
+        self.actions.values().flatten()
+    }
+}
+
+impl MetricKind {
     /// The length of a period, in seconds.
     pub fn period_s(&self) -> i64 {
         match &self.watches {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use standfast_api::cloudwatch::{Dimension, MetricDataQuery, MetricStat, PutMetricAlarmInput, PutMetricAlarmOutput};
-use standfast_core::{Arn, Result, Rng};
+use standfast_core::{Arn, Result, Rng, Scope};
 use standfast_kernel::Cx;
+use standfast_store::Txn;
 
 use super::super::errors::{combination, invalid, missing, too_many, validation};
 use super::super::points::Unit;
@@ -12,8 +13,7 @@ use super::super::put::DIMENSIONS_MAX;
 use super::super::stat::Stat;
 use super::evaluate::{Comparison, Gaps, Rule, State};
 use super::history;
-use super::model::{Alarm, Condition, Query, Watched, Watches};
-use super::reasons::INITIAL;
+use super::model::{Alarm, Condition, Kind, MetricKind, Query, Watched, Watches};
 
 /// Actions of a state.
 const ACTIONS_MAX: usize = 5;
@@ -32,48 +32,54 @@ pub async fn put(cx: Cx, input: PutMetricAlarmInput) -> Result<PutMetricAlarmOut
     let (now, scope) = (cx.now(), cx.scope());
     let tags = input.tags.iter().flatten().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
     let name = input.alarm_name.clone();
-    let alarm = Alarm {
-        arn: Arn::new("cloudwatch", scope, format!("alarm:{name}")).to_string(),
+    let given = [&input.ok_actions, &input.alarm_actions, &input.insufficient_data_actions];
+    let actions = actions(given, &|_| true)?;
+    let metric = MetricKind {
         rule: rule(&input)?,
         watches: watches(&input)?,
-        actions: actions(&input)?,
-        description: input.alarm_description,
-        updated: now,
-        actions_enabled: input.actions_enabled.unwrap_or(true),
         to_alarm_given: input.datapoints_to_alarm,
         missing_given: input.treat_missing_data,
         low_samples: low_samples(input.evaluate_low_sample_count_percentile)?,
-        condition: Condition {
-            state: State::InsufficientData,
-            reason: INITIAL.to_owned(),
-            data: None,
-            updated: now,
-            transitioned: now,
-        },
-        tags,
     };
-    let span = alarm.period_s() * i64::from(alarm.rule.periods);
-    let (most, what) = if alarm.period_s() < HOUR { (DAY, "a day") } else { (WEEK, "a week") };
+    let span = metric.period_s() * i64::from(metric.rule.periods);
+    let (most, what) = if metric.period_s() < HOUR { (DAY, "a day") } else { (WEEK, "a week") };
     if span > most {
         return Err(validation(format!(
             "Metrics cannot be checked across more than {what} (EvaluationPeriods * Period must be <= {most}); it is {span}."
         )));
     }
+    let alarm = Alarm {
+        arn: Arn::new("cloudwatch", scope, format!("alarm:{name}")).to_string(),
+        actions,
+        description: input.alarm_description,
+        updated: now,
+        actions_enabled: input.actions_enabled.unwrap_or(true),
+        kind: Kind::Metric(metric),
+        condition: Condition::initial(now),
+        tags,
+    };
     let seed = cx.rng().u64();
     cx.txn(|tx| {
-        let mut alarm = alarm.clone();
-        let old = tx.get::<Alarm>(scope, &name);
-        // What is changed keeps its state until it is evaluated, and its tags.
-        if let Some(old) = &old {
-            alarm.condition = old.condition.clone();
-            alarm.tags = old.tags.clone();
-        }
-        let verb = if old.is_some() { "updated" } else { "created" };
-        tx.put(scope, &name, alarm);
-        history::note(tx, scope, &Rng::seeded(seed), history::configuration(&name, verb, "Update", now));
+        save(tx, scope, &name, alarm.clone(), seed)?;
         Ok(PutMetricAlarmOutput {})
     })
     .await
+}
+
+/// Writes down a new or changed alarm: what is changed keeps its state until it is evaluated, and its tags.
+pub fn save(tx: &mut Txn, scope: &Scope, name: &str, mut alarm: Alarm, seed: u64) -> Result<()> {
+    let old = tx.get::<Alarm>(scope, name);
+    if let Some(old) = &old {
+        if old.is_composite() != alarm.is_composite() {
+            return Err(validation(format!("An alarm of another type with the name {name} already exists.")));
+        }
+        alarm.condition = old.condition.clone();
+        alarm.tags = old.tags.clone();
+    }
+    let (verb, at) = (if old.is_some() { "updated" } else { "created" }, alarm.updated);
+    tx.put(scope, name, alarm);
+    history::note(tx, scope, &Rng::seeded(seed), history::configuration(name, verb, "Update", at));
+    Ok(())
 }
 
 fn rule(input: &PutMetricAlarmInput) -> Result<Rule> {
@@ -110,19 +116,25 @@ fn low_samples(given: Option<String>) -> Result<Option<String>> {
     }
 }
 
-fn actions(input: &PutMetricAlarmInput) -> Result<BTreeMap<State, Vec<String>>> {
+/// Actions by state, given for OK, ALARM and INSUFFICIENT_DATA. `may` says which services an alarm may ask.
+pub fn actions(given: [&Option<Vec<String>>; 3], may: &dyn Fn(&str) -> bool) -> Result<BTreeMap<State, Vec<String>>> {
     let mut actions = BTreeMap::new();
-    for (state, name, given) in [
-        (State::Ok, "OKActions", &input.ok_actions),
-        (State::Alarm, "AlarmActions", &input.alarm_actions),
-        (State::InsufficientData, "InsufficientDataActions", &input.insufficient_data_actions),
-    ] {
+    let named = [
+        (State::Ok, "OKActions"),
+        (State::Alarm, "AlarmActions"),
+        (State::InsufficientData, "InsufficientDataActions"),
+    ];
+    for ((state, name), given) in named.into_iter().zip(given) {
         let given = given.clone().unwrap_or_default();
         if given.len() > ACTIONS_MAX {
             return Err(too_many(name, ACTIONS_MAX));
         }
-        if let Some(bad) = given.iter().find(|arn| arn.parse::<Arn>().is_err()) {
-            return Err(validation(format!("Invalid arn syntax: {bad} (in {name})")));
+        for action in &given {
+            let arn = action.parse::<Arn>();
+            let arn = arn.map_err(|_| validation(format!("Invalid arn syntax: {action} (in {name})")))?;
+            if !may(&arn.service) {
+                return Err(validation(format!("An alarm of this type cannot do {action} (in {name}).")));
+            }
         }
         let different: BTreeSet<&String> = given.iter().collect();
         if different.len() < given.len() {

@@ -4,13 +4,13 @@ use serde_json::json;
 use standfast_core::Timestamp;
 
 use super::evaluate::{Finding, Gaps, Point, State};
-use super::model::{Alarm, Watches};
+use super::model::{MetricKind, Watches};
 
 /// Of an alarm that was never evaluated.
 pub const INITIAL: &str = "Unchecked: Initial alarm creation";
 
 /// The reason of a new state.
-pub fn reason(alarm: &Alarm, finding: &Finding) -> String {
+pub fn reason(alarm: &MetricKind, finding: &Finding) -> String {
     let rule = &alarm.rule;
     if finding.state == State::InsufficientData {
         let n = rule.periods;
@@ -54,7 +54,7 @@ fn datapoints(n: u32) -> &'static str {
 }
 
 /// What programs read of it.
-pub fn data(alarm: &Alarm, finding: &Finding, now: Timestamp) -> String {
+pub fn data(alarm: &MetricKind, finding: &Finding, now: Timestamp) -> String {
     let mut data = json!({
         "version": "1.0",
         "queryDate": timestamp(now),
@@ -96,7 +96,7 @@ pub fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloudwatch::alarms::tests::alarm;
+    use crate::cloudwatch::alarms::tests::metric;
 
     fn finding(state: State, values: &[f64], filled: u32) -> Finding {
         let points = values.iter().enumerate();
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn reasons_are_in_the_words_of_the_service() {
-        let mut alarm = alarm();
-        let say = |alarm: &Alarm, state, values: &[f64], filled| reason(alarm, &finding(state, values, filled));
+        let mut alarm = metric();
+        let say = |alarm: &MetricKind, state, values: &[f64], filled| reason(alarm, &finding(state, values, filled));
         assert_eq!(
             say(&alarm, State::Alarm, &[9.5], 0),
             "Threshold Crossed: 1 out of the last 1 datapoint [9.5 (21/11/25 10:00:00)] was greater than the threshold (5.0) \

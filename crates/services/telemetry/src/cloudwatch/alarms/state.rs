@@ -7,14 +7,17 @@ use standfast_core::{Arn, Error, Result, Rng, Scope};
 use standfast_kernel::Cx;
 use standfast_store::{Txn, View};
 
-use super::super::errors::{invalid, too_many, wrong};
+use super::super::errors::{invalid, too_many, validation, wrong};
 use super::actions::{self, Owing};
+use super::composite::{self, suppress};
 use super::evaluate::State;
 use super::history;
 use super::model::{Alarm, Condition};
 
 /// Alarms that one call may name.
 const NAMES_MAX: usize = 100;
+/// Composite alarms that one call may delete.
+const COMPOSITE_MAX: usize = 1;
 const TAGS_MAX: usize = 50;
 
 pub async fn set(cx: Cx, input: api::SetAlarmStateInput) -> Result<api::SetAlarmStateOutput> {
@@ -47,15 +50,17 @@ pub fn change(
     breach: Option<(f64, f64)>,
     seed: u64,
 ) {
-    let rng = Rng::seeded(seed);
+    let (rng, mut kind) = (Rng::seeded(seed), alarm.kind.clone());
     if alarm.condition.state != new.state {
         history::note(tx, scope, &rng, history::transition(name, &alarm.condition, &new));
-        if alarm.actions_enabled {
-            let why = Owing { state: new.state, at: new.updated, breach, lasts: false };
+        let why = Owing { state: new.state, at: new.updated, breach, lasts: false };
+        if alarm.composite().is_some_and(|composite| composite.suppressor.is_some()) {
+            kind = suppress::transition(tx, scope, &rng, name, alarm, new.state, new.updated);
+        } else if alarm.actions_enabled {
             actions::owe(tx, scope, &rng, name, alarm, &why);
         }
     }
-    tx.put(scope, name, Alarm { condition: new, ..alarm.clone() });
+    tx.put(scope, name, Alarm { condition: new, kind, ..alarm.clone() });
 }
 
 pub async fn enable(cx: Cx, input: api::EnableAlarmActionsInput) -> Result<api::EnableAlarmActionsOutput> {
@@ -91,10 +96,21 @@ pub async fn delete(cx: Cx, input: api::DeleteAlarmsInput) -> Result<api::Delete
     let (now, scope, seed) = (cx.now(), cx.scope(), cx.rng().u64());
     cx.txn(|tx| {
         let rng = Rng::seeded(seed);
+        let is_composite = |name: &&String| tx.get::<Alarm>(scope, name).is_some_and(|alarm| alarm.is_composite());
+        if input.alarm_names.iter().filter(is_composite).count() > COMPOSITE_MAX {
+            return Err(validation("Only one composite alarm can be deleted in one request."));
+        }
+        for name in &input.alarm_names {
+            if let Some(parent) = composite::parent(tx, scope, name, &input.alarm_names) {
+                return Err(validation(format!(
+                    "Cannot delete {name} as there are composite alarm(s) depending on it: {parent}."
+                )));
+            }
+        }
         for name in &input.alarm_names {
             if tx.get::<Alarm>(scope, name).is_some() {
-                tx.delete::<Alarm>(scope, name);
                 history::note(tx, scope, &rng, history::configuration(name, "deleted", "Delete", now));
+                tx.delete::<Alarm>(scope, name);
             }
         }
         Ok(api::DeleteAlarmsOutput {})

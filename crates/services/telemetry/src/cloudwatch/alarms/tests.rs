@@ -1,21 +1,11 @@
 //! What tests of this module share.
 
-use std::collections::BTreeMap;
-
-use standfast_core::Timestamp;
-
-use super::evaluate::{Comparison, Gaps, Rule, State};
-use super::model::{Alarm, Condition, Watched, Watches};
+use super::evaluate::{Comparison, Gaps, Rule};
+use super::model::{MetricKind, Watched, Watches};
 
 /// One period of a minute over 5.
-pub fn alarm() -> Alarm {
-    let at = Timestamp(0);
-    Alarm {
-        arn: "arn:aws:cloudwatch:eu-west-1:000000000000:alarm:hot".into(),
-        description: None,
-        updated: at,
-        actions_enabled: true,
-        actions: BTreeMap::new(),
+pub fn metric() -> MetricKind {
+    MetricKind {
         watches: Watches::Metric(Watched {
             namespace: "Shop".into(),
             name: "Heat".into(),
@@ -28,7 +18,5 @@ pub fn alarm() -> Alarm {
         to_alarm_given: None,
         missing_given: None,
         low_samples: None,
-        condition: Condition { state: State::Ok, reason: String::new(), data: None, updated: at, transitioned: at },
-        tags: BTreeMap::new(),
     }
 }

@@ -5,7 +5,7 @@ use standfast_core::Result;
 use super::super::errors::invalid;
 
 pub const METRIC: &str = "MetricAlarm";
-const COMPOSITE: &str = "CompositeAlarm";
+pub const COMPOSITE: &str = "CompositeAlarm";
 
 /// Which kinds are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
