@@ -68,8 +68,42 @@ pub enum XffMode {
 pub struct Listener {
     pub arn: String,
     pub port: u16,
+    /// What an HTTPS listener ends TLS with.
+    pub tls: Option<Tls>,
     /// In order of priority; the last one has no conditions and is the default.
     pub rules: Vec<Rule>,
+}
+
+/// How TLS is spoken with clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// The first is given to clients that name none of them.
+    pub certificates: Vec<Certificate>,
+    pub versions: TlsVersions,
+}
+
+/// The versions that a security policy allows, of those that are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersions {
+    Only12,
+    Only13,
+    Both,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The domain names that it is for; `*.` stands for one label.
+    pub names: Vec<String>,
+    /// The certificate and those of its issuers, as PEM.
+    pub chain_pem: String,
+    /// As PEM.
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").field("names", &self.names).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -76,7 +76,7 @@ fn snapshot(targets: &[SocketAddrV4]) -> LbSnapshot {
             dimension: "app/bench/0".into(),
             dns_name: "bench.elb.localhost".into(),
             nodes: vec![Node { place: None, zone: ZONE.into(), up: true }],
-            listeners: vec![Listener { arn: "listener".into(), port: 0, rules }],
+            listeners: vec![Listener { arn: "listener".into(), port: 0, tls: None, rules }],
             idle_timeout_s: 60,
             xff_mode: XffMode::Append,
         }],

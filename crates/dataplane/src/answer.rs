@@ -12,6 +12,8 @@ pub struct Asked<'a> {
     pub query: &'a str,
     /// The listener's port.
     pub port: u16,
+    /// `http` or `https`.
+    pub scheme: &'a str,
 }
 
 /// How the answer is sent.
@@ -74,7 +76,7 @@ fn location(redirect: &Redirect, asked: Asked<'_>) -> String {
     let fill = |template: &str, default: &str| {
         let template = if template.is_empty() { default } else { template };
         template
-            .replace("#{protocol}", "http")
+            .replace("#{protocol}", asked.scheme)
             .replace("#{host}", host)
             .replace("#{port}", &port)
             .replace("#{path}", path)
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn redirects_fill_in_the_parts_of_the_request() {
-        let asked = Asked { host: "shop.example:8080", path: "/a/b", query: "x=1", port: 80 };
+        let asked = Asked { host: "shop.example:8080", path: "/a/b", query: "x=1", port: 80, scheme: "http" };
         let cases = [
             (["HTTPS", "#{host}", "443", "/#{path}", "#{query}"], "https://shop.example:443/a/b?x=1"),
             (["#{protocol}", "other.example", "#{port}", "/new/#{path}", ""], "http://other.example:80/new/a/b"),

@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mio::net::TcpStream;
-
 use crate::address::Door;
 use crate::body::Framing;
 use crate::choose::Tried;
@@ -12,12 +10,13 @@ use crate::io::{Inbox, Key, Pool, Ready};
 use crate::metrics::{Counters, Event};
 use crate::space::Space;
 use crate::table::{Balancer, Flight, Group, Route, Table};
+use crate::tls::Wire;
 
 /// Capacity that a connection's own buffers keep between requests.
 const KEPT_CAPACITY: usize = 4 * 1024;
 
 pub struct Client {
-    pub stream: TcpStream,
+    pub stream: Wire,
     pub ready: Ready,
     pub inbox: Inbox,
     /// The inbox holds bytes that the parser has not seen.
@@ -140,7 +139,7 @@ pub enum Tunnel {
 }
 
 impl Client {
-    pub fn new(stream: TcpStream, peer: SocketAddr, door: Arc<Door>, place: Place, now_us: u64) -> Self {
+    pub fn new(stream: Wire, peer: SocketAddr, door: Arc<Door>, place: Place, now_us: u64) -> Self {
         place.counters.opened();
         Self {
             stream,

@@ -22,6 +22,14 @@ pub enum Verdict {
     Forward(Arc<Group>, Arc<Cell>),
 }
 
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct From {
+    pub peer: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+}
+
 /// Where the outcome is written.
 pub struct Buffers<'a> {
     /// Goes to the client.
@@ -34,12 +42,12 @@ pub struct Buffers<'a> {
 pub fn decide(
     head: &RequestHead<'_, '_>,
     place: &Place,
-    peer: SocketAddr,
+    from: From,
     manner: Manner,
     rng: &Rng,
     buffers: Buffers<'_>,
 ) -> Verdict {
-    let source = match peer.ip() {
+    let source = match from.peer.ip() {
         IpAddr::V4(address) => address,
         IpAddr::V6(_) => choose::NO_SOURCE,
     };
@@ -54,7 +62,7 @@ pub fn decide(
         }
         Some(Act::Redirect(redirect)) => {
             place.counters.count(Event::Redirect);
-            let asked = Asked { host, path, query, port: place.route.port };
+            let asked = Asked { host, path, query, port: place.route.port, scheme: from.scheme };
             answer::redirect(buffers.out, redirect, asked, manner);
             Verdict::Answered
         }
@@ -64,7 +72,8 @@ pub fn decide(
             let chosen = choose::target(group, &Tried::default(), cookie, manner.now);
             let Chosen::Target(cell) = chosen else { return Verdict::Error(503) };
             let forward = head::Forward {
-                client: peer.ip(),
+                client: from.peer.ip(),
+                scheme: from.scheme,
                 port: place.route.port,
                 xff: place.balancer.xff,
                 dns_name: &place.balancer.dns_name,

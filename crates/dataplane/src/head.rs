@@ -282,6 +282,8 @@ fn is_nominated(headers: &[Header<'_>], name: &str) -> bool {
 pub struct Forward<'a> {
     pub client: IpAddr,
     pub port: u16,
+    /// `http` or `https`.
+    pub scheme: &'a str,
     pub xff: XffMode,
     /// For requests without a host.
     pub dns_name: &'a str,
@@ -351,7 +353,7 @@ fn write_forwarded(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, forward: &Forw
             out.extend_from_slice(b"\r\n");
         }
     }
-    put(out, "X-Forwarded-Proto", b"http");
+    put(out, "X-Forwarded-Proto", forward.scheme.as_bytes());
     put_number(out, "X-Forwarded-Port", u64::from(forward.port));
 }
 

@@ -10,6 +10,8 @@ use mio::Token;
 use mio::event::Event;
 use mio::net::TcpStream;
 
+use crate::tls::Wire;
+
 /// A head of the largest size and as much body fit in.
 pub const BUFFER_SIZE: usize = 128 * 1024;
 /// Free buffers that are kept for the next connection.
@@ -110,8 +112,37 @@ pub enum Fill {
     Broken,
 }
 
-/// Reads once into `inbox`. A short read on a socket that is not closed means that it is empty: the next edge tells.
-pub fn fill(stream: &mut TcpStream, inbox: &mut Inbox, ready: &mut Ready, pool: &mut Pool) -> Fill {
+/// What bytes are read from and written to.
+pub trait Stream: Read + Write {
+    /// Whether there may be more to read after a read that did not fill its buffer.
+    fn may_have_more(&self) -> bool;
+    /// Whether more can be written now, after a write that took all it was given or not.
+    fn takes_more(&self, took_all: bool) -> bool;
+}
+
+impl Stream for TcpStream {
+    /// A short read on a socket that is not closed means that it is empty: the next edge tells.
+    fn may_have_more(&self) -> bool {
+        false
+    }
+
+    fn takes_more(&self, took_all: bool) -> bool {
+        took_all
+    }
+}
+
+impl Stream for Wire {
+    fn may_have_more(&self) -> bool {
+        self.is_tls()
+    }
+
+    fn takes_more(&self, took_all: bool) -> bool {
+        if self.is_tls() { !self.is_pending() } else { took_all }
+    }
+}
+
+/// Reads once into `inbox`.
+pub fn fill(stream: &mut impl Stream, inbox: &mut Inbox, ready: &mut Ready, pool: &mut Pool) -> Fill {
     if !ready.readable || inbox.is_full() {
         return Fill::Nothing;
     }
@@ -122,7 +153,7 @@ pub fn fill(stream: &mut TcpStream, inbox: &mut Inbox, ready: &mut Ready, pool: 
             Ok(0) => break Fill::Eof,
             Ok(count) => {
                 inbox.end += count;
-                ready.readable = count == size || ready.read_closed;
+                ready.readable = count == size || ready.read_closed || stream.may_have_more();
                 break Fill::Got;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -140,7 +171,7 @@ pub fn fill(stream: &mut TcpStream, inbox: &mut Inbox, ready: &mut Ready, pool: 
 }
 
 /// Writes `head` and `body` with one system call; how many bytes of both together went out.
-pub fn send(stream: &mut TcpStream, head: &[u8], body: &[u8], ready: &mut Ready) -> io::Result<usize> {
+pub fn send(stream: &mut impl Stream, head: &[u8], body: &[u8], ready: &mut Ready) -> io::Result<usize> {
     let total = head.len() + body.len();
     if total == 0 || !ready.writable {
         return Ok(0);
@@ -153,7 +184,7 @@ pub fn send(stream: &mut TcpStream, head: &[u8], body: &[u8], ready: &mut Ready)
         };
         match result {
             Ok(count) => {
-                ready.writable = count == total;
+                ready.writable = stream.takes_more(count == total);
                 return Ok(count);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

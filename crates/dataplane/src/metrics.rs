@@ -41,10 +41,11 @@ pub enum Event {
     NewConnection,
     Redirect,
     FixedResponse,
+    TlsNegotiationError,
 }
 
 const COUNT: usize = NAMES.len();
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "RequestCount",
     "HTTPCode_Target_2XX_Count",
     "HTTPCode_Target_3XX_Count",
@@ -60,6 +61,7 @@ const NAMES: [&str; 15] = [
     "NewConnectionCount",
     "HTTP_Redirect_Count",
     "HTTP_Fixed_Response_Count",
+    "ClientTLSNegotiationErrorCount",
 ];
 
 impl Default for Counters {

@@ -53,7 +53,7 @@ impl Worker {
     /// One step of a client's connection.
     pub fn step(&mut self, key: Key) -> Step {
         let Some(client) = self.clients.get_mut(key) else { return Step::Gone };
-        if client.ready.error {
+        if client.ready.error || client.stream.flush_some().is_err() {
             return self.close(key);
         }
         match client.phase {
@@ -70,6 +70,10 @@ impl Worker {
             match fill(&mut client.stream, &mut client.inbox, &mut client.ready, &mut self.pool) {
                 Fill::Got => client.fresh = true,
                 Fill::Nothing => return Step::Wait,
+                Fill::Broken if client.stream.is_handshaking() => {
+                    client.count(Count::TlsNegotiationError);
+                    return self.leave(key);
+                }
                 Fill::Eof | Fill::Broken => return self.close(key),
             }
             client.touch(self.now_us);
@@ -87,7 +91,8 @@ impl Worker {
     fn begin(&mut self, key: Key) -> Step {
         let Some(client) = self.clients.get_mut(key) else { return Step::Gone };
         client.fresh = false;
-        let Client { inbox, out, head: forwarded, place, peer, .. } = client;
+        let Client { inbox, out, head: forwarded, place, peer, stream, .. } = client;
+        let from = decide::From { peer: *peer, scheme: if stream.is_tls() { "https" } else { "http" } };
         let mut slots = head::slots();
         let head = match head::request(inbox.bytes(), &mut slots) {
             Ok(Some(head)) => head,
@@ -104,7 +109,7 @@ impl Worker {
             head_only: facts.head_only,
             now: self.now,
         };
-        let verdict = decide::decide(&head, place, *peer, manner, &self.rng, decide::Buffers { out, forwarded });
+        let verdict = decide::decide(&head, place, from, manner, &self.rng, decide::Buffers { out, forwarded });
         if let Verdict::Forward(group, cell) = verdict {
             inbox.consume(facts.size, &mut self.pool);
             return self.forward(key, group, cell, &facts);
@@ -238,7 +243,7 @@ impl Worker {
             client.expect_request(self.now_us);
             return Step::Again;
         }
-        if exchange.tunnel != Tunnel::No {
+        if exchange.tunnel != Tunnel::No && !client.stream.is_pending() {
             return self.close(key);
         }
         self.leave(key)
@@ -267,11 +272,10 @@ impl Worker {
     fn leave(&mut self, key: Key) -> Step {
         let Some(client) = self.clients.get_mut(key) else { return Step::Gone };
         let unread = !client.inbox.is_empty() || client.ready.readable || client.phase == Phase::Answer;
-        if client.ready.read_closed && client.inbox.is_empty() || !unread {
+        if (client.ready.read_closed && client.inbox.is_empty() || !unread) && !client.stream.is_pending() {
             return self.close(key);
         }
-        // It fails when the client is gone, which the next read tells.
-        let _ = client.stream.shutdown(std::net::Shutdown::Write);
+        client.stream.end();
         client.phase = Phase::Linger;
         client.deadline_us = self.now_us + LINGER_US;
         Step::Again
@@ -309,6 +313,9 @@ impl Worker {
     /// Closes a client's connection, and its target's when an exchange is under way.
     pub fn close(&mut self, key: Key) -> Step {
         if let Some(mut client) = self.clients.remove(key) {
+            if client.stream.is_tls() {
+                client.stream.end();
+            }
             let upstream = client.exchange.as_ref().and_then(|exchange| exchange.upstream);
             self.drop_upstream(upstream);
             client.release(&mut self.pool);
@@ -325,7 +332,7 @@ impl Worker {
     /// Closes with a reset, so that half an answer is not taken for a whole one.
     pub fn abort(&mut self, key: Key) -> Step {
         if let Some(client) = self.clients.get_mut(key) {
-            crate::io::reset(&client.stream);
+            crate::io::reset(&client.stream.tcp);
         }
         self.close(key)
     }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use standfast_core::Timestamp;
 use standfast_core::lb::{self, Action, Algorithm, Condition, Health, HealthCheck, LbSnapshot, TargetKey, XffMode};
 use standfast_core::metric::Datum;
@@ -21,6 +22,7 @@ use crate::health::{Machine, Outcome};
 use crate::metrics::{self, Counters};
 use crate::pick::{Look, Standing};
 use crate::space::{self, Space, Spaces};
+use crate::tls;
 
 /// Locks even when a holder panicked: the data are plain values that are never left half written.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -181,6 +183,8 @@ pub struct Redirect {
 #[derive(Debug)]
 pub struct Route {
     pub port: u16,
+    /// It speaks TLS.
+    pub tls: Option<Arc<ServerConfig>>,
     pub rules: Vec<(Vec<Condition>, Act)>,
 }
 
@@ -221,7 +225,9 @@ impl Balancer {
         let count = up.clone().count();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let node = up.cycle().skip(turn.checked_rem(count)?).take(count).next()?;
-        let route = self.route(80).or_else(|| self.routes.iter().min_by_key(|route| route.port))?;
+        // What comes that way does not speak TLS.
+        let plain = self.routes.iter().filter(|route| route.tls.is_none());
+        let route = plain.min_by_key(|route| (route.port != 80, route.port))?;
         Some((node, route))
     }
 }
@@ -269,6 +275,8 @@ pub struct Registry {
     node_counters: BTreeMap<(String, String), Arc<Counters>>,
     /// By balancer dimension, target group dimension and zone.
     group_counters: BTreeMap<(String, String, String), Arc<Counters>>,
+    /// What listeners' certificates came to, so that sessions can be resumed and no key is read twice.
+    tls: Vec<(lb::Tls, Arc<ServerConfig>)>,
 }
 
 impl Registry {
@@ -285,6 +293,7 @@ impl Registry {
             spaces: None,
             node_counters: BTreeMap::new(),
             group_counters: BTreeMap::new(),
+            tls: Vec::new(),
         }
     }
 
@@ -299,8 +308,14 @@ impl Registry {
             for action in balancer.listeners.iter().flat_map(|listener| &listener.rules).map(|rule| &rule.action) {
                 self.compile_groups(action, balancer, &nodes, snapshot, &mut table);
             }
-            table.balancers.insert(balancer.arn.clone(), Arc::new(compile_balancer(balancer, nodes, &table)));
+            let routes = balancer.listeners.iter().filter_map(|listener| self.route(listener, &table)).collect();
+            table.balancers.insert(balancer.arn.clone(), Arc::new(compile_balancer(balancer, nodes, routes)));
         }
+        let used = |tls: &lb::Tls| {
+            let listeners = snapshot.load_balancers.iter().flat_map(|balancer| &balancer.listeners);
+            listeners.filter_map(|listener| listener.tls.as_ref()).any(|other| other == tls)
+        };
+        self.tls.retain(|(tls, _)| used(tls));
         let live: BTreeSet<&TargetKey> = table.members().map(|member| &member.cell.key).collect();
         self.cells.retain(|key, _| live.contains(key));
         table
@@ -335,6 +350,28 @@ impl Registry {
             };
             table.groups.insert(arn.clone(), Arc::new(compiled));
         }
+    }
+
+    /// `None` when its certificates cannot be used: it is not served then.
+    fn route(&mut self, listener: &lb::Listener, table: &Table) -> Option<Arc<Route>> {
+        let tls = match listener.tls.as_ref().map(|tls| self.tls_config(tls)).transpose() {
+            Ok(tls) => tls,
+            Err(error) => {
+                eprintln!("level=error event=listener_failed listener={} error={error:?}", listener.arn);
+                return None;
+            }
+        };
+        let rule = |rule: &lb::Rule| (rule.conditions.clone(), act(&rule.action, table));
+        Some(Arc::new(Route { port: listener.port, tls, rules: listener.rules.iter().map(rule).collect() }))
+    }
+
+    fn tls_config(&mut self, tls: &lb::Tls) -> Result<Arc<ServerConfig>, String> {
+        if let Some((_, config)) = self.tls.iter().find(|(known, _)| known == tls) {
+            return Ok(config.clone());
+        }
+        let config = tls::config(tls)?;
+        self.tls.push((tls.clone(), config.clone()));
+        Ok(config)
     }
 
     fn node(&mut self, node: &lb::Node, dimension: &str) -> Node {
@@ -435,11 +472,7 @@ impl Registry {
     }
 }
 
-fn compile_balancer(balancer: &lb::LoadBalancer, nodes: Vec<Node>, table: &Table) -> Balancer {
-    let route = |listener: &lb::Listener| {
-        let rule = |rule: &lb::Rule| (rule.conditions.clone(), act(&rule.action, table));
-        Arc::new(Route { port: listener.port, rules: listener.rules.iter().map(rule).collect() })
-    };
+fn compile_balancer(balancer: &lb::LoadBalancer, nodes: Vec<Node>, routes: Vec<Arc<Route>>) -> Balancer {
     Balancer {
         arn: balancer.arn.clone(),
         dimension: balancer.dimension.clone(),
@@ -447,7 +480,7 @@ fn compile_balancer(balancer: &lb::LoadBalancer, nodes: Vec<Node>, table: &Table
         idle_timeout: Duration::from_secs(u64::from(balancer.idle_timeout_s.max(1))),
         xff: balancer.xff_mode,
         nodes,
-        routes: balancer.listeners.iter().map(route).collect(),
+        routes,
         turn: AtomicUsize::new(0),
     }
 }

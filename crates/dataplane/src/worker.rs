@@ -18,6 +18,7 @@ use crate::address::Door;
 use crate::client::{Client, Phase, Place};
 use crate::io::{Key, Kind, Pool, Slab, reset};
 use crate::table::{Cell, Table};
+use crate::tls::Wire;
 use crate::upstream::Upstreams;
 
 pub const WAKER: Token = Token(0);
@@ -249,11 +250,15 @@ impl Worker {
             return reset(&stream);
         };
         let _ = stream.set_nodelay(true); // Answers are written whole.
+        let stream = match Wire::new(stream, place.route.tls.as_ref()) {
+            Ok(stream) => stream,
+            Err(error) => return eprintln!("level=error event=tls_failed balancer={} error={error:?}", door.balancer),
+        };
         let key = self.clients.insert(Client::new(stream, peer, door, place, self.now_us));
         let client = self.clients.get_mut(key).expect("just inserted");
         let deadline_us = client.deadline_us;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut client.stream, key.token(Kind::Client), interest).is_err() {
+        if self.poll.registry().register(&mut client.stream.tcp, key.token(Kind::Client), interest).is_err() {
             self.clients.remove(key);
         }
         self.note(deadline_us);
@@ -307,7 +312,7 @@ impl Worker {
         };
         for key in self.clients.keys(is_down) {
             if let Some(client) = self.clients.get_mut(key) {
-                reset(&client.stream);
+                reset(&client.stream.tcp);
             }
             self.close(key);
         }

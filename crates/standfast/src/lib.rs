@@ -10,6 +10,7 @@ pub fn services() -> Vec<Service> {
         standfast_compute::ec2::service(),
         standfast_compute::autoscaling::service(),
         standfast_compute::ssm::service(),
+        standfast_edge::acm::service(),
         standfast_edge::elbv2::service(),
         standfast_telemetry::cloudwatch::service(),
         standfast_deploy::cloudformation::service(),

@@ -14,6 +14,7 @@ fn forwarded(text: &str, xff: XffMode) -> String {
     let forward = Forward {
         client: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9)),
         port: 80,
+        scheme: "http",
         xff,
         dns_name: "lb.example",
         now_s: 0x5f00_0001,

@@ -9,3 +9,4 @@ mod places;
 mod requests;
 mod simulation;
 mod support;
+mod tls;

@@ -17,7 +17,7 @@ pub const TG: &str = "arn:aws:elasticloadbalancing:eu-west-1:000000000000:target
 pub const NAME: &str = "web-1.eu-west-1.elb.localhost";
 pub const ZONES: [&str; 2] = ["eu-west-1a", "eu-west-1b"];
 /// Everything here takes milliseconds; whoever waits longer has failed.
-const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 const ROUND: Duration = Duration::from_millis(2);
 
 /// Waits for a state.
@@ -153,7 +153,7 @@ pub fn answer(stream: &mut TcpStream, status: u16, body: &[u8]) -> After {
 }
 
 /// Reads a request or an answer with its body; `None` at the end.
-pub fn read_message(reader: &mut BufReader<TcpStream>) -> Option<Got> {
+pub fn read_message(reader: &mut impl BufRead) -> Option<Got> {
     let mut got = read_head(reader)?;
     if got.header("transfer-encoding") == Some("chunked") {
         loop {
@@ -175,7 +175,7 @@ pub fn read_message(reader: &mut BufReader<TcpStream>) -> Option<Got> {
     Some(got)
 }
 
-pub fn read_head(reader: &mut BufReader<TcpStream>) -> Option<Got> {
+pub fn read_head(reader: &mut impl BufRead) -> Option<Got> {
     let mut got = Got { line: read_line(reader)?, ..Got::default() };
     loop {
         let line = read_line(reader)?;
@@ -184,7 +184,7 @@ pub fn read_head(reader: &mut BufReader<TcpStream>) -> Option<Got> {
     }
 }
 
-fn read_line(reader: &mut BufReader<TcpStream>) -> Option<String> {
+fn read_line(reader: &mut impl BufRead) -> Option<String> {
     let mut line = String::new();
     let count = reader.read_line(&mut line).ok()?;
     (count > 0).then(|| line.trim_end().to_owned())
@@ -291,7 +291,7 @@ pub fn snapshot(group: TargetGroup) -> LbSnapshot {
             dimension: "app/web/0123456789abcdef".into(),
             dns_name: NAME.into(),
             nodes: ZONES.iter().map(|zone| Node { place: None, zone: (*zone).into(), up: true }).collect(),
-            listeners: vec![Listener { arn: "listener".into(), port: 0, rules: vec![forward()] }],
+            listeners: vec![Listener { arn: "listener".into(), port: 0, tls: None, rules: vec![forward()] }],
             idle_timeout_s: 60,
             xff_mode: XffMode::Append,
         }],

@@ -1,7 +1,7 @@
 //! What is the same for everybody: hosted zones, limits, security policies.
 
 use standfast_api::elbv2 as api;
-use standfast_core::{Error, Result};
+use standfast_core::{Error, Result, lb};
 use standfast_kernel::Cx;
 
 use super::errors;
@@ -95,7 +95,8 @@ const FORWARD_SECRET_SHA1: &[&str] =
 const RSA: &[&str] = &["AES128-GCM-SHA256", "AES128-SHA256", "AES256-GCM-SHA384", "AES256-SHA256"];
 const RSA_SHA1: &[&str] = &["AES128-SHA", "AES256-SHA"];
 
-/// They are listed for clients that look them up before they choose; no listener uses one yet.
+/// AWS-DIFF: TLS before 1.2 is not spoken, nor are ciphers without forward secrecy or authenticated encryption, also where a
+/// policy allows them.
 const POLICIES: &[Policy] = &[
     Policy {
         name: "ELBSecurityPolicy-2016-08",
@@ -103,11 +104,56 @@ const POLICIES: &[Policy] = &[
         ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1, RSA, RSA_SHA1],
     },
     Policy {
+        name: "ELBSecurityPolicy-2015-05",
+        protocols: &["TLSv1", "TLSv1.1", "TLSv1.2"],
+        ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1, RSA, RSA_SHA1],
+    },
+    Policy {
+        name: "ELBSecurityPolicy-TLS-1-1-2017-01",
+        protocols: &["TLSv1.1", "TLSv1.2"],
+        ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1, RSA, RSA_SHA1],
+    },
+    Policy {
         name: "ELBSecurityPolicy-TLS-1-2-2017-01",
         protocols: &["TLSv1.2"],
         ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC, RSA],
     },
+    Policy {
+        name: "ELBSecurityPolicy-TLS-1-2-Ext-2018-06",
+        protocols: &["TLSv1.2"],
+        ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1, RSA, RSA_SHA1],
+    },
+    Policy {
+        name: "ELBSecurityPolicy-FS-2018-06",
+        protocols: &["TLSv1", "TLSv1.1", "TLSv1.2"],
+        ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1],
+    },
+    Policy {
+        name: "ELBSecurityPolicy-FS-1-1-2019-08",
+        protocols: &["TLSv1.1", "TLSv1.2"],
+        ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1],
+    },
+    Policy {
+        name: "ELBSecurityPolicy-FS-1-2-2019-08",
+        protocols: &["TLSv1.2"],
+        ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1],
+    },
+    Policy {
+        name: "ELBSecurityPolicy-FS-1-2-Res-2019-08",
+        protocols: &["TLSv1.2"],
+        ciphers: &[FORWARD_SECRET, FORWARD_SECRET_CBC],
+    },
     Policy { name: "ELBSecurityPolicy-FS-1-2-Res-2020-10", protocols: &["TLSv1.2"], ciphers: &[FORWARD_SECRET] },
+    Policy {
+        name: "ELBSecurityPolicy-TLS13-1-0-2021-06",
+        protocols: &["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"],
+        ciphers: &[TLS_1_3, FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1, RSA, RSA_SHA1],
+    },
+    Policy {
+        name: "ELBSecurityPolicy-TLS13-1-1-2021-06",
+        protocols: &["TLSv1.1", "TLSv1.2", "TLSv1.3"],
+        ciphers: &[TLS_1_3, FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1, RSA, RSA_SHA1],
+    },
     Policy {
         name: "ELBSecurityPolicy-TLS13-1-2-2021-06",
         protocols: &["TLSv1.2", "TLSv1.3"],
@@ -118,8 +164,32 @@ const POLICIES: &[Policy] = &[
         protocols: &["TLSv1.2", "TLSv1.3"],
         ciphers: &[TLS_1_3, FORWARD_SECRET],
     },
+    Policy {
+        name: "ELBSecurityPolicy-TLS13-1-2-Ext1-2021-06",
+        protocols: &["TLSv1.2", "TLSv1.3"],
+        ciphers: &[TLS_1_3, FORWARD_SECRET, FORWARD_SECRET_CBC, RSA],
+    },
+    Policy {
+        name: "ELBSecurityPolicy-TLS13-1-2-Ext2-2021-06",
+        protocols: &["TLSv1.2", "TLSv1.3"],
+        ciphers: &[TLS_1_3, FORWARD_SECRET, FORWARD_SECRET_CBC, FORWARD_SECRET_SHA1, RSA, RSA_SHA1],
+    },
     Policy { name: "ELBSecurityPolicy-TLS13-1-3-2021-06", protocols: &["TLSv1.3"], ciphers: &[TLS_1_3] },
 ];
+
+fn unknown_policy(name: &str) -> Error {
+    Error::client("SSLPolicyNotFound", format!("SSL policy '{name}' not found"))
+}
+
+/// The versions of TLS that a policy allows and the data plane speaks.
+pub fn versions(policy: &str) -> Result<lb::TlsVersions> {
+    let found = POLICIES.iter().find(|known| known.name == policy).ok_or_else(|| unknown_policy(policy))?;
+    Ok(match (found.protocols.contains(&"TLSv1.2"), found.protocols.contains(&"TLSv1.3")) {
+        (true, true) => lb::TlsVersions::Both,
+        (false, true) => lb::TlsVersions::Only13,
+        _ => lb::TlsVersions::Only12,
+    })
+}
 
 pub async fn describe_ssl_policies(
     _: Cx,
@@ -127,7 +197,7 @@ pub async fn describe_ssl_policies(
 ) -> Result<api::DescribeSSLPoliciesOutput> {
     let names = input.names.unwrap_or_default();
     if let Some(unknown) = names.iter().find(|name| POLICIES.iter().all(|policy| policy.name != name.as_str())) {
-        return Err(Error::client("SSLPolicyNotFound", format!("SSL policy '{unknown}' not found")));
+        return Err(unknown_policy(unknown));
     }
     let wanted = POLICIES
         .iter()

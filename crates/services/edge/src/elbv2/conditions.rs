@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use standfast_api::elbv2 as api;
 use standfast_core::{Cidr, Result};
 
-use super::errors::{given, unavailable, validation};
+use super::errors::{unavailable, validation};
 use super::model::Condition;
 
 /// Over all conditions of a rule.
@@ -223,18 +223,6 @@ pub fn refuse_transforms(transforms: &Option<Vec<api::RuleTransform>>) -> Result
     match transforms.as_ref().and_then(|transforms| transforms.first()) {
         Some(transform) => Err(unavailable(format!("'{}' transforms", transform.r#type))),
         None => Ok(()),
-    }
-}
-
-/// Refuses what belongs to TLS listeners.
-pub fn refuse_tls(certificates: &Option<Vec<api::Certificate>>, mode: Option<&str>) -> Result<()> {
-    let certified = certificates.iter().flatten().any(|certificate| given(&certificate.certificate_arn).is_some());
-    if certified {
-        return Err(validation("Certificates cannot be specified for listeners with protocol 'HTTP'"));
-    }
-    match mode {
-        None | Some("" | "off") => Ok(()),
-        Some(mode) => Err(unavailable(format!("Mutual authentication ('{mode}') and TLS listeners"))),
     }
 }
 

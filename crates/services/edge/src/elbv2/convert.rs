@@ -8,7 +8,7 @@ use standfast_store::View;
 
 use super::catalogue::hosted_zone;
 use super::model::{Listener, LoadBalancer, Rule, State, TargetGroup, TargetType, ZoneMapping};
-use super::{actions, conditions, errors, health_checks};
+use super::{actions, conditions, errors, health_checks, secure};
 
 pub fn zones(zones: &[ZoneMapping]) -> Vec<api::AvailabilityZone> {
     let zone = |mapping: &ZoneMapping| api::AvailabilityZone {
@@ -50,7 +50,13 @@ pub fn listener(view: &View, scope: &Scope, id: &str, listener: &Listener) -> ap
         listener_arn: Some(errors::arn::<Listener>(scope, id)),
         load_balancer_arn: Some(errors::arn::<LoadBalancer>(scope, &listener.load_balancer)),
         port: Some(i32::from(listener.port)),
-        protocol: Some("HTTP".into()),
+        protocol: Some(listener.protocol().into()),
+        ssl_policy: listener.secure.as_ref().map(|secure| secure.policy.clone()),
+        certificates: listener.secure.as_ref().map(secure::default_shape),
+        mutual_authentication: listener
+            .secure
+            .as_ref()
+            .map(|_| api::MutualAuthenticationAttributes { mode: Some("off".into()), ..Default::default() }),
         default_actions: Some(default.map(|(_, rule)| actions::shape(&rule.action)).into_iter().collect()),
         ..Default::default()
     }

@@ -6,20 +6,24 @@ use standfast_kernel::Cx;
 use standfast_store::{Txn, View};
 
 use super::attributes::LISTENER;
-use super::errors::{self, Resource, given, too_many, unavailable, validation, within};
-use super::model::{Action, Listener, LoadBalancer, Rule, Tags};
-use super::{actions, conditions, convert, tags};
+use super::errors::{self, Resource, given, too_many, validation, within};
+use super::model::{Action, Listener, LoadBalancer, Rule, Secure, Tags};
+use super::{actions, convert, secure, tags};
 
 const LISTENERS_MAX: usize = 50;
 const ID_DIGITS: usize = 16;
 
 pub async fn create(cx: Cx, input: api::CreateListenerInput) -> Result<api::CreateListenerOutput> {
     let protocol = given(&input.protocol).ok_or_else(|| validation("A listener protocol must be specified"))?;
-    check_protocol(protocol)?;
+    secure::check_protocol(protocol)?;
     let port = input.port.ok_or_else(|| validation("A listener port must be specified"))?;
     let port = within("port", port, 1, i32::from(u16::MAX))? as u16;
-    let mode = input.mutual_authentication.as_ref().and_then(|tls| tls.mode.as_deref());
-    conditions::refuse_tls(&input.certificates, mode)?;
+    secure::refuse_mutual(input.mutual_authentication.as_ref())?;
+    let asked = secure::Asked {
+        protocol: Some(protocol),
+        policy: input.ssl_policy.as_deref(),
+        certificates: input.certificates.as_deref(),
+    };
     let action = actions::parse(&input.default_actions)?;
     let tags = tags::parse(&cx, input.tags.as_ref())?;
     let (listener_hex, rule_hex) = (cx.rng().hex(ID_DIGITS), cx.rng().hex(ID_DIGITS));
@@ -27,8 +31,9 @@ pub async fn create(cx: Cx, input: api::CreateListenerInput) -> Result<api::Crea
         .txn(|tx| {
             let scope = cx.scope();
             let (balancer_id, balancer) = find_balancer(tx, scope, &input.load_balancer_arn)?;
+            let secure = asked.settle(tx, scope, None)?;
             if let Some(found) = same_port(tx, scope, &balancer_id, port, None) {
-                return existing(tx, scope, &found, (&action, &tags), &input.load_balancer_arn);
+                return existing(tx, scope, &found, (&action, &tags, &secure), &input.load_balancer_arn);
             }
             if tx.by_index::<Listener>(scope, "load_balancer", &balancer_id).len() >= LISTENERS_MAX {
                 return Err(too_many("TooManyListeners", "listeners on the load balancer", LISTENERS_MAX));
@@ -38,6 +43,7 @@ pub async fn create(cx: Cx, input: api::CreateListenerInput) -> Result<api::Crea
             let listener = Listener {
                 load_balancer: balancer_id.clone(),
                 port,
+                secure,
                 attributes: Default::default(),
                 tags: tags.clone(),
             };
@@ -55,17 +61,6 @@ pub async fn create(cx: Cx, input: api::CreateListenerInput) -> Result<api::Crea
         })
         .await?;
     Ok(api::CreateListenerOutput { listeners: Some(vec![shape]) })
-}
-
-fn check_protocol(protocol: &str) -> Result<()> {
-    match protocol {
-        "HTTP" => Ok(()),
-        "HTTPS" => Err(unavailable("HTTPS listeners (TLS comes in a later version)")),
-        other => Err(Error::client(
-            "UnsupportedProtocol",
-            format!("Listener protocol '{other}' is not supported by load balancers with type 'application'"),
-        )),
-    }
 }
 
 fn find_balancer(view: &View, scope: &Scope, arn: &str) -> Result<(String, std::sync::Arc<LoadBalancer>)> {
@@ -92,12 +87,12 @@ fn existing(
     view: &View,
     scope: &Scope,
     id: &str,
-    (action, tags): (&Action, &Tags),
+    (action, tags, secure): (&Action, &Tags, &Option<Secure>),
     balancer_arn: &str,
 ) -> Result<api::Listener> {
     let listener = view.get::<Listener>(scope, id).ok_or_else(Listener::not_found)?;
     let (_, default) = default_rule(view, scope, id)?;
-    if default.action == *action && listener.tags == *tags {
+    if default.action == *action && listener.tags == *tags && listener.secure == *secure {
         return Ok(convert::listener(view, scope, id, &listener));
     }
     Err(duplicate(balancer_arn))
@@ -123,16 +118,15 @@ pub async fn delete(cx: Cx, input: api::DeleteListenerInput) -> Result<api::Dele
     Ok(api::DeleteListenerOutput {})
 }
 
-/// Security policies are ignored as long as the protocol is HTTP: Terraform sends them.
 pub async fn modify(cx: Cx, input: api::ModifyListenerInput) -> Result<api::ModifyListenerOutput> {
-    if let Some(protocol) = given(&input.protocol) {
-        check_protocol(protocol)?;
-    }
+    let protocol = given(&input.protocol);
+    protocol.map(secure::check_protocol).transpose()?;
+    let asked =
+        secure::Asked { protocol, policy: input.ssl_policy.as_deref(), certificates: input.certificates.as_deref() };
     let port = input.port.map(|port| within("port", port, 1, i32::from(u16::MAX))).transpose()?;
-    let mode = input.mutual_authentication.as_ref().and_then(|tls| tls.mode.as_deref());
-    conditions::refuse_tls(&input.certificates, mode)?;
-    let asked = input.default_actions.as_ref().filter(|actions| !actions.is_empty());
-    let action = asked.map(|actions| actions::parse(actions)).transpose()?;
+    secure::refuse_mutual(input.mutual_authentication.as_ref())?;
+    let actions = input.default_actions.as_ref().filter(|actions| !actions.is_empty());
+    let action = actions.map(|actions| actions::parse(actions)).transpose()?;
     let shape = cx
         .txn(|tx| {
             let scope = cx.scope();
@@ -144,6 +138,7 @@ pub async fn modify(cx: Cx, input: api::ModifyListenerInput) -> Result<api::Modi
                     return Err(duplicate(&errors::arn::<LoadBalancer>(scope, &listener.load_balancer)));
                 }
             }
+            listener.secure = asked.settle(tx, scope, Some(&listener))?;
             if let Some(action) = &action {
                 set_default(tx, scope, &id, &listener.load_balancer, action)?;
             }
@@ -215,13 +210,4 @@ pub async fn modify_attributes(
         })
         .await?;
     Ok(api::ModifyListenerAttributesOutput { attributes: Some(attribute_shapes(&listener)) })
-}
-
-/// An HTTP listener has none.
-pub async fn describe_certificates(
-    cx: Cx,
-    input: api::DescribeListenerCertificatesInput,
-) -> Result<api::DescribeListenerCertificatesOutput> {
-    cx.view(|view| errors::find::<Listener>(view, cx.scope(), &input.listener_arn))?;
-    Ok(api::DescribeListenerCertificatesOutput { certificates: Some(Vec::new()), next_marker: None })
 }

@@ -3,7 +3,7 @@
 //! Owns `elbv2.load_balancers`, `elbv2.nodes`, `elbv2.listeners`, `elbv2.rules`, `elbv2.target_groups` and
 //! `elbv2.targets`. Invariant: the data plane's snapshot is a function of these records, of the hosts' observation and of the dark zones, so that a
 //! cloud that was started again forwards as before. Health is the data plane's to decide; it is read here, never stored.
-//! It does not offer network or gateway load balancers, nor TLS: those are refused by name.
+//! It does not offer network or gateway load balancers, nor TLS to targets: those are refused by name.
 
 mod actions;
 mod attributes;
@@ -20,6 +20,7 @@ mod model;
 mod network;
 mod nodes;
 mod rules;
+mod secure;
 mod snapshot;
 mod tags;
 mod target_groups;
@@ -31,6 +32,9 @@ use std::sync::Arc;
 use standfast_api::elbv2 as api;
 use standfast_kernel::{On, Service, zones};
 
+pub use self::secure::users_of_certificate;
+use crate::acm;
+
 /// What changes a snapshot. Instances are watched as a hint: their addresses come from the hosts.
 const PLANES_WATCH: &[&str] = &[
     "elbv2.load_balancers",
@@ -40,6 +44,7 @@ const PLANES_WATCH: &[&str] = &[
     "elbv2.target_groups",
     "elbv2.targets",
     "ec2.instances",
+    acm::TABLE,
     zones::TABLE,
 ];
 
@@ -62,7 +67,9 @@ pub fn service() -> Service {
         .op(api::DescribeListeners, listeners::describe)
         .op(api::DescribeListenerAttributes, listeners::describe_attributes)
         .op(api::ModifyListenerAttributes, listeners::modify_attributes)
-        .op(api::DescribeListenerCertificates, listeners::describe_certificates)
+        .op(api::DescribeListenerCertificates, secure::describe)
+        .op(api::AddListenerCertificates, secure::add)
+        .op(api::RemoveListenerCertificates, secure::remove)
         .op(api::CreateRule, rules::create)
         .op(api::DeleteRule, rules::delete)
         .op(api::ModifyRule, rules::modify)

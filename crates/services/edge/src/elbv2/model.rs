@@ -81,21 +81,41 @@ impl Record for Node {
     const TABLE: &'static str = "elbv2.nodes";
 }
 
-/// An HTTP listener. Its default actions are those of its default rule.
+/// A listener. Its default actions are those of its default rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Listener {
     /// The load balancer's id.
     pub load_balancer: String,
     pub port: u16,
+    /// What an HTTPS listener ends TLS with.
+    #[serde(default)]
+    pub secure: Option<Secure>,
     pub attributes: Attributes,
     pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secure {
+    /// The security policy's name.
+    pub policy: String,
+    /// Certificates by ARN, the default first.
+    pub certificates: Vec<String>,
+}
+
+impl Listener {
+    pub fn protocol(&self) -> &'static str {
+        if self.secure.is_some() { "HTTPS" } else { "HTTP" }
+    }
 }
 
 impl Record for Listener {
     const TABLE: &'static str = "elbv2.listeners";
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        vec![("load_balancer", self.load_balancer.clone())]
+        let mut indexes = vec![("load_balancer", self.load_balancer.clone())];
+        let certificates = self.secure.iter().flat_map(|secure| &secure.certificates);
+        indexes.extend(certificates.map(|arn| ("certificate", arn.clone())));
+        indexes
     }
 }
 

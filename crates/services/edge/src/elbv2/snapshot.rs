@@ -18,7 +18,7 @@ use super::model::{
     Condition, Does, HealthCheck, Listener, LoadBalancer, Node, Rule, Target, TargetGroup, ZoneMapping,
 };
 use super::targets::ALL_ZONES;
-use super::{errors, health_checks};
+use super::{errors, health_checks, secure};
 
 type Rows<R> = Vec<(Scope, Arc<str>, Arc<R>)>;
 
@@ -31,14 +31,21 @@ pub struct Records {
     pub rules: Rows<Rule>,
     pub target_groups: Rows<TargetGroup>,
     pub targets: Rows<Target>,
+    /// What HTTPS listeners end TLS with, by the listener's ARN.
+    pub tls: BTreeMap<String, lb::Tls>,
 }
 
 impl Records {
     pub fn read(view: &View) -> Self {
+        let listeners: Rows<Listener> = view.all();
+        let tls = |(scope, id, listener): &(Scope, Arc<str>, Arc<Listener>)| {
+            Some((errors::arn::<Listener>(scope, id), secure::tls(view, scope, listener.secure.as_ref()?)))
+        };
         Self {
             load_balancers: view.all(),
             nodes: view.all(),
-            listeners: view.all(),
+            tls: listeners.iter().filter_map(tls).collect(),
+            listeners,
             rules: view.all(),
             target_groups: view.all(),
             targets: view.all(),
@@ -155,6 +162,7 @@ fn load_balancers(records: &Records, seen: Seen<'_>) -> Vec<lb::LoadBalancer> {
     for (scope, id, listener) in &records.listeners {
         let rules = rules.get(&(scope, &**id)).into_iter().flatten();
         listeners.entry((scope, &listener.load_balancer)).or_default().push(lb::Listener {
+            tls: records.tls.get(&errors::arn::<Listener>(scope, id)).cloned(),
             arn: errors::arn::<Listener>(scope, id),
             port: listener.port,
             rules: rules.map(|(id, rule)| self::rule(scope, id, rule)).collect(),
@@ -318,8 +326,13 @@ mod tests {
             attributes: [(IDLE_TIMEOUT.into(), "30".into())].into(),
             tags: Default::default(),
         };
-        let listener =
-            Listener { load_balancer: WEB.into(), port: 80, attributes: Default::default(), tags: Default::default() };
+        let listener = Listener {
+            load_balancer: WEB.into(),
+            port: 80,
+            secure: None,
+            attributes: Default::default(),
+            tags: Default::default(),
+        };
         Records {
             load_balancers: vec![row(WEB, balancer)],
             nodes: vec![],
@@ -336,6 +349,7 @@ mod tests {
                 target("used/1", "10.0.0.1", ALL_ZONES),
                 target("idle/2", "i-b", "b"),
             ],
+            tls: BTreeMap::new(),
         }
     }
 
