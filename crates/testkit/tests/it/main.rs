@@ -7,6 +7,7 @@ mod cloudformation_crash;
 mod cloudformation_network;
 mod cloudwatch;
 mod composite_alarms;
+mod dashboards;
 mod ec2;
 mod ec2_host;
 mod ec2_network;

@@ -1,9 +1,10 @@
 //! Metrics: points come in, statistics of them go out.
 //!
 //! Owns the store of metric points (`points`). Invariant: what PutMetricData answered for is durable as soon as the
-//! store is, and no request costs a transaction. Alarms on them are in `alarms`. It is not here: dashboards.
+//! store is, and no request costs a transaction. Alarms on them are in `alarms`. Dashboards are in `dashboards`.
 
 mod alarms;
+mod dashboards;
 mod data;
 mod errors;
 mod expression;
@@ -13,6 +14,8 @@ mod put;
 mod range;
 mod stat;
 mod statistics;
+mod tags;
+mod widget;
 
 use std::sync::Arc;
 
@@ -40,9 +43,13 @@ pub fn service() -> Service {
         .op(api::EnableAlarmActions, alarms::state::enable)
         .op(api::DisableAlarmActions, alarms::state::disable)
         .op(api::DeleteAlarms, alarms::state::delete)
-        .op(api::TagResource, alarms::state::tag)
-        .op(api::UntagResource, alarms::state::untag)
-        .op(api::ListTagsForResource, alarms::state::list_tags)
+        .op(api::TagResource, tags::tag)
+        .op(api::UntagResource, tags::untag)
+        .op(api::ListTagsForResource, tags::list)
+        .op(api::PutDashboard, dashboards::put)
+        .op(api::GetDashboard, dashboards::get)
+        .op(api::ListDashboards, dashboards::list)
+        .op(api::DeleteDashboards, dashboards::delete)
         .controller("points", On::default(), open_at_start)
         .controller("alarms", On::tables(alarms::ALARMS), move |cx| alarms::controller::run(cx, last.clone()))
         .controller("composite_alarms", On::tables(alarms::ALARMS), alarms::composite::controller::run)

@@ -17,6 +17,8 @@ pub mod state;
 mod tests;
 mod types;
 
+pub use self::model::Alarm;
+
 /// What wakes the evaluation, and the actions.
 pub const ALARMS: &[&str] = &["cloudwatch.alarms"];
 pub const OWED: &[&str] = &[<actions::Action as standfast_kernel::owed::Debt>::TABLE];

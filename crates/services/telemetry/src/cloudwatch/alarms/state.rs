@@ -1,13 +1,11 @@
-//! What is done to alarms: SetAlarmState, EnableAlarmActions and DisableAlarmActions, DeleteAlarms, tags.
-
-use std::collections::BTreeMap;
+//! What is done to alarms: SetAlarmState, EnableAlarmActions and DisableAlarmActions, DeleteAlarms.
 
 use standfast_api::cloudwatch as api;
-use standfast_core::{Arn, Error, Result, Rng, Scope};
+use standfast_core::{Error, Result, Rng, Scope};
 use standfast_kernel::Cx;
-use standfast_store::{Txn, View};
+use standfast_store::Txn;
 
-use super::super::errors::{invalid, too_many, validation, wrong};
+use super::super::errors::{invalid, too_many, validation};
 use super::actions::{self, Owing};
 use super::composite::{self, suppress};
 use super::evaluate::State;
@@ -18,7 +16,6 @@ use super::model::{Alarm, Condition};
 const NAMES_MAX: usize = 100;
 /// Composite alarms that one call may delete.
 const COMPOSITE_MAX: usize = 1;
-const TAGS_MAX: usize = 50;
 
 pub async fn set(cx: Cx, input: api::SetAlarmStateInput) -> Result<api::SetAlarmStateOutput> {
     let state = State::named(&input.state_value).ok_or_else(|| invalid(&input.state_value, "StateValue"))?;
@@ -127,50 +124,4 @@ fn check_names(names: &[String]) -> Result<()> {
 
 fn not_found(name: &str) -> Error {
     Error::client("ResourceNotFound", format!("Unknown alarm: {name}")).with_status(404)
-}
-
-pub async fn tag(cx: Cx, input: api::TagResourceInput) -> Result<api::TagResourceOutput> {
-    change_tags(&cx, &input.resource_arn, |tags| {
-        tags.extend(input.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())));
-    })
-    .await?;
-    Ok(api::TagResourceOutput {})
-}
-
-pub async fn untag(cx: Cx, input: api::UntagResourceInput) -> Result<api::UntagResourceOutput> {
-    change_tags(&cx, &input.resource_arn, |tags| tags.retain(|key, _| !input.tag_keys.contains(key))).await?;
-    Ok(api::UntagResourceOutput {})
-}
-
-pub async fn list_tags(cx: Cx, input: api::ListTagsForResourceInput) -> Result<api::ListTagsForResourceOutput> {
-    let (_, alarm) = cx.view(|view| named(view, &cx, &input.resource_arn))?;
-    let tag = |(key, value)| api::Tag { key, value };
-    Ok(api::ListTagsForResourceOutput { tags: Some(alarm.tags.into_iter().map(tag).collect()) })
-}
-
-async fn change_tags(cx: &Cx, arn: &str, change: impl Fn(&mut BTreeMap<String, String>)) -> Result<()> {
-    cx.txn(|tx| {
-        let (name, mut alarm) = named(tx, cx, arn)?;
-        change(&mut alarm.tags);
-        if alarm.tags.len() > TAGS_MAX {
-            return Err(wrong(format!(
-                "A resource has {TAGS_MAX} tags at most; this one would have {}.",
-                alarm.tags.len()
-            )));
-        }
-        tx.put(cx.scope(), &name, alarm);
-        Ok(())
-    })
-    .await
-}
-
-/// The alarm that an ARN names.
-fn named(view: &View, cx: &Cx, text: &str) -> Result<(String, Alarm)> {
-    let arn: Arn = text.parse().map_err(|_| invalid(text, "ResourceARN"))?;
-    let gone = || Error::client("ResourceNotFoundException", format!("{text} does not exist")).with_status(404);
-    let name =
-        arn.resource.strip_prefix("alarm:").filter(|_| arn.service == "cloudwatch" && arn.scope() == *cx.scope());
-    let name = name.ok_or_else(gone)?;
-    let alarm = view.get::<Alarm>(cx.scope(), name).ok_or_else(gone)?;
-    Ok((name.to_owned(), (*alarm).clone()))
 }

@@ -1,0 +1,3 @@
+//! Graphs of metrics: what a widget's JSON asks for.
+
+pub mod metrics;
