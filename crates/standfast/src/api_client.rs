@@ -8,6 +8,7 @@ use standfast_core::{Clock, Error};
 use standfast_wire::{ServiceSchema, Struct, Value, codec, sigv4};
 
 use crate::http_client::{Connection, Place, place};
+use crate::own;
 
 /// A client of one endpoint and region.
 pub struct ApiClient {
@@ -47,11 +48,21 @@ impl ApiClient {
 
     /// Whether a cloud answers.
     pub async fn is_up(&self) -> bool {
-        let request = http::Request::get("/_standfast/health").header("host", &self.place.host).body(Full::default());
-        let (Ok(request), Ok(mut connection)) = (request, Connection::open(self.place.address).await) else {
-            return false;
-        };
-        matches!(connection.send(request).await, Ok(answer) if answer.status() == 200)
+        self.own("health").await.is_ok()
+    }
+
+    /// What the cloud tells of itself under a name (see `own`).
+    pub async fn own(&self, name: &str) -> Result<Bytes> {
+        let path = format!("{}{name}", own::PREFIX);
+        let request = http::Request::get(&path).header("host", &self.place.host).body(Full::default())?;
+        let mut connection = Connection::open(self.place.address)
+            .await
+            .with_context(|| format!("no cloud answers at {}; start one with `standfast server`", self.endpoint))?;
+        let answer = connection.send(request).await?;
+        if answer.status() != 200 {
+            bail!("{path} answers {}: {}", answer.status(), String::from_utf8_lossy(answer.body()).trim_end());
+        }
+        Ok(answer.into_body())
     }
 
     /// Calls an operation. Members are named as in the API's model; the answer is JSON of the same form.

@@ -15,7 +15,7 @@ use standfast_core::host::INSTANCES_CALL_FROM;
 use standfast_kernel::{Cloud, FromInstance};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::output;
+use crate::{output, own};
 
 /// A request body of the control plane's operations; S3 objects will stream past this.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -68,8 +68,9 @@ pub async fn connection(stream: TcpStream, cloud: Cloud, sites: Sites) {
 }
 
 async fn answer(cloud: Cloud, sites: Sites, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    if request.uri().path() == "/_standfast/health" {
-        return plain(StatusCode::OK, "ok\n");
+    if let Some(name) = request.uri().path().strip_prefix(own::PREFIX) {
+        let from_instance = request.extensions().get::<FromInstance>().is_some();
+        return own::answer(&cloud, name, request.uri().query().unwrap_or_default(), from_instance);
     }
     let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     if host.contains(".elb.localhost") {
@@ -78,7 +79,7 @@ async fn answer(cloud: Cloud, sites: Sites, request: Request<Incoming>) -> Respo
     let (head, body) = request.into_parts();
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => cloud.handle(Request::from_parts(head, body.to_bytes())).await.map(Full::new),
-        Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is over 16 MiB or was cut off.\n"),
+        Err(_) => own::text(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is over 16 MiB or was cut off.\n"),
     }
 }
 
@@ -90,20 +91,14 @@ fn site(sites: &Sites, host: &str, path: &str) -> Response<Full<Bytes>> {
         Sites::Simulated(simulated) => StatusCode::from_u16(simulated(name, path)).ok(),
     };
     match status {
-        Some(status) => plain(status, "Simulated: no instance of this cloud runs any program.\n"),
+        Some(status) => own::text(status, "Simulated: no instance of this cloud runs any program.\n"),
         // Not a 404, which a prober would take for an answer of the site.
         None => {
             let text = "No load balancer has this name, or none of its zones has power.\n";
-            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+            let mut response = own::text(StatusCode::SERVICE_UNAVAILABLE, text);
             // The next request is to find its load balancer, which a connection that has come here never would.
             response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
             response
         }
     }
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    response
 }

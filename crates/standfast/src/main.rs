@@ -11,6 +11,7 @@ mod http_client;
 mod image;
 mod listen;
 mod output;
+mod own;
 mod processes;
 mod server;
 mod signals;

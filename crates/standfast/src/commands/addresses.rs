@@ -69,9 +69,10 @@ async fn read(client: &ApiClient) -> Result<Json> {
         })
         .collect();
     nodes.values_mut().for_each(|of| of.sort_by(|a, b| text(a, "zone").cmp(text(b, "zone"))));
+    let sockets: Json = serde_json::from_slice(&client.own("listeners").await?)?;
     let mut named = Vec::new();
     for balancer in balancers {
-        named.push(load_balancer(client, &balancer, &nodes).await?);
+        named.push(load_balancer(client, &balancer, &nodes, &sockets).await?);
     }
     Ok(json!({"region": client.region(), "addresses": addresses, "load_balancers": named}))
 }
@@ -104,7 +105,12 @@ fn owner(interface: &Json) -> (&'static str, String) {
     }
 }
 
-async fn load_balancer(client: &ApiClient, balancer: &Json, nodes: &BTreeMap<String, Vec<Json>>) -> Result<Json> {
+async fn load_balancer(
+    client: &ApiClient,
+    balancer: &Json,
+    nodes: &BTreeMap<String, Vec<Json>>,
+    sockets: &Json,
+) -> Result<Json> {
     let arn = text(balancer, "LoadBalancerArn");
     let listeners =
         client.list(&elbv2::MODEL, "DescribeListeners", json!({"LoadBalancerArn": arn}), "Listeners").await?;
@@ -112,7 +118,19 @@ async fn load_balancer(client: &ApiClient, balancer: &Json, nodes: &BTreeMap<Str
     let name = text(balancer, "DNSName");
     // The part of the ARN that interfaces are described with: `app/NAME/ID`.
     let dimension = arn.split_once("loadbalancer/").map_or(arn, |(_, rest)| rest);
+    let protocol = |port: &Json| {
+        let listener = listeners.iter().find(|listener| listener.get("Port") == Some(port));
+        listener.map(|listener| text(listener, "Protocol")).unwrap_or("HTTP").to_ascii_lowercase()
+    };
+    let of_it = sockets.as_array().into_iter().flatten().filter(|socket| text(socket, "load_balancer") == arn);
+    let sockets: Vec<Json> = of_it
+        .map(|socket| {
+            let url = format!("{}://{}", protocol(&socket["port"]), text(socket, "socket"));
+            json!({"zone": socket["zone"], "port": socket["port"], "url": url})
+        })
+        .collect();
     Ok(json!({
+        "sockets": sockets,
         "name": text(balancer, "LoadBalancerName"), "dns_name": name,
         "url": site_url(&format!("http://{name}"), client.endpoint()), "ports": ports,
         "nodes": nodes.get(dimension).cloned().unwrap_or_default(),
@@ -141,6 +159,9 @@ fn screen(found: &Json) -> String {
             let line = format!("    {:<14} {:<16} {}", text(node, "zone"), text(node, "private"), text(node, "public"));
             out += line.trim_end();
             out += "\n";
+        }
+        for socket in items(balancer, "sockets") {
+            out += &format!("    {:<14} {}\n", text(socket, "zone"), text(socket, "url"));
         }
     }
     out

@@ -27,7 +27,7 @@ pub fn check_protocol(protocol: &str) -> Result<()> {
 pub fn refuse_mutual(asked: Option<&api::MutualAuthenticationAttributes>) -> Result<()> {
     match asked.and_then(|asked| asked.mode.as_deref()) {
         None | Some("" | "off") => Ok(()),
-        Some(mode) => Err(unavailable(format!("Mutual authentication ('{mode}')"))),
+        Some(mode) => Err(unavailable(format!("Modes of mutual authentication such as '{mode}'"))),
     }
 }
 

@@ -1,0 +1,49 @@
+//! What the cloud tells of itself beside AWS's API: paths under `/_standfast/`.
+//!
+//! Invariant: an instance learns nothing here but that the cloud is up. These are for people and tools on the machine.
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value as Json, json};
+use standfast_kernel::Cloud;
+
+/// Where these paths begin.
+pub const PREFIX: &str = "/_standfast/";
+
+/// The answer to a GET of `PREFIX` and `name`; `query` is what stands behind the question mark.
+pub fn answer(cloud: &Cloud, name: &str, _query: &str, from_instance: bool) -> Response<Full<Bytes>> {
+    match name {
+        "health" => text(StatusCode::OK, "ok\n"),
+        _ if from_instance => text(StatusCode::FORBIDDEN, "This is not for instances.\n"),
+        "listeners" => json_of(&listeners(cloud)),
+        _ => text(StatusCode::NOT_FOUND, "Standfast has nothing of this name.\n"),
+    }
+}
+
+/// Where load balancers' listeners can be reached on this machine.
+fn listeners(cloud: &Cloud) -> Json {
+    let observed = cloud.planes().lb.observe().listeners;
+    let row = |((arn, zone, port), socket): (&(String, String, u16), &std::net::SocketAddr)| {
+        json!({"load_balancer": arn, "zone": zone, "port": port, "socket": socket.to_string()})
+    };
+    observed.iter().map(row).collect()
+}
+
+fn json_of(value: &Json) -> Response<Full<Bytes>> {
+    with_type("application/json", Bytes::from(format!("{value}\n")))
+}
+
+/// An answer of some type.
+pub fn with_type(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}
+
+/// A short plain text.
+pub fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response
+}
