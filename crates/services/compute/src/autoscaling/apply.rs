@@ -12,9 +12,12 @@ use super::activities::{self, Draft};
 use super::causes;
 use super::hooks;
 use super::launch::Recipe;
-use super::model::{BackOff, Group, Hook, HookWait, Lifecycle, Member, Registration, Status};
-use super::plan::{self, Decision, EndCause, LaunchCause, Plan};
+use super::model::{BackOff, Group, Hook, HookWait, Launch, Lifecycle, Member, Move, Registration, Status};
+use super::plan::{self, Decision, EndCause, LaunchCause, Pick, Plan};
 use super::policies;
+use super::pool_moves::{draw, put_back, rest};
+use super::refreshes::{self, Refresh, RefreshStatus};
+use super::refusals::{self, pool};
 
 /// A group in a transaction.
 pub struct Pass<'a> {
@@ -32,6 +35,15 @@ pub struct Records {
     pub group: Group,
     pub members: BTreeMap<Arc<str>, Member>,
     pub hooks: Vec<(String, Arc<Hook>)>,
+    /// The active instance refresh, with its key.
+    pub refresh: Option<(Arc<str>, Refresh)>,
+}
+
+impl Records {
+    /// What new members are launched from.
+    pub fn launch(&self) -> &Launch {
+        self.refresh.as_ref().and_then(|(_, refresh)| refresh.launch()).unwrap_or(&self.group.launch)
+    }
 }
 
 /// Applies a plan that was made of exactly these records.
@@ -49,6 +61,7 @@ pub fn apply(tx: &mut Txn, pass: &Pass, mut records: Records, plan: &Plan) {
             tx.delete::<Hook>(pass.scope, &Hook::key(pass.name, hook));
         }
         policies::remove_all(tx, pass.scope, pass.name);
+        refreshes::remove_all(tx, pass.scope, pass.name);
     } else if serde_json::to_value(&before).ok() != serde_json::to_value(&records.group).ok() {
         tx.put(pass.scope, pass.name, records.group);
     }
@@ -82,20 +95,27 @@ fn one(tx: &mut Txn, pass: &Pass, records: &mut Records, decision: &Decision) {
                 m.targets.remove(target_group);
             });
         }
+        Decision::Draw { member } => draw(tx, pass, records, member),
+        Decision::Return { member } => put_back(tx, pass, records, member),
+        Decision::Rest { member } => rest(tx, pass, records, member),
+        Decision::DropPool => records.group.warm_pool = None,
+        Decision::Refresh(next) => refresh(tx, scope, records, next),
         Decision::Wait { member } => wait(tx, pass, records, member),
         Decision::Proceed { member } => change(tx, scope, records, member, |m| {
-            m.state = if m.state.is_terminating() { Lifecycle::TerminatingProceed } else { Lifecycle::PendingProceed };
+            m.state = m.state.proceeding();
             m.waits.clear();
         }),
         Decision::InService { member } => {
             let Some(record) = records.members.get(member) else { return };
-            let (activity, zone) = (record.activity.clone(), record.zone.clone());
+            let (activity, zone, pool) = (record.activity.clone(), record.zone.clone(), pool(records.launch(), record));
             activities::finish(tx, scope, activity.as_ref(), now, Status::Successful, None);
             records.group.back_offs.remove(&zone);
+            pool.into_iter().for_each(|pool| drop(records.group.back_offs.remove(&pool)));
             change(tx, scope, records, member, |m| {
                 m.state = Lifecycle::InService;
                 m.in_service = Some(now);
                 m.activity = None;
+                m.moves = None;
             });
         }
     }
@@ -131,14 +151,19 @@ pub fn begin_end(tx: &mut Txn, pass: &Pass, group: &Group, id: &str, member: &mu
     let draft = Draft {
         group: pass.name,
         group_arn: &group.arn,
-        description: format!("Terminating EC2 instance: {}", member.instance.as_deref().unwrap_or_default()),
+        description: format!(
+            "Terminating EC2 instance{}: {}",
+            if member.state.in_pool() { " from warm pool" } else { "" },
+            member.instance.as_deref().unwrap_or_default()
+        ),
         cause,
         status,
         progress,
         member,
     };
     let key = activities::begin(tx, scope, &pass.rng, now, draft);
-    member.state = Lifecycle::Terminating;
+    let in_pool = member.state.in_pool();
+    member.state = if in_pool { Lifecycle::WarmedTerminating } else { Lifecycle::Terminating };
     member.spare = false;
     member.waits.clear();
     member.activity = Some(key.clone());
@@ -148,7 +173,7 @@ pub fn begin_end(tx: &mut Txn, pass: &Pass, group: &Group, id: &str, member: &mu
 
 fn wait(tx: &mut Txn, pass: &Pass, records: &mut Records, id: &Arc<str>) {
     let Some(member) = records.members.get_mut(id) else { return };
-    let launching = member.state.is_pending();
+    let launching = !member.state.is_terminating() && member.moves != Some(Move::Back);
     let waits = records.hooks.iter().filter(|(_, hook)| hook.launching == launching).map(|(name, hook)| HookWait {
         hook: name.clone(),
         token: pass.rng.uuid(),
@@ -157,7 +182,7 @@ fn wait(tx: &mut Txn, pass: &Pass, records: &mut Records, id: &Arc<str>) {
         result: None,
     });
     member.waits = waits.collect();
-    member.state = if launching { Lifecycle::PendingWait } else { Lifecycle::TerminatingWait };
+    member.state = member.state.waiting();
     activities::update(tx, pass.scope, member.activity.as_ref(), |activity| {
         activity.status = Status::MidLifecycleAction;
         activity.progress = 60;
@@ -169,27 +194,45 @@ fn seconds(seconds: i32) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
+/// Writes how far the instance refresh is; one that has succeeded leaves its configuration with the group.
+fn refresh(tx: &mut Txn, scope: &Scope, records: &mut Records, next: &Refresh) {
+    let Some((key, current)) = &mut records.refresh else { return };
+    tx.put(scope, key, next.clone());
+    records.group.generation = records.group.generation.max(next.launches());
+    if next.status == RefreshStatus::Successful
+        && let Some((launch, _)) = &next.desired
+    {
+        records.group.launch = launch.clone();
+    }
+    *current = next.clone();
+}
+
 /// Writes the members to be launched. Their instances are asked for once this is durable.
 fn launches(tx: &mut Txn, pass: &Pass, records: &mut Records, plan: &Plan) {
     let Some(recipe) = pass.recipe else { return };
-    let wanted: Vec<(&String, usize, &LaunchCause)> = (plan.decisions.iter())
+    let drawn = plan.decisions.iter().any(|decision| matches!(decision, Decision::Draw { .. }));
+    let wanted: Vec<(&String, &Pick, usize, &LaunchCause)> = (plan.decisions.iter())
         .filter_map(|decision| match decision {
-            Decision::Launch { zone, count, cause } => Some((zone, *count, cause)),
+            Decision::Launch { zone, pick, count, cause } => Some((zone, pick, *count, cause)),
             _ => None,
         })
         .collect();
-    let have = records.members.values().filter(|member| member.counts()).count();
-    let total: usize = wanted.iter().map(|(_, count, _)| count).sum();
-    for (zone, count, cause) in &wanted {
+    let have: i32 = records.members.values().filter(|member| member.counts()).map(Member::units).sum();
+    let into_group = |cause: &LaunchCause| *cause != LaunchCause::Warm;
+    let units = |count: usize, pick: &Pick| i32::try_from(count).unwrap_or(i32::MAX).saturating_mul(pick.units());
+    let total: i32 =
+        wanted.iter().filter(|(.., cause)| into_group(cause)).map(|(_, pick, count, _)| units(*count, pick)).sum();
+    let grows = wanted.iter().any(|(.., cause)| matches!(cause, LaunchCause::Difference | LaunchCause::Replace));
+    for (zone, pick, count, cause) in &wanted {
         for _ in 0..*count {
             let text = causes::launch(pass.now, cause, records.group.change.as_deref(), have, have + total);
             match recipe {
-                Ok(recipe) => launch(tx, pass, records, zone, recipe, cause, text),
+                Ok(recipe) => launch(tx, pass, records, (zone, pick), recipe, cause, text),
                 Err(error) => return refuse(tx, pass, records, zone, error, text),
             }
         }
     }
-    if !wanted.is_empty() {
+    if grows || drawn {
         records.group.change = None;
     }
 }
@@ -198,19 +241,23 @@ fn launch(
     tx: &mut Txn,
     pass: &Pass,
     records: &mut Records,
-    zone: &str,
+    (zone, pick): (&str, &Pick),
     recipe: &Recipe,
     cause: &LaunchCause,
     text: String,
 ) {
     let id: Arc<str> = pass.rng.uuid().into();
-    let mut member = recipe.member(pass.name, &records.group, zone, pass.now);
+    let mut member = recipe.member(pass.name, &records.group, pick, zone, pass.now);
     member.subnet = subnet(records, zone);
-    member.spare = matches!(cause, LaunchCause::Balance(_));
+    member.spare = matches!(cause, LaunchCause::Balance(_) | LaunchCause::Ahead(_));
+    let warm = *cause == LaunchCause::Warm;
+    if warm {
+        member.state = Lifecycle::WarmedPending;
+    }
     let draft = Draft {
         group: pass.name,
         group_arn: &records.group.arn,
-        description: "Launching a new EC2 instance".into(),
+        description: format!("Launching a new EC2 instance{}", if warm { " into warm pool" } else { "" }),
         cause: text,
         status: Status::PreInService,
         progress: 30,
@@ -231,7 +278,7 @@ fn subnet(records: &Records, zone: &str) -> String {
 /// Nothing can be launched at all: one activity says why, and all zones wait.
 fn refuse(tx: &mut Txn, pass: &Pass, records: &mut Records, zone: &str, error: &Error, text: String) {
     let recipe = Recipe::default();
-    let mut member = recipe.member(pass.name, &records.group, zone, pass.now);
+    let mut member = recipe.member(pass.name, &records.group, &Pick::default(), zone, pass.now);
     member.subnet = subnet(records, zone);
     let draft = Draft {
         group: pass.name,
@@ -243,28 +290,9 @@ fn refuse(tx: &mut Txn, pass: &Pass, records: &mut Records, zone: &str, error: &
         member: &member,
     };
     let key = activities::begin(tx, pass.scope, &pass.rng, pass.now, draft);
-    fail_activity(tx, pass.scope, Some(&key), pass.now, error);
+    refusals::fail_activity(tx, pass.scope, Some(&key), pass.now, error);
     for zone in records.group.zones.clone() {
         let dark = zones::is_dark(tx, &zone);
-        note_refusal(&mut records.group, &zone, pass.now, dark);
+        refusals::note(&mut records.group, &zone, pass.now, dark);
     }
-}
-
-/// Ends a launch's activity with EC2's reason.
-pub fn fail_activity(tx: &mut Txn, scope: &Scope, key: Option<&String>, now: Timestamp, error: &Error) {
-    let reason = format!("{} Launching EC2 instance failed.", error.message);
-    activities::finish(tx, scope, key, now, Status::Failed, Some(reason.clone()));
-    activities::update(tx, scope, key, |activity| {
-        activity.description = format!("Launching a new EC2 instance.  Status Reason: {reason}");
-    });
-}
-
-/// Closes a zone for a while. Refusals that come while it is closed are of the same attempt.
-pub fn note_refusal(group: &mut Group, zone: &str, now: Timestamp, dark: bool) {
-    let earlier = group.back_offs.get(zone);
-    if earlier.is_some_and(|back_off| back_off.until > now) {
-        return;
-    }
-    let failures = earlier.map_or(0, |back_off| back_off.failures) + 1;
-    group.back_offs.insert(zone.to_owned(), BackOff { until: now + plan::back_off(failures), failures, dark });
 }

@@ -64,9 +64,9 @@ pub fn member_of(view: &View, cx: &Cx, instance: &str) -> Result<(Arc<str>, Memb
     Ok((id, (*member).clone()))
 }
 
-/// Takes an instance's share out of the desired capacity; before and after.
-pub fn decrement(group: &mut Group) -> Result<(i32, i32)> {
-    let (from, to) = (group.desired, group.desired - group.launch.weight());
+/// Takes an instance's units out of the desired capacity; before and after.
+pub fn decrement(group: &mut Group, units: i32) -> Result<(i32, i32)> {
+    let (from, to) = (group.desired, group.desired - units);
     if to < group.min {
         return Err(validation(format!(
             "Currently, desiredSize equals minSize ({}). Terminating instance without replacement will violate group's \
@@ -98,7 +98,7 @@ fn terminate(tx: &mut Txn, cx: &Cx, instance: &str, decrements: bool, seed: u64)
         return Err(validation(message));
     }
     // A standby instance is no longer part of the capacity.
-    let shrunk = if decrements && member.counts() { Some(decrement(&mut group)?) } else { None };
+    let shrunk = if decrements && member.counts() { Some(decrement(&mut group, member.units())?) } else { None };
     if shrunk.is_some() {
         tx.put(cx.scope(), &name, group.clone());
     }

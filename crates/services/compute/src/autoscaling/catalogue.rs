@@ -3,10 +3,9 @@
 use standfast_api::autoscaling::{
     AdjustmentType, DescribeAccountLimitsInput, DescribeAccountLimitsOutput, DescribeAdjustmentTypesInput,
     DescribeAdjustmentTypesOutput, DescribeAutoScalingNotificationTypesInput,
-    DescribeAutoScalingNotificationTypesOutput, DescribeInstanceRefreshesInput, DescribeInstanceRefreshesOutput,
-    DescribeNotificationConfigurationsInput, DescribeNotificationConfigurationsOutput, DescribeScheduledActionsInput,
-    DescribeScheduledActionsOutput, DescribeTerminationPolicyTypesInput, DescribeTerminationPolicyTypesOutput,
-    DescribeWarmPoolInput, DescribeWarmPoolOutput,
+    DescribeAutoScalingNotificationTypesOutput, DescribeNotificationConfigurationsInput,
+    DescribeNotificationConfigurationsOutput, DescribeScheduledActionsInput, DescribeScheduledActionsOutput,
+    DescribeTerminationPolicyTypesInput, DescribeTerminationPolicyTypesOutput,
 };
 use standfast_core::Result;
 use standfast_kernel::Cx;
@@ -55,19 +54,6 @@ pub async fn notification_types(
 ) -> Result<DescribeAutoScalingNotificationTypesOutput> {
     let all = NOTIFICATIONS.iter().map(|name| (*name).to_owned()).collect();
     Ok(DescribeAutoScalingNotificationTypesOutput { auto_scaling_notification_types: Some(all) })
-}
-
-pub async fn instance_refreshes(
-    cx: Cx,
-    input: DescribeInstanceRefreshesInput,
-) -> Result<DescribeInstanceRefreshesOutput> {
-    find(&cx, &input.auto_scaling_group_name)?;
-    Ok(DescribeInstanceRefreshesOutput { instance_refreshes: Some(Vec::new()), next_token: None })
-}
-
-pub async fn warm_pool(cx: Cx, input: DescribeWarmPoolInput) -> Result<DescribeWarmPoolOutput> {
-    find(&cx, &input.auto_scaling_group_name)?;
-    Ok(DescribeWarmPoolOutput { instances: Some(Vec::new()), ..Default::default() })
 }
 
 pub async fn scheduled_actions(cx: Cx, input: DescribeScheduledActionsInput) -> Result<DescribeScheduledActionsOutput> {

@@ -3,7 +3,7 @@
 use standfast_core::Timestamp;
 
 use super::model::Unhealthy;
-use super::plan::{EndCause, LaunchCause};
+use super::plan::{EndCause, LaunchCause, Retire};
 
 pub fn created(now: Timestamp, to: i32) -> String {
     let at = now.iso8601_seconds();
@@ -32,7 +32,7 @@ pub fn policy(now: Timestamp, asked: &str, from: i32, to: i32) -> String {
 }
 
 /// Why an instance is launched; `change` is why the desired capacity differs.
-pub fn launch(now: Timestamp, cause: &LaunchCause, change: Option<&str>, from: usize, to: usize) -> String {
+pub fn launch(now: Timestamp, cause: &LaunchCause, change: Option<&str>, from: i32, to: i32) -> String {
     let at = now.iso8601_seconds();
     match cause {
         LaunchCause::Difference => format!(
@@ -53,13 +53,20 @@ pub fn launch(now: Timestamp, cause: &LaunchCause, change: Option<&str>, from: u
                 numbers.join(" ")
             )
         }
+        LaunchCause::Ahead(why) | LaunchCause::Instead(why) => {
+            format!("At {at} an instance was launched in response to {}.", retirement(*why))
+        }
+        LaunchCause::Warm => format!(
+            "At {at} an instance was started in response to a difference between desired and actual capacity of the \
+             warm pool."
+        ),
     }
 }
 
 /// Why an instance is ended.
 pub fn end(now: Timestamp, cause: &EndCause, instance: &str, change: Option<&str>) -> String {
     let at = now.iso8601_seconds();
-    let shrinking = |from: usize, to: usize| {
+    let shrinking = |from: i32, to: i32| {
         format!(
             "At {at} an instance was taken out of service in response to a difference between desired and actual \
              capacity, shrinking the capacity from {from} to {to}.  At {at} instance {instance} was selected for \
@@ -68,13 +75,15 @@ pub fn end(now: Timestamp, cause: &EndCause, instance: &str, change: Option<&str
     };
     match cause {
         EndCause::Unhealthy(why) => {
-            let why = match why {
-                Unhealthy::Ec2 => "an EC2 health check indicating it has been terminated or stopped",
-                Unhealthy::Elb => "an ELB system health check failure",
-                Unhealthy::User => "a user health-check",
-            };
-            format!("At {at} an instance was taken out of service in response to {why}.")
+            format!("At {at} an instance was taken out of service in response to {}.", illness(*why))
         }
+        EndCause::Retired(why) => {
+            format!("At {at} an instance was taken out of service in response to {}.", retirement(*why))
+        }
+        EndCause::Pool => format!(
+            "At {at} an instance was taken out of the warm pool in response to a difference between desired and actual \
+             capacity of the warm pool."
+        ),
         EndCause::Shrink { from, to } => format!("{}{}", before(change), shrinking(*from, *to)),
         EndCause::Balanced { zone, from, to } => format!(
             "At {at} instances were launched to balance instances in zones {zone} with other zones resulting in more \
@@ -92,6 +101,33 @@ pub fn end(now: Timestamp, cause: &EndCause, instance: &str, change: Option<&str
     }
 }
 
+fn illness(why: Unhealthy) -> &'static str {
+    match why {
+        Unhealthy::Ec2 => "an EC2 health check indicating it has been terminated or stopped",
+        Unhealthy::Elb => "an ELB system health check failure",
+        Unhealthy::User => "a user health-check",
+    }
+}
+
+fn retirement(why: Retire) -> &'static str {
+    match why {
+        Retire::Unhealthy(why) => illness(why),
+        Retire::Rebalance => "an EC2 instance rebalance recommendation",
+        Retire::Refresh => "an instance refresh",
+        Retire::Lifetime => "the maximum instance lifetime of the group being reached",
+    }
+}
+
+/// Why an instance goes back to the warm pool.
+pub fn returned(now: Timestamp, instance: &str, change: Option<&str>) -> String {
+    format!(
+        "{}At {} instance {instance} was returned to the warm pool in response to a difference between desired and \
+         actual capacity.",
+        before(change),
+        now.iso8601_seconds()
+    )
+}
+
 /// What a user did to one instance: `taken out of service`, `detached`, `moved to standby`; with the capacity before
 /// and after, when it changed.
 pub fn user(now: Timestamp, instance: &str, did: &str, shrunk: Option<(i32, i32)>) -> String {
@@ -105,4 +141,8 @@ pub fn user(now: Timestamp, instance: &str, did: &str, shrunk: Option<(i32, i32)
 
 fn before(change: Option<&str>) -> String {
     change.map(|change| format!("{change}  ")).unwrap_or_default()
+}
+
+pub fn pool_deleted(now: Timestamp) -> String {
+    format!("At {} a user request force deleted the warm pool.", now.iso8601_seconds())
 }

@@ -13,12 +13,14 @@ use standfast_kernel::{Cx, Wake, zones};
 use standfast_store::View;
 
 use super::apply::{self, Pass, Records};
-use super::launch;
-use super::model::{Group, Hook, Member, Registration};
+use super::model::{Group, Hook, Launch, Lifecycle, Member, Registration};
 use super::plan::{self, Effect, Plan, Power, Snapshot, TargetState, World};
+use super::{launch, prices, refreshes, refusals};
 
 /// How many instances one DescribeInstances call asks for: EC2's limit on the values of a filter.
 const INSTANCES_ASKED_MAX: usize = 200;
+/// The tag by which EC2 says that it recommends to replace an instance.
+const REBALANCE_TAG: &str = "aws:standfast:rebalance-recommendation";
 /// How many calls of one group are under way at once.
 const CALLS_AT_ONCE_MAX: usize = 64;
 
@@ -65,7 +67,8 @@ async fn gather(cx: &Cx) -> Result<(World, Option<Error>)> {
     });
     for asked in instances.chunks(INSTANCES_ASKED_MAX) {
         world.instances.extend(asked.iter().map(|id| (id.clone(), Power::Gone)));
-        world.instances.extend(powers(cx, asked).await?);
+        let powers = powers(cx, asked, &mut world.recommended).await?;
+        world.instances.extend(powers);
     }
     let mut trouble = None;
     let asked: Vec<String> = target_groups.into_iter().collect();
@@ -77,25 +80,42 @@ async fn gather(cx: &Cx) -> Result<(World, Option<Error>)> {
             Err(error) => trouble = Some(error),
         }
     }
+    world.alarms = alarms(cx).await?;
     Ok((world, trouble))
 }
 
-async fn powers(cx: &Cx, ids: &[String]) -> Result<Vec<(String, Power)>> {
+/// The states of the alarms that watch over instance refreshes.
+async fn alarms(cx: &Cx) -> Result<BTreeMap<String, bool>> {
+    let refreshes = cx.view(|view| view.list::<refreshes::Refresh>(cx.scope()));
+    let active = refreshes.iter().filter(|(_, refresh)| refresh.is_active());
+    let names: BTreeSet<String> = active.flat_map(|(_, refresh)| refresh.alarms.clone()).collect();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    refreshes::alarms(cx, &names.into_iter().collect::<Vec<_>>()).await
+}
+
+async fn powers(cx: &Cx, ids: &[String], recommended: &mut BTreeSet<String>) -> Result<Vec<(String, Power)>> {
     let filter = ec2::Filter { name: Some("instance-id".into()), values: Some(ids.to_vec()) };
     let input = ec2::DescribeInstancesInput { filters: Some(vec![filter]), ..Default::default() };
     let answer = cx.call(ec2::DescribeInstances, input).await?;
     let all = answer.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
-    let power = |instance: ec2::Instance| {
+    let mut power = |instance: ec2::Instance| {
+        let advised = |tag: &ec2::Tag| tag.key.as_deref() == Some(REBALANCE_TAG);
+        if instance.tags.as_ref().is_some_and(|tags| tags.iter().any(advised)) {
+            recommended.extend(instance.instance_id.clone());
+        }
         let power = match instance.state?.name?.as_str() {
             "pending" => Power::Pending,
             "running" => Power::Running,
-            "stopping" | "stopped" => Power::Stopped,
+            "stopping" => Power::Stopping,
+            "stopped" => Power::Stopped,
             "shutting-down" => Power::ShuttingDown,
             _ => Power::Gone,
         };
         Some((instance.instance_id?, power))
     };
-    Ok(all.filter_map(power).collect())
+    Ok(all.filter_map(&mut power).collect())
 }
 
 async fn targets(cx: &Cx, arn: &str) -> Result<BTreeMap<String, TargetState>> {
@@ -117,14 +137,22 @@ async fn targets(cx: &Cx, arn: &str) -> Result<BTreeMap<String, TargetState>> {
 /// One group: decide, write, act.
 async fn group(cx: &Cx, name: &str, world: &World) -> Result<Option<Timestamp>> {
     let (now, scope) = (cx.now(), cx.scope());
-    let Some((mut plan, group)) = cx.view(|view| {
+    let Some((mut plan, launch)) = cx.view(|view| {
         let records = load(view, cx.scope(), name)?;
-        Some((decide(&records, world, now), records.group))
+        Some((decide(&records, world, now), records.launch().clone()))
     }) else {
         return Ok(None);
     };
+    let mut world = world;
+    let priced;
+    if let Launch::Mixed(policy) = &launch
+        && plan.launches()
+    {
+        priced = World { prices: prices::of(cx, policy).await?, ..world.clone() };
+        world = &priced;
+    }
     if !plan.decisions.is_empty() {
-        let recipe = if plan.launches() { Some(launch::recipe(cx, &group).await) } else { None };
+        let recipe = if plan.launches() { Some(launch::recipe(cx, &launch).await) } else { None };
         if let Some(Err(error)) = &recipe
             && error.fault == Fault::Server
         {
@@ -153,17 +181,27 @@ pub(super) fn load(view: &View, scope: &Scope, name: &str) -> Option<Records> {
     let prefix = Hook::key(name, "").len();
     let hooks = view.by_index::<Hook>(scope, "group", name);
     let hooks = hooks.into_iter().map(|(key, hook)| (key[prefix..].to_owned(), hook)).collect();
-    Some(Records { group, members, hooks })
+    Some(Records { group, members, hooks, refresh: refreshes::active(view, scope, name) })
+}
+
+fn snapshot<'a>(
+    records: &'a Records,
+    members: &'a [(Arc<str>, Arc<Member>)],
+    world: &'a World,
+    now: Timestamp,
+) -> Snapshot<'a> {
+    let refresh = records.refresh.as_ref().map(|(_, refresh)| refresh);
+    Snapshot { group: &records.group, launch: records.launch(), refresh, members, hooks: &records.hooks, world, now }
 }
 
 pub(super) fn decide(records: &Records, world: &World, now: Timestamp) -> Plan {
     let members: Vec<_> = records.members.iter().map(|(id, member)| (id.clone(), Arc::new(member.clone()))).collect();
-    plan::decide(&Snapshot { group: &records.group, members: &members, hooks: &records.hooks, world, now })
+    plan::decide(&snapshot(records, &members, world, now))
 }
 
 pub(super) fn effects(records: &Records, world: &World, now: Timestamp) -> Vec<Effect> {
     let members: Vec<_> = records.members.iter().map(|(id, member)| (id.clone(), Arc::new(member.clone()))).collect();
-    plan::effects(&Snapshot { group: &records.group, members: &members, hooks: &records.hooks, world, now })
+    plan::effects(&snapshot(records, &members, world, now))
 }
 
 async fn act(cx: &Cx, name: &str, world: &World, now: Timestamp) -> Result<()> {
@@ -203,6 +241,15 @@ async fn perform(cx: &Cx, records: &Records, effect: &Effect) -> Result<()> {
             }
             registration(cx, member, target_group, Registration::Draining).await
         }
+        Effect::Start { member, instance } => start(cx, records, member, instance).await,
+        Effect::Stop { instance, .. } => {
+            let input = ec2::StopInstancesInput { instance_ids: vec![instance.clone()], ..Default::default() };
+            match cx.call(ec2::StopInstances, input).await {
+                // It has gone by itself; the next look will say so.
+                Err(error) if error.fault == Fault::Client => Ok(()),
+                other => other.map(drop),
+            }
+        }
         Effect::Terminate { instance, .. } => {
             let input = ec2::TerminateInstancesInput { instance_ids: vec![instance.clone()], ..Default::default() };
             match cx.call(ec2::TerminateInstances, input).await {
@@ -227,7 +274,7 @@ async fn registration(cx: &Cx, id: &str, target_group: &str, registration: Regis
 
 async fn run_instance(cx: &Cx, records: &Records, id: &Arc<str>) -> Result<()> {
     let Some(member) = records.members.get(id) else { return Ok(()) };
-    let result = launch::run(cx, id, &records.group, member).await;
+    let result = launch::run(cx, id, &records.group, records.launch(), member).await;
     let (now, scope) = (cx.now(), cx.scope());
     match &result {
         Err(error) if error.fault == Fault::Server => Err(error.clone()),
@@ -240,7 +287,7 @@ async fn run_instance(cx: &Cx, records: &Records, id: &Arc<str>) -> Result<()> {
                 member.image.clone_from(&instance.image_id);
                 super::activities::update(tx, scope, member.activity.as_ref(), |activity| {
                     let instance = instance.instance_id.as_deref().unwrap_or_default();
-                    activity.description = format!("Launching a new EC2 instance: {instance}");
+                    activity.description = format!("{}: {instance}", activity.description);
                 });
                 tx.put(scope, id, member);
                 Ok(())
@@ -248,21 +295,35 @@ async fn run_instance(cx: &Cx, records: &Records, id: &Arc<str>) -> Result<()> {
             .await
         }
         Err(error) => {
-            let capacity = error.is("InsufficientInstanceCapacity") || error.is("InsufficientFreeAddressesInSubnet");
             cx.txn(|tx| {
-                apply::fail_activity(tx, scope, member.activity.as_ref(), now, error);
-                tx.delete::<Member>(scope, id);
-                let Some(group) = tx.get::<Group>(scope, &member.group) else { return Ok(()) };
-                let mut group = (*group).clone();
-                // What is wrong with the request is wrong everywhere.
-                let zones = if capacity { vec![member.zone.clone()] } else { group.zones.clone() };
-                for zone in zones {
-                    apply::note_refusal(&mut group, &zone, now, zones::is_dark(tx, &zone));
-                }
-                tx.put(scope, &member.group, group);
+                refusals::refuse(tx, scope, id, records.launch(), now, error);
                 Ok(())
             })
             .await
         }
     }
+}
+
+/// Starts a member that was taken from the warm pool; where that is refused it rests there again.
+async fn start(cx: &Cx, records: &Records, id: &Arc<str>, instance: &str) -> Result<()> {
+    let input = ec2::StartInstancesInput { instance_ids: vec![instance.to_owned()], ..Default::default() };
+    let error = match cx.call(ec2::StartInstances, input).await {
+        Err(error) if error.fault == Fault::Client => error,
+        other => return other.map(drop),
+    };
+    let (now, scope) = (cx.now(), cx.scope());
+    cx.txn(|tx| {
+        let Some(member) = tx.get::<Member>(scope, id) else { return Ok(()) };
+        let Some(group) = tx.get::<Group>(scope, &member.group) else { return Ok(()) };
+        let (mut member, mut group) = ((*member).clone(), (*group).clone());
+        refusals::fail_activity(tx, scope, member.activity.as_ref(), now, &error);
+        for (key, dark) in refusals::closed(tx, &group, &member, records.launch(), &error) {
+            refusals::note(&mut group, &key, now, dark);
+        }
+        (member.state, member.moves, member.activity) = (Lifecycle::WarmedStopped, None, None);
+        tx.put(scope, &member.group.clone(), group);
+        tx.put(scope, id, member);
+        Ok(())
+    })
+    .await
 }

@@ -9,6 +9,7 @@ use standfast_kernel::Cx;
 
 use super::model::{Group, Launch, Member, MixedPolicy, Options, Source, TemplateRef};
 use super::settings::GROUP_TYPE;
+use super::{documents, warm_pools};
 
 const SERVICE_LINKED_ROLE: &str = "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling";
 const ZONE_DISTRIBUTION: &str = "balanced-best-effort";
@@ -53,6 +54,7 @@ pub fn group(cx: &Cx, name: &str, group: &Group, members: &[(Arc<str>, Arc<Membe
         termination_policies: Some(group.termination_policies.iter().map(|policy| policy.name().into()).collect()),
         new_instances_protected_from_scale_in: Some(group.protect_new),
         traffic_sources: Some(group.target_groups.iter().map(|arn| traffic_source(arn)).collect()),
+        warm_pool_configuration: group.warm_pool.as_ref().map(warm_pools::shape),
         ..Default::default()
     };
     options(cx, &group.options, shape)
@@ -175,7 +177,7 @@ fn mixed(policy: &MixedPolicy) -> api::MixedInstancesPolicy {
         instance_type: own.instance_type.clone(),
         weighted_capacity: own.weight.clone(),
         launch_template_specification: own.template.as_ref().map(template),
-        instance_requirements: None,
+        instance_requirements: own.requirements.as_ref().map(documents::give),
         image_id: own.image.clone(),
     });
     let distribution = &policy.distribution;

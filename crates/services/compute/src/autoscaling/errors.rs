@@ -65,3 +65,19 @@ pub fn no_classic() -> Error {
          (TargetGroupARNs).",
     )
 }
+
+pub fn refresh_in_progress() -> Error {
+    Error::client(
+        "InstanceRefreshInProgress",
+        "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.",
+    )
+}
+
+pub fn no_active_refresh(group: &str) -> Error {
+    let message = format!("No in progress or pending Instance Refresh found for Auto Scaling group {group}.");
+    Error::client("ActiveInstanceRefreshNotFound", message)
+}
+
+pub fn irreversible(why: &str) -> Error {
+    Error::client("IrreversibleInstanceRefresh", format!("The instance refresh cannot be rolled back because {why}."))
+}

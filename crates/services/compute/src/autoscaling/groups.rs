@@ -15,7 +15,7 @@ use standfast_store::View;
 use super::errors::{self, validation};
 use super::model::{Group, Hook, Launch, Member, Options};
 use super::settings::{self, Asked};
-use super::{causes, convert, hooks, policies};
+use super::{causes, convert, hooks, policies, refreshes};
 
 const COOLDOWN_S: i32 = 300;
 const HEALTH_CHECK_TYPE: &str = "EC2";
@@ -113,6 +113,8 @@ async fn new_group(cx: &Cx, name: &str, input: CreateAutoScalingGroupInput) -> R
         deleting: false,
         change: (desired > 0).then(|| causes::created(now, desired)),
         back_offs: BTreeMap::new(),
+        generation: 0,
+        warm_pool: None,
     };
     let changes = Changes {
         placement_group: input.placement_group,
@@ -220,6 +222,7 @@ pub async fn delete(cx: Cx, input: DeleteAutoScalingGroupInput) -> Result<Delete
                 tx.delete::<Hook>(cx.scope(), &key);
             }
             policies::remove_all(tx, cx.scope(), name);
+            refreshes::remove_all(tx, cx.scope(), name);
             tx.delete::<Group>(cx.scope(), name);
             return Ok(());
         }
@@ -258,10 +261,10 @@ pub async fn describe(cx: Cx, input: AutoScalingGroupNamesType) -> Result<AutoSc
     })
 }
 
-/// The members that have an instance, ordered by its id.
+/// The members that have an instance, those of the warm pool left out, ordered by its id.
 pub fn members(view: &View, cx: &Cx, group: &str) -> Vec<(std::sync::Arc<str>, std::sync::Arc<Member>)> {
     let mut members = view.by_index::<Member>(cx.scope(), "group", group);
-    members.retain(|(_, member)| member.instance.is_some());
+    members.retain(|(_, member)| member.instance.is_some() && !member.state.in_pool());
     members.sort_by(|(_, a), (_, b)| a.instance.cmp(&b.instance));
     members
 }
@@ -324,13 +327,17 @@ struct Changes {
 
 impl Changes {
     fn check(&self) -> Result<()> {
-        match self.max_instance_lifetime_s {
-            Some(seconds) if seconds != 0 && !LIFETIME_S.contains(&seconds) => {
-                let (low, high) = (LIFETIME_S.start(), LIFETIME_S.end());
-                Err(validation(format!("MaxInstanceLifetime {seconds} must be 0 or between {low} and {high} seconds.")))
-            }
-            _ => Ok(()),
+        if let Some(seconds) = self.max_instance_lifetime_s.filter(|s| *s != 0 && !LIFETIME_S.contains(s)) {
+            let (low, high) = (LIFETIME_S.start(), LIFETIME_S.end());
+            let message = format!("MaxInstanceLifetime {seconds} must be 0 or between {low} and {high} seconds.");
+            return Err(validation(message));
         }
+        if let Some(policy) = &self.maintenance {
+            check_maintenance(policy)?;
+        }
+        let strategy = self.zone_distribution.as_ref().and_then(|own| own.capacity_distribution_strategy.as_deref());
+        one_of("CapacityDistributionStrategy", strategy, &["balanced-best-effort", "balanced-only"])?;
+        one_of("DesiredCapacityType", self.desired_capacity_type.as_deref(), &["units", "vcpu", "memory-mib"])
     }
 
     fn apply(&self, options: &mut Options) {
@@ -374,6 +381,40 @@ impl Changes {
             options.abandon_retention = triggers.terminate_hook_abandon;
         }
     }
+}
+
+fn one_of(name: &str, given: Option<&str>, known: &[&str]) -> Result<()> {
+    match given {
+        Some(text) if !text.is_empty() && !known.contains(&text) => {
+            Err(validation(format!("The {name} '{text}' is not valid. Valid values are: [{}].", known.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_maintenance(policy: &api::InstanceMaintenancePolicy) -> Result<()> {
+    let (min, max) = match (policy.min_healthy_percentage, policy.max_healthy_percentage) {
+        (None | Some(NONE), None | Some(NONE)) => return Ok(()),
+        (Some(min), Some(max)) if min != NONE && max != NONE => (min, max),
+        _ => {
+            return Err(validation(
+                "InstanceMaintenancePolicy must specify both MinHealthyPercentage and MaxHealthyPercentage.",
+            ));
+        }
+    };
+    if !(0..=100).contains(&min) {
+        return Err(validation(format!("MinHealthyPercentage {min} must be between 0 and 100.")));
+    }
+    if !(100..=200).contains(&max) {
+        return Err(validation(format!("MaxHealthyPercentage {max} must be between 100 and 200.")));
+    }
+    if max - min > 100 {
+        return Err(validation(format!(
+            "The difference between MaxHealthyPercentage {max} and MinHealthyPercentage {min} must not be greater than \
+             100."
+        )));
+    }
+    Ok(())
 }
 
 /// Filters of DescribeAutoScalingGroups: all must match, each by one of its values.

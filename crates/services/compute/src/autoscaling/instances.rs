@@ -58,7 +58,7 @@ pub async fn attach(cx: Cx, input: AttachInstancesInput) -> Result<AttachInstanc
                     other.group
                 )));
             }
-            let (from, to) = (group.desired, group.desired + group.launch.weight());
+            let (from, to) = (group.desired, group.desired + member.units());
             if to > group.max {
                 return Err(validation(format!(
                     "AutoScalingGroup {name} has min-size={}, max-size={}, and desired-size={from}. To attach {} more \
@@ -126,6 +126,9 @@ async fn candidate(cx: &Cx, name: &str, group: &Group, id: &str) -> Result<Membe
         targets: Default::default(),
         waits: Vec::new(),
         activity: None,
+        generation: group.generation,
+        spot: instance.instance_lifecycle.as_deref() == Some("spot"),
+        moves: None,
     })
 }
 
@@ -180,7 +183,7 @@ pub async fn detach(cx: Cx, input: DetachInstancesQuery) -> Result<DetachInstanc
                 let (id, member) = member_in(tx, &cx, instance, name)?;
                 in_state(&member, &[Lifecycle::InService, Lifecycle::Standby])?;
                 let shrinks = input.should_decrement_desired_capacity && member.counts();
-                let shrunk = if shrinks { Some(decrement(&mut group)?) } else { None };
+                let shrunk = if shrinks { Some(decrement(&mut group, member.units())?) } else { None };
                 let cause = causes::user(pass.now, instance, "detached", shrunk);
                 let description = format!("Detaching EC2 instance: {instance}");
                 let key = begin(tx, cx.scope(), &pass, &group, &member, description, cause);
@@ -228,7 +231,7 @@ pub async fn enter_standby(cx: Cx, input: EnterStandbyQuery) -> Result<EnterStan
                 let (id, mut member) = member_in(tx, &cx, instance, name)?;
                 in_state(&member, &[Lifecycle::InService])?;
                 let shrinks = input.should_decrement_desired_capacity;
-                let shrunk = if shrinks { Some(decrement(&mut group)?) } else { None };
+                let shrunk = if shrinks { Some(decrement(&mut group, member.units())?) } else { None };
                 let cause = causes::user(pass.now, instance, "moved to standby", shrunk);
                 let description = format!("Moving EC2 instance to Standby: {instance}");
                 let key = begin(tx, cx.scope(), &pass, &group, &member, description, cause);
@@ -256,7 +259,7 @@ pub async fn exit_standby(cx: Cx, input: ExitStandbyQuery) -> Result<ExitStandby
             for instance in &ids {
                 let (id, mut member) = member_in(tx, &cx, instance, name)?;
                 in_state(&member, &[Lifecycle::Standby])?;
-                let (from, to) = (group.desired, group.desired + group.launch.weight());
+                let (from, to) = (group.desired, group.desired + member.units());
                 if to > group.max {
                     return Err(validation(format!(
                         "AutoScalingGroup {name} has max-size={} and desired-size={from}: the instance {instance} \

@@ -6,6 +6,7 @@ use standfast_kernel::Cx;
 
 use super::errors;
 use super::model::{Device, Group, Launch, LaunchConfiguration, Lifecycle, Member, Source, TemplateRef};
+use super::plan::Pick;
 
 /// The tag by which an instance says whose it is.
 pub const GROUP_TAG: &str = "aws:autoscaling:groupName";
@@ -19,27 +20,36 @@ pub struct Recipe {
     // Of a template's type and image only what an override says: the rest is EC2's to read there.
     instance_type: String,
     image: Option<String>,
-    weight: Option<String>,
+    /// Per override of a mixed policy.
+    overrides: Vec<OverrideRecipe>,
+}
+
+#[derive(Clone, Debug)]
+struct OverrideRecipe {
+    source: Source,
+    image: Option<String>,
+    types: Vec<String>,
 }
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { source: Source::None, instance_type: String::new(), image: None, weight: None }
+        Self { source: Source::None, instance_type: String::new(), image: None, overrides: Vec::new() }
     }
 }
 
 impl Recipe {
     /// A member to be launched in a zone; the subnet is for the caller to choose.
-    pub fn member(&self, name: &str, group: &Group, zone: &str, now: Timestamp) -> Member {
+    pub fn member(&self, name: &str, group: &Group, pick: &Pick, zone: &str, now: Timestamp) -> Member {
+        let over = pick.over.and_then(|place| self.overrides.get(place));
         Member {
             group: name.to_owned(),
             instance: None,
             zone: zone.to_owned(),
             subnet: String::new(),
-            source: self.source.clone(),
-            instance_type: self.instance_type.clone(),
-            image: self.image.clone(),
-            weight: self.weight.clone(),
+            source: over.map_or(&self.source, |over| &over.source).clone(),
+            instance_type: pick.instance_type.clone().unwrap_or_else(|| self.instance_type.clone()),
+            image: over.and_then(|over| over.image.clone()).or_else(|| self.image.clone()),
+            weight: pick.weight.clone(),
             state: Lifecycle::Pending,
             unhealthy: None,
             protected: group.protect_new,
@@ -50,34 +60,57 @@ impl Recipe {
             targets: Default::default(),
             waits: Vec::new(),
             activity: None,
+            generation: group.generation,
+            spot: pick.spot,
+            moves: None,
+        }
+    }
+
+    /// Whether a member is just what would be launched.
+    pub fn matches(&self, member: &Member) -> bool {
+        let of_override = |over: &OverrideRecipe| {
+            over.source == member.source && (over.types.is_empty() || over.types.contains(&member.instance_type))
+        };
+        match self.overrides.is_empty() {
+            true => self.source == member.source,
+            false => self.overrides.iter().any(of_override),
         }
     }
 }
 
 /// Looks up what the group launches from.
-pub async fn recipe(cx: &Cx, group: &Group) -> Result<Recipe> {
-    let (template, first) = match &group.launch {
+pub async fn recipe(cx: &Cx, launch: &Launch) -> Result<Recipe> {
+    let (template, policy) = match launch {
         Launch::Configuration(name) => {
             let configuration = configuration(cx, name)?;
             return Ok(Recipe {
                 source: Source::Configuration(name.clone()),
                 instance_type: configuration.instance_type.clone(),
                 image: Some(configuration.image.clone()),
-                weight: None,
+                overrides: Vec::new(),
             });
         }
         Launch::Template(template) => (template, None),
-        Launch::Mixed(policy) => (&policy.template, policy.overrides.first()),
+        Launch::Mixed(policy) => (&policy.template, Some(policy)),
     };
-    let template = first.and_then(|first| first.template.as_ref()).unwrap_or(template);
+    let source = numbered(cx, template).await?;
+    let mut overrides = Vec::new();
+    for over in policy.into_iter().flat_map(|policy| &policy.overrides) {
+        let own = match &over.template {
+            Some(template) => numbered(cx, template).await?,
+            None => source.clone(),
+        };
+        let types = over.instance_type.iter().chain(&over.types).cloned().collect();
+        overrides.push(OverrideRecipe { source: own, image: over.image.clone(), types });
+    }
+    Ok(Recipe { source, instance_type: String::new(), image: None, overrides })
+}
+
+/// A template with the number that its version has now.
+async fn numbered(cx: &Cx, template: &TemplateRef) -> Result<Source> {
     let version = version(cx, &template.id, &template.version).await?;
     let number = version.version_number.unwrap_or_default().to_string();
-    Ok(Recipe {
-        source: Source::Template(TemplateRef { version: number, ..template.clone() }),
-        instance_type: first.and_then(|first| first.instance_type.clone()).unwrap_or_default(),
-        image: first.and_then(|first| first.image.clone()),
-        weight: first.and_then(|first| first.weight.clone()),
-    })
+    Ok(Source::Template(TemplateRef { version: number, ..template.clone() }))
 }
 
 fn configuration(cx: &Cx, name: &str) -> Result<std::sync::Arc<LaunchConfiguration>> {
@@ -101,7 +134,7 @@ pub async fn version(cx: &Cx, template: &str, version: &str) -> Result<ec2::Laun
 }
 
 /// Asks for a member's instance: the same one, however often it is asked.
-pub async fn run(cx: &Cx, token: &str, group: &Group, member: &Member) -> Result<ec2::Instance> {
+pub async fn run(cx: &Cx, token: &str, group: &Group, launch: &Launch, member: &Member) -> Result<ec2::Instance> {
     let input = match &member.source {
         Source::Configuration(name) => of_configuration(&*configuration(cx, name)?, member),
         Source::Template(template) => of_template(cx, template, member).await?,
@@ -112,6 +145,7 @@ pub async fn run(cx: &Cx, token: &str, group: &Group, member: &Member) -> Result
         max_count: 1,
         client_token: Some(token.to_owned()),
         tag_specifications: Some(vec![tags(group, member)]),
+        instance_market_options: market(launch, member).or(input.instance_market_options),
         ..input
     };
     let answer = match cx.call(ec2::RunInstances, input).await {
@@ -120,6 +154,18 @@ pub async fn run(cx: &Cx, token: &str, group: &Group, member: &Member) -> Result
     };
     let instance = answer.instances.unwrap_or_default().into_iter().next();
     instance.ok_or_else(|| Error::internal("RunInstances answered without an instance"))
+}
+
+fn market(launch: &Launch, member: &Member) -> Option<ec2::InstanceMarketOptionsRequest> {
+    let Launch::Mixed(policy) = launch else { return None };
+    member.spot.then(|| ec2::InstanceMarketOptionsRequest {
+        market_type: Some("spot".into()),
+        spot_options: Some(ec2::SpotMarketOptions {
+            max_price: policy.distribution.spot_max_price.clone(),
+            spot_instance_type: Some("one-time".into()),
+            ..Default::default()
+        }),
+    })
 }
 
 /// The instance that was launched with this token, when the group has changed since it was asked for.

@@ -2,8 +2,7 @@
 //!
 //! Owns groups, their members, launch configurations, lifecycle hooks and scaling activities. Instances are EC2's and
 //! targets elbv2's: both are called like any client would. Invariant: what a group does follows from its records and
-//! from what EC2, elbv2 and the kernel's zones say, in `plan`; nothing else launches or ends members. It is not yet
-//! scaling by target tracking or schedule, warm pools, notifications or instance refreshes.
+//! from what EC2, elbv2 and the kernel's zones say, in `plan`; nothing else launches or ends members.
 
 mod activities;
 mod apply;
@@ -12,6 +11,7 @@ mod catalogue;
 mod causes;
 mod controller;
 mod convert;
+mod documents;
 mod errors;
 mod groups;
 mod hooks;
@@ -21,12 +21,18 @@ mod launch_configurations;
 pub mod model;
 pub mod plan;
 mod policies;
+mod pool_moves;
+mod prices;
 mod processes;
+mod refreshes;
+mod refusals;
+mod requirements;
 mod settings;
 mod tags;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod warm_pools;
 
 use standfast_api::autoscaling as api;
 use standfast_kernel::controller::On;
@@ -37,7 +43,12 @@ const WATCHED: &[&str] = &[
     "autoscaling.groups",
     "autoscaling.instances",
     "autoscaling.lifecycle_hooks",
+    "autoscaling.instance_refreshes",
+    // Alarms that watch over instance refreshes.
+    "cloudwatch.alarms",
     "ec2.instances",
+    // EC2's recommendations to replace instances.
+    "ec2.tags",
     // Its records go when targets have drained.
     "elbv2.targets",
     zones::TABLE,
@@ -90,8 +101,13 @@ pub fn service() -> Service {
         .op(api::DescribeAdjustmentTypes, catalogue::adjustment_types)
         .op(api::DescribeTerminationPolicyTypes, catalogue::termination_policy_types)
         .op(api::DescribeAutoScalingNotificationTypes, catalogue::notification_types)
-        .op(api::DescribeInstanceRefreshes, catalogue::instance_refreshes)
-        .op(api::DescribeWarmPool, catalogue::warm_pool)
+        .op(api::StartInstanceRefresh, refreshes::start)
+        .op(api::CancelInstanceRefresh, refreshes::cancel)
+        .op(api::RollbackInstanceRefresh, refreshes::rollback)
+        .op(api::DescribeInstanceRefreshes, refreshes::describe)
+        .op(api::PutWarmPool, warm_pools::put)
+        .op(api::DeleteWarmPool, warm_pools::delete)
+        .op(api::DescribeWarmPool, warm_pools::describe)
         .op(api::PutScalingPolicy, policies::put)
         .op(api::DescribePolicies, policies::describe)
         .op(api::DeletePolicy, policies::delete)

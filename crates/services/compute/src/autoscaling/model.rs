@@ -39,8 +39,13 @@ pub struct Group {
     pub deleting: bool,
     /// Why the desired capacity was last changed, until the group has got there.
     pub change: Option<String>,
-    /// Zones in which a launch was refused lately.
+    /// Zones, and pools (`ZONE TYPE MARKET`) of a mixed group, in which a launch was refused lately.
     pub back_offs: BTreeMap<String, BackOff>,
+    /// How often members were to be replaced by a refresh or its rollback.
+    #[serde(default)]
+    pub generation: u32,
+    #[serde(default)]
+    pub warm_pool: Option<WarmPool>,
 }
 
 impl Record for Group {
@@ -56,10 +61,11 @@ impl Group {
         self.suspended.contains_key(&process)
     }
 
-    /// How many instances `capacity` units are.
-    pub fn instances_for(&self, capacity: i32) -> usize {
-        let weight = self.launch.weight().max(1);
-        usize::try_from((capacity + weight - 1) / weight).unwrap_or_default()
+    /// How many warmed instances there should be.
+    pub fn warm_target(&self) -> usize {
+        let Some(pool) = self.warm_pool.as_ref().filter(|pool| !pool.deleting) else { return 0 };
+        let prepared = pool.prepared_max.unwrap_or(self.max) - self.desired;
+        usize::try_from(prepared.max(pool.min)).unwrap_or_default()
     }
 }
 
@@ -100,6 +106,28 @@ pub struct Override {
     pub weight: Option<String>,
     pub template: Option<TemplateRef>,
     pub image: Option<String>,
+    /// Requirements as they were given, and the types that meet them.
+    #[serde(default)]
+    pub requirements: Option<serde_json::Value>,
+    #[serde(default)]
+    pub types: Vec<String>,
+}
+
+/// Instances that are kept ready beside the group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WarmPool {
+    pub min: i32,
+    /// The capacity of group and pool together; the group's maximum where it is not given.
+    pub prepared_max: Option<i32>,
+    pub state: PoolState,
+    pub reuse: Option<bool>,
+    /// The pool goes when its instances have gone.
+    pub deleting: bool,
+}
+
+names! {
+    /// What instances in a warm pool are kept as.
+    PoolState { Stopped "Stopped", Running "Running", Hibernated "Hibernated" }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,6 +201,11 @@ names! {
         Pending "Pending", PendingWait "Pending:Wait", PendingProceed "Pending:Proceed", InService "InService",
         Terminating "Terminating", TerminatingWait "Terminating:Wait", TerminatingProceed "Terminating:Proceed",
         Standby "Standby",
+        WarmedPending "Warmed:Pending", WarmedPendingWait "Warmed:Pending:Wait",
+        WarmedPendingProceed "Warmed:Pending:Proceed", WarmedStopped "Warmed:Stopped",
+        WarmedHibernated "Warmed:Hibernated", WarmedRunning "Warmed:Running",
+        WarmedTerminating "Warmed:Terminating", WarmedTerminatingWait "Warmed:Terminating:Wait",
+        WarmedTerminatingProceed "Warmed:Terminating:Proceed",
     }
 }
 
@@ -182,7 +215,53 @@ impl Lifecycle {
     }
 
     pub fn is_terminating(self) -> bool {
-        matches!(self, Lifecycle::Terminating | Lifecycle::TerminatingWait | Lifecycle::TerminatingProceed)
+        use Lifecycle::*;
+        matches!(
+            self,
+            Terminating
+                | TerminatingWait
+                | TerminatingProceed
+                | WarmedTerminating
+                | WarmedTerminatingWait
+                | WarmedTerminatingProceed
+        )
+    }
+
+    /// Whether it is on its way into the warm pool.
+    pub fn is_warming(self) -> bool {
+        matches!(self, Lifecycle::WarmedPending | Lifecycle::WarmedPendingWait | Lifecycle::WarmedPendingProceed)
+    }
+
+    /// Whether it rests in the warm pool, ready to be taken.
+    pub fn is_warmed(self) -> bool {
+        matches!(self, Lifecycle::WarmedStopped | Lifecycle::WarmedHibernated | Lifecycle::WarmedRunning)
+    }
+
+    /// Whether it belongs to the warm pool, on its way in or out included.
+    pub fn in_pool(self) -> bool {
+        self.is_warming() || self.is_warmed() || self.name().starts_with("Warmed:")
+    }
+
+    /// Where lifecycle hooks hold it.
+    pub fn waiting(self) -> Self {
+        match self {
+            Lifecycle::Pending => Lifecycle::PendingWait,
+            Lifecycle::WarmedPending => Lifecycle::WarmedPendingWait,
+            Lifecycle::Terminating => Lifecycle::TerminatingWait,
+            Lifecycle::WarmedTerminating => Lifecycle::WarmedTerminatingWait,
+            other => other,
+        }
+    }
+
+    /// Where it is when they let it go on.
+    pub fn proceeding(self) -> Self {
+        match self {
+            Lifecycle::Pending | Lifecycle::PendingWait => Lifecycle::PendingProceed,
+            Lifecycle::WarmedPending | Lifecycle::WarmedPendingWait => Lifecycle::WarmedPendingProceed,
+            Lifecycle::Terminating | Lifecycle::TerminatingWait => Lifecycle::TerminatingProceed,
+            Lifecycle::WarmedTerminating | Lifecycle::WarmedTerminatingWait => Lifecycle::WarmedTerminatingProceed,
+            other => other,
+        }
     }
 }
 
@@ -216,6 +295,23 @@ pub struct Member {
     pub waits: Vec<HookWait>,
     /// The key of its activity under way.
     pub activity: Option<String>,
+    /// The group's generation when it was launched.
+    #[serde(default)]
+    pub generation: u32,
+    /// Launched on the spot market.
+    #[serde(default)]
+    pub spot: bool,
+    /// Where it is between the warm pool and the group, if it moves.
+    #[serde(default)]
+    pub moves: Option<Move>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Move {
+    /// Taken out of the warm pool; it is being started.
+    Out,
+    /// Put back into it, as the group shrinks.
+    Back,
 }
 
 impl Record for Member {
@@ -230,6 +326,11 @@ impl Member {
     /// Whether it counts towards the desired capacity.
     pub fn counts(&self) -> bool {
         self.state.is_pending() || self.state == Lifecycle::InService
+    }
+
+    /// The units of capacity that it is.
+    pub fn units(&self) -> i32 {
+        self.weight.as_deref().and_then(|weight| weight.parse().ok()).unwrap_or(1)
     }
 }
 

@@ -9,10 +9,10 @@ use standfast_kernel::{Cx, Principal};
 use standfast_store::View;
 
 use super::errors::{self, validation};
-use super::launch;
 use super::model::{
     Distribution, GroupTag, Launch, LaunchConfiguration, MixedPolicy, Override, TemplateRef, TerminationPolicy,
 };
+use super::{documents, launch, requirements};
 
 /// Tags of a group.
 const TAGS_MAX: usize = 50;
@@ -25,6 +25,11 @@ const ON_DEMAND_STRATEGY: &str = "prioritized";
 const SPOT_STRATEGY: &str = "lowest-price";
 const ON_DEMAND_PERCENTAGE: i32 = 100;
 const VERSION: &str = "$Default";
+const ON_DEMAND_STRATEGIES: &[&str] = &["prioritized", "lowest-price"];
+const SPOT_STRATEGIES: &[&str] =
+    &["lowest-price", "capacity-optimized", "capacity-optimized-prioritized", "price-capacity-optimized"];
+const SPOT_POOLS: std::ops::RangeInclusive<i32> = 1..=20;
+const OVERRIDES_MAX: usize = 40;
 
 const WHAT_TO_LAUNCH: &str = "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId \
                               or MixedInstancesPolicy parameter.";
@@ -119,13 +124,11 @@ async fn mixed(cx: &Cx, policy: api::MixedInstancesPolicy) -> Result<MixedPolicy
     let asked = policy.launch_template.unwrap_or_default();
     let specification = asked.launch_template_specification;
     let specification = specification.ok_or_else(|| validation(format!("{BAD_TEMPLATE} It is missing.")))?;
+    let base = template(cx, specification).await?;
+    let given = asked.overrides.unwrap_or_default();
+    check_overrides(&given)?;
     let mut overrides = Vec::new();
-    for one in asked.overrides.unwrap_or_default() {
-        if one.instance_requirements.is_some() {
-            return Err(validation(
-                "InstanceRequirements are not available in this version of Standfast; name the InstanceType.",
-            ));
-        }
+    for one in given {
         if let Some(weight) = &one.weighted_capacity
             && !weight.parse::<u32>().is_ok_and(|weight| (1..=999).contains(&weight))
         {
@@ -136,19 +139,93 @@ async fn mixed(cx: &Cx, policy: api::MixedInstancesPolicy) -> Result<MixedPolicy
             Some(own) => Some(template(cx, own).await?),
             None => None,
         };
-        let (instance_type, weight) = (one.instance_type, one.weighted_capacity);
-        overrides.push(Override { instance_type, weight, template: own, image: one.image_id });
+        let types = match &one.instance_requirements {
+            Some(asked) => {
+                let architecture = architecture(cx, own.as_ref().unwrap_or(&base), one.image_id.as_deref()).await?;
+                requirements::types(cx, asked, architecture.as_deref()).await?
+            }
+            None => Vec::new(),
+        };
+        overrides.push(Override {
+            instance_type: one.instance_type,
+            weight: one.weighted_capacity,
+            template: own,
+            image: one.image_id,
+            requirements: one.instance_requirements.map(documents::keep),
+            types,
+        });
     }
-    let asked = policy.instances_distribution.unwrap_or_default();
-    let distribution = Distribution {
+    let distribution = distribution(policy.instances_distribution.unwrap_or_default())?;
+    Ok(MixedPolicy { template: base, overrides, distribution })
+}
+
+fn check_overrides(overrides: &[api::LaunchTemplateOverrides]) -> Result<()> {
+    if overrides.len() > OVERRIDES_MAX {
+        return Err(validation(format!("A mixed instances policy can have at most {OVERRIDES_MAX} overrides.")));
+    }
+    let weighted = overrides.iter().filter(|one| one.weighted_capacity.is_some()).count();
+    if weighted != 0 && weighted != overrides.len() {
+        return Err(validation("Either all overrides must have a WeightedCapacity or none of them."));
+    }
+    let with_requirements = overrides.iter().any(|one| one.instance_requirements.is_some());
+    if with_requirements && overrides.iter().any(|one| one.instance_type.is_some()) {
+        return Err(validation("You cannot specify both InstanceType and InstanceRequirements in overrides."));
+    }
+    let mut names: Vec<_> = overrides.iter().filter_map(|one| one.instance_type.as_deref()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(validation(format!("Duplicate instance type '{}' in the overrides.", pair[0])));
+    }
+    Ok(())
+}
+
+/// The processor architecture of what a template launches, if it says.
+async fn architecture(cx: &Cx, template: &TemplateRef, image: Option<&str>) -> Result<Option<String>> {
+    let version = launch::version(cx, &template.id, &template.version).await?;
+    let image = image.map(str::to_owned).or(version.launch_template_data.and_then(|data| data.image_id));
+    let Some(image) = image else { return Ok(None) };
+    let input = ec2::DescribeImagesInput { image_ids: Some(vec![image]), ..Default::default() };
+    match cx.call(ec2::DescribeImages, input).await {
+        Err(error) if error.fault == standfast_core::Fault::Client => Ok(None),
+        other => Ok(other?.images.unwrap_or_default().into_iter().next().and_then(|image| image.architecture)),
+    }
+}
+
+fn distribution(asked: api::InstancesDistribution) -> Result<Distribution> {
+    let one_of = |name: &str, given: &Option<String>, known: &[&str]| match given {
+        Some(text) if !text.is_empty() && !known.contains(&text.as_str()) => {
+            let known = known.join(", ");
+            Err(validation(format!("The {name} '{text}' is not valid. Valid values are: [{known}].")))
+        }
+        _ => Ok(()),
+    };
+    one_of("OnDemandAllocationStrategy", &asked.on_demand_allocation_strategy, ON_DEMAND_STRATEGIES)?;
+    one_of("SpotAllocationStrategy", &asked.spot_allocation_strategy, SPOT_STRATEGIES)?;
+    if let Some(base) = asked.on_demand_base_capacity.filter(|base| *base < 0) {
+        return Err(validation(format!("OnDemandBaseCapacity {base} must not be negative.")));
+    }
+    if let Some(share) = asked.on_demand_percentage_above_base_capacity.filter(|share| !(0..=100).contains(share)) {
+        let message = format!("OnDemandPercentageAboveBaseCapacity {share} must be between 0 and 100.");
+        return Err(validation(message));
+    }
+    if let Some(pools) = asked.spot_instance_pools {
+        if !SPOT_POOLS.contains(&pools) {
+            let (low, high) = (SPOT_POOLS.start(), SPOT_POOLS.end());
+            return Err(validation(format!("SpotInstancePools {pools} must be between {low} and {high}.")));
+        }
+        if asked.spot_allocation_strategy.as_deref().is_some_and(|strategy| strategy != SPOT_STRATEGY) {
+            let message = "SpotInstancePools is valid only when the SpotAllocationStrategy is lowest-price.";
+            return Err(validation(message));
+        }
+    }
+    Ok(Distribution {
         on_demand_strategy: asked.on_demand_allocation_strategy.unwrap_or_else(|| ON_DEMAND_STRATEGY.into()),
         on_demand_base: asked.on_demand_base_capacity.unwrap_or_default(),
         on_demand_percentage: asked.on_demand_percentage_above_base_capacity.unwrap_or(ON_DEMAND_PERCENTAGE),
         spot_strategy: asked.spot_allocation_strategy.unwrap_or_else(|| SPOT_STRATEGY.into()),
         spot_pools: asked.spot_instance_pools,
         spot_max_price: asked.spot_max_price.filter(|price| !price.is_empty()),
-    };
-    Ok(MixedPolicy { template: template(cx, specification).await?, overrides, distribution })
+    })
 }
 
 /// Where a group launches: its zones and the subnets in them.

@@ -1,4 +1,7 @@
-//! The group as a whole: as many members as desired, evenly over its zones.
+//! The group as a whole: as many units of capacity as desired, evenly over its zones.
+//!
+//! An instance is one unit, or its override's weight. A group has at least what is desired: weights that do not fit
+//! exactly are rounded up, and what is too much then is kept until the desired capacity changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,19 +10,31 @@ use standfast_core::Timestamp;
 
 use crate::autoscaling::model::{Lifecycle, Member, Process};
 
-use super::members::is_ready;
+use super::allocate::{Ledger, heaviest, zone_of};
+use super::members::{is_ready, is_warmed_up};
+use super::replace::{self, Retire};
 use super::select::victims;
-use super::{BALANCE_MARGIN_MIN, BALANCE_MARGIN_PERCENT, Decision, EndCause, LaunchCause, Plan, Snapshot};
+use super::{Decision, EndCause, LaunchCause, Plan, Snapshot};
+
+/// By how much a group may pass its desired capacity to balance its zones: a tenth, but at least one instance.
+pub const BALANCE_MARGIN_PERCENT: i32 = 10;
+
+type Candidate<'a> = (&'a Arc<str>, &'a Arc<Member>);
 
 /// The members that count, by what matters here.
-struct Crew<'a> {
-    members: Vec<(&'a Arc<str>, &'a Arc<Member>)>,
-    /// Per zone, those of the group without members included.
-    counts: BTreeMap<&'a str, usize>,
-    /// How many there should be.
-    wanted: usize,
+pub(super) struct Crew<'a> {
+    pub members: Vec<Candidate<'a>>,
+    /// Instances per zone, those of the group without any included.
+    pub counts: BTreeMap<&'a str, usize>,
+    /// Units that are there, and units that there should be.
+    pub have: i32,
+    pub wanted: i32,
     /// How many are on their way out in this pass.
-    doomed: usize,
+    pub doomed: usize,
+}
+
+pub(super) fn units<'a>(members: impl IntoIterator<Item = Candidate<'a>>) -> i32 {
+    members.into_iter().map(|(_, member)| member.units()).sum()
 }
 
 pub(super) fn adjust<'a>(s: &Snapshot<'a>, doomed: &BTreeSet<Arc<str>>, plan: &mut Plan) {
@@ -36,82 +51,163 @@ pub(super) fn adjust<'a>(s: &Snapshot<'a>, doomed: &BTreeSet<Arc<str>>, plan: &m
     for (_, member) in &members {
         *counts.entry(member.zone.as_str()).or_default() += 1;
     }
-    let crew = Crew { members, counts, wanted: s.group.instances_for(s.group.desired), doomed: doomed.len() };
-    if crew.members.len() < crew.wanted {
+    let have = units(members.iter().copied());
+    let mut crew = Crew { members, counts, have, wanted: s.group.desired, doomed: doomed.len() };
+    if crew.have < crew.wanted {
         grow(s, crew, plan);
-    } else if crew.members.len() > crew.wanted {
-        shrink(s, &crew, plan);
-    } else {
+        return;
+    }
+    if crew.have == crew.wanted {
         settle(crew.members.iter().filter(|(_, member)| member.spare).map(|(id, _)| *id), plan);
-        if s.group.change.is_some() {
-            plan.push(Decision::ClearChange);
-        }
+    } else if shrink(s, &crew, plan) {
+        return;
+    }
+    if s.group.change.is_some() {
+        plan.push(Decision::ClearChange);
+    }
+    let replaces = replace::replace(s, &mut crew, plan);
+    // What cannot be ended is no reason to launch more.
+    if !replaces && crew.have - crew.wanted < heaviest(s.launch) {
         balance(s, crew, plan);
     }
 }
 
-/// Launches what is missing, each in the zone that has the fewest.
+/// Launches what is missing, each in the zone that has the fewest; what is warm already goes first.
 fn grow<'a>(s: &Snapshot<'a>, mut crew: Crew<'a>, plan: &mut Plan) {
     settle(crew.members.iter().filter(|(_, member)| member.spare).map(|(id, _)| *id), plan);
     if s.is_suspended(Process::Launch) {
         return;
     }
     let open = open_zones(s, plan);
-    let missing = crew.wanted - crew.members.len();
-    if open.is_empty() {
-        if let Some(time) = s.group.back_offs.values().map(|back_off| back_off.until).min() {
-            plan.wake_at(time);
+    let mut warm: Vec<Candidate> = s.warmed().filter(|(_, member)| open.contains(&member.zone.as_str())).collect();
+    let mut ledger = Ledger::new(s, crew.members.iter().map(|(_, member)| &***member));
+    let mut replaced = 0;
+    while crew.have < crew.wanted {
+        let emptiest_warm = warm.iter().position(|(_, member)| {
+            let count = |zone: &str| crew.counts.get(zone).copied().unwrap_or_default();
+            warm.iter().all(|(_, other)| count(&member.zone) <= count(&other.zone))
+        });
+        if let Some(place) = emptiest_warm {
+            let (id, member) = warm.remove(place);
+            *crew.counts.entry(member.zone.as_str()).or_default() += 1;
+            crew.have += member.units();
+            plan.push(Decision::Draw { member: id.clone() });
+            continue;
         }
-        return;
-    }
-    for n in 0..missing {
-        let zone = emptiest(&crew.counts, &open);
+        let mut zones = open.clone();
+        zones.sort_by_key(|zone| crew.counts.get(*zone).copied().unwrap_or_default());
+        let found = zones.iter().find_map(|zone| Some((*zone, ledger.pick(zone, crew.wanted, plan)?)));
+        let Some((zone, pick)) = found else {
+            if let Some(time) = s.group.back_offs.values().map(|b| b.until).filter(|until| *until > s.now).min() {
+                plan.wake_at(time);
+            }
+            return;
+        };
         *crew.counts.entry(zone).or_default() += 1;
-        let replaces = n < crew.doomed && s.group.change.is_none();
+        crew.have += pick.units();
+        ledger.note(zone, &pick);
+        let replaces = replaced < crew.doomed && s.group.change.is_none();
+        replaced += 1;
         let cause = if replaces { LaunchCause::Replace } else { LaunchCause::Difference };
-        launch(zone, cause, plan);
+        plan.launch(zone, pick, cause);
     }
 }
 
-/// Ends what is too much. Spares are held until they serve, so that there are never fewer that serve than desired.
-fn shrink(s: &Snapshot, crew: &Crew, plan: &mut Plan) {
-    let (have, wanted) = (crew.members.len(), crew.wanted);
-    let extra = have - wanted;
-    let mut spares: Vec<_> = crew.members.iter().filter(|(_, member)| member.spare).collect();
-    spares.sort_by_key(|(_, member)| !is_ready(s, member));
+/// Ends what is too much; whether there was any. Spares are held until they serve, so that there are never fewer that
+/// serve than desired.
+fn shrink(s: &Snapshot, crew: &Crew, plan: &mut Plan) -> bool {
+    let extra = crew.have - crew.wanted;
+    let serves = |member: &Member| is_ready(s, member) && is_warmed_up(s, member);
+    let mut spares: Vec<Candidate> = crew.members.iter().copied().filter(|(_, member)| member.spare).collect();
+    spares.sort_by_key(|(_, member)| !serves(member));
     // Members went while spares came: as many of them are ordinary members now.
-    let ordinary = spares.len().saturating_sub(extra);
-    settle(spares.drain(..ordinary).map(|(id, _)| *id), plan);
-    let serving = crew.members.iter().filter(|(_, member)| is_ready(s, member)).count();
-    let ready = spares.iter().filter(|(_, member)| is_ready(s, member)).count();
-    let released = ready.min(serving.saturating_sub(wanted));
-    let held: BTreeSet<&Arc<str>> = spares[released..].iter().map(|(id, _)| *id).collect();
+    let mut ordinary = 0;
+    while units(spares[ordinary..].iter().copied()) > extra {
+        ordinary += 1;
+    }
+    settle(spares.drain(..ordinary).map(|(id, _)| id), plan);
+    let retiring = replace::retiring(s, crew);
+    let serving = units(crew.members.iter().copied().filter(|(_, member)| serves(member)));
+    // Nothing is lost with members that are being replaced and do not serve.
+    let idle = units(retiring.iter().map(|(candidate, _)| *candidate).filter(|(_, member)| !serves(member)));
+    let (mut released, mut count) = (0, 0);
+    for (_, spare) in spares.iter().filter(|(_, member)| serves(member)) {
+        if released + spare.units() <= serving + idle - crew.wanted {
+            released += spare.units();
+            count += 1;
+        }
+    }
+    let held: BTreeSet<&Arc<str>> = spares[count..].iter().map(|(id, _)| *id).collect();
     if s.is_suspended(Process::Terminate) {
-        return;
+        return false;
     }
     // A launch under way has no instance yet that could be ended; it will be looked at when it has.
-    let launching = crew.members.iter().filter(|(id, m)| m.instance.is_none() && !held.contains(id)).count();
-    let candidates: Vec<_> = (crew.members.iter().copied())
-        .filter(|(id, member)| !member.protected && member.instance.is_some() && !held.contains(id))
-        .collect();
-    let count = (extra - held.len()).saturating_sub(launching);
-    let chosen = victims(s.group, candidates, crew.counts.clone(), count, s.now);
-    settle(spares[..released.min(chosen.len())].iter().map(|(id, _)| *id), plan);
-    for (n, (id, member)) in chosen.into_iter().enumerate() {
-        let (from, to) = (have - n, have - n - 1);
-        let cause = if n < released {
-            EndCause::Balanced { zone: member.zone.clone(), from, to }
-        } else {
-            EndCause::Shrink { from, to }
-        };
+    let launching = units(crew.members.iter().copied().filter(|(id, m)| m.instance.is_none() && !held.contains(id)));
+    let room = extra - units(spares[count..].iter().copied()) - launching;
+    // Weights that do not fit leave too much, which is no reason to end one.
+    let heavy = crew.members.iter().map(|(_, member)| member.units()).max().unwrap_or(1).max(heaviest(s.launch));
+    if room <= 0 || (released == 0 && s.group.change.is_none() && room < heavy) {
+        return launching > 0;
+    }
+    let mut cut = Cut { left: room, released, have: crew.have, chosen: Vec::new() };
+    for (candidate, why) in retiring.iter().filter(|((id, _), _)| !held.contains(id)) {
+        if candidate.1.units() <= cut.left.min(cut.released) {
+            cut.end(*candidate, Some(*why));
+        }
+    }
+    let taken: BTreeSet<&Arc<str>> = cut.chosen.iter().map(|((id, _), _)| *id).collect();
+    let may_go = |id: &Arc<str>, member: &Member| {
+        !member.protected && member.instance.is_some() && !held.contains(id) && !taken.contains(id)
+    };
+    let candidates = crew.members.iter().copied().filter(|(id, member)| may_go(id, member)).collect();
+    for victim in victims(s, candidates, crew.counts.clone(), cut.left) {
+        cut.end(victim, None);
+    }
+    let any = !cut.chosen.is_empty();
+    let freed = room - cut.left;
+    let mut settled = 0;
+    for (id, spare) in &spares[..count] {
+        if settled + spare.units() <= freed {
+            settled += spare.units();
+            settle([*id].into_iter(), plan);
+        }
+    }
+    for ((id, _), cause) in cut.chosen {
         plan.push(Decision::Terminate { member: id.clone(), cause });
+    }
+    any
+}
+
+/// What is ended of too much capacity.
+struct Cut<'a> {
+    /// Units that may still go.
+    left: i32,
+    /// Units that go because spares serve in their place.
+    released: i32,
+    have: i32,
+    chosen: Vec<(Candidate<'a>, EndCause)>,
+}
+
+impl<'a> Cut<'a> {
+    fn end(&mut self, candidate: Candidate<'a>, why: Option<Retire>) {
+        let units = candidate.1.units();
+        let (from, to) = (self.have, self.have - units);
+        let cause = match why {
+            Some(why) => EndCause::Retired(why),
+            None if self.released > 0 => EndCause::Balanced { zone: candidate.1.zone.clone(), from, to },
+            None => EndCause::Shrink { from, to },
+        };
+        self.have = to;
+        self.released -= units;
+        self.left -= units;
+        self.chosen.push((candidate, cause));
     }
 }
 
 /// Launches spares in zones that have fewer than others. Only when all is quiet: what is coming up may balance by itself.
 fn balance<'a>(s: &Snapshot<'a>, mut crew: Crew<'a>, plan: &mut Plan) {
     let suspended = [Process::AzRebalance, Process::Launch, Process::Terminate].iter().any(|p| s.is_suspended(*p));
-    let quiet = crew.members.iter().all(|(_, member)| member.state == Lifecycle::InService);
+    let quiet = crew.members.iter().all(|(_, member)| member.state == Lifecycle::InService && !member.spare);
     if suspended || !quiet || crew.doomed > 0 {
         return;
     }
@@ -124,23 +220,33 @@ fn balance<'a>(s: &Snapshot<'a>, mut crew: Crew<'a>, plan: &mut Plan) {
     if let Some(time) = reopening(s, &crew.counts, &movable) {
         plan.wake_at(time);
     }
-    let most = s.group.instances_for(s.group.max);
-    let margin = (most * BALANCE_MARGIN_PERCENT / 100).max(BALANCE_MARGIN_MIN);
-    let room = (most + margin).saturating_sub(crew.members.len());
+    let limit = (s.group.max + balance_margin(s.group.desired)).max(crew.have + heaviest(s.launch));
+    let mut ledger = Ledger::new(s, crew.members.iter().map(|(_, member)| &***member));
     if open.is_empty() {
         return;
     }
-    for _ in 0..room {
+    loop {
         let to = emptiest(&crew.counts, &open);
         let Some(from) = fullest(s, &crew.counts, &movable) else { break };
         if is_own(s, from) && crew.counts[from] < crew.counts[to] + 2 {
             break;
         }
+        let Some(pick) = ledger.pick(to, crew.have, plan) else { break };
+        if crew.have + pick.units() > limit {
+            break;
+        }
+        crew.have += pick.units();
+        ledger.note(to, &pick);
         *crew.counts.entry(from).or_default() -= 1;
         *movable.entry(from).or_default() -= 1;
         *crew.counts.entry(to).or_default() += 1;
-        launch(to, LaunchCause::Balance(before.clone()), plan);
+        plan.launch(to, pick, LaunchCause::Balance(before.clone()));
     }
+}
+
+/// How far a group may pass its desired capacity, in units.
+pub fn balance_margin(desired: i32) -> i32 {
+    (desired * BALANCE_MARGIN_PERCENT / 100).max(1)
 }
 
 /// The zone that members should leave first: one that is no longer the group's, then the one with the most.
@@ -157,38 +263,19 @@ fn is_own(s: &Snapshot, zone: &str) -> bool {
 fn reopening(s: &Snapshot, counts: &BTreeMap<&str, usize>, movable: &BTreeMap<&str, usize>) -> Option<Timestamp> {
     let most = counts.iter().filter(|(zone, _)| movable.contains_key(*zone)).map(|(_, n)| *n).max()?;
     let closed = s.group.back_offs.iter().filter(|(_, back_off)| back_off.until > s.now);
-    let needy = closed.filter(|(zone, _)| counts.get(zone.as_str()).is_some_and(|n| n + 2 <= most));
+    let needy = closed.filter(|(key, _)| counts.get(zone_of(key)).is_some_and(|n| n + 2 <= most));
     needy.map(|(_, back_off)| back_off.until).min()
 }
 
 /// The group's zones in which launches are not waiting.
-fn open_zones<'a>(s: &Snapshot<'a>, plan: &Plan) -> Vec<&'a str> {
-    let cleared = |zone: &String| plan.decisions.contains(&Decision::ClearBackOff { zone: zone.clone() });
-    let closing = |zone: &String| plan.decisions.contains(&Decision::BackOff { zone: zone.clone() });
-    let closed = |zone: &String| {
-        let back_off = s.group.back_offs.get(zone).filter(|_| !cleared(zone));
-        back_off.is_some_and(|back_off| back_off.until > s.now || closing(zone))
-    };
-    s.group.zones.iter().filter(|zone| !closed(zone)).map(String::as_str).collect()
+pub(super) fn open_zones<'a>(s: &Snapshot<'a>, plan: &Plan) -> Vec<&'a str> {
+    s.group.zones.iter().filter(|zone| !s.is_closed(zone, plan)).map(String::as_str).collect()
 }
 
 /// The first of the open zones with the fewest members.
-fn emptiest<'a>(counts: &BTreeMap<&str, usize>, open: &[&'a str]) -> &'a str {
+pub(super) fn emptiest<'a>(counts: &BTreeMap<&str, usize>, open: &[&'a str]) -> &'a str {
     let count = |zone: &&&str| counts.get(**zone).copied().unwrap_or_default();
     open.iter().min_by_key(count).expect("the caller has found an open zone")
-}
-
-fn launch(zone: &str, cause: LaunchCause, plan: &mut Plan) {
-    for decision in &mut plan.decisions {
-        if let Decision::Launch { zone: other, count, cause: same } = decision
-            && other == zone
-            && *same == cause
-        {
-            *count += 1;
-            return;
-        }
-    }
-    plan.push(Decision::Launch { zone: zone.to_owned(), count: 1, cause });
 }
 
 fn settle<'a>(spares: impl Iterator<Item = &'a Arc<str>>, plan: &mut Plan) {

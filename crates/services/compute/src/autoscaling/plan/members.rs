@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::autoscaling::model::{HookResult, Lifecycle, Member, Process, Registration, Unhealthy};
+use crate::autoscaling::model::{HookResult, Lifecycle, Member, Move, PoolState, Process, Registration, Unhealthy};
 
 use super::{Decision, EndCause, Plan, Power, Snapshot, TargetState};
 
@@ -23,7 +23,10 @@ pub(super) fn check(s: &Snapshot, plan: &mut Plan) -> BTreeSet<Arc<str>> {
         if let Some(why) = found {
             plan.push(Decision::MarkUnhealthy { member: id.clone(), why });
         }
-        if let Some(why) = member.unhealthy.or(found).filter(|_| replace) {
+        // One that still runs may be replaced first, if the maintenance policy says so.
+        let waits =
+            member.state == Lifecycle::InService && super::replace::is_replaced_first(s, member.unhealthy.or(found));
+        if let Some(why) = member.unhealthy.or(found).filter(|_| replace && !waits) {
             if member.in_service.is_none() {
                 early_end(member, plan);
             }
@@ -47,7 +50,8 @@ fn finding(s: &Snapshot, member: &Member, plan: &mut Plan) -> Option<Unhealthy> 
     if s.is_suspended(Process::HealthCheck) {
         return None;
     }
-    if s.power(member).is_some_and(is_down) {
+    let starts = member.moves == Some(Move::Out) && matches!(s.power(member), Some(Power::Stopped | Power::Stopping));
+    if s.power(member).is_some_and(is_down) && !starts {
         return Some(Unhealthy::Ec2);
     }
     let since = member.in_service.filter(|_| s.group.checks_elb() && member.state == Lifecycle::InService)?;
@@ -78,7 +82,8 @@ pub(super) fn advance(s: &Snapshot, doomed: &BTreeSet<Arc<str>>, plan: &mut Plan
                     plan.push(Decision::InService { member: id.clone() });
                 }
             }
-            Lifecycle::PendingWait => match hooks(s, member, plan) {
+            Lifecycle::WarmedPending | Lifecycle::WarmedPendingProceed => warm_up(s, id, member, plan),
+            Lifecycle::PendingWait | Lifecycle::WarmedPendingWait => match hooks(s, member, plan) {
                 None => (),
                 Some((HookResult::Abandon, token)) => {
                     early_end(member, plan);
@@ -86,10 +91,8 @@ pub(super) fn advance(s: &Snapshot, doomed: &BTreeSet<Arc<str>>, plan: &mut Plan
                 }
                 Some((HookResult::Continue, _)) => plan.push(Decision::Proceed { member: id.clone() }),
             },
-            Lifecycle::Terminating | Lifecycle::TerminatingWait | Lifecycle::TerminatingProceed => {
-                end(s, id, member, plan);
-            }
-            Lifecycle::InService | Lifecycle::Standby => (),
+            state if state.is_terminating() => end(s, id, member, plan),
+            _ => (),
         }
     }
 }
@@ -105,6 +108,27 @@ fn forget_drained(s: &Snapshot, id: &Arc<str>, member: &Member, plan: &mut Plan)
     }
 }
 
+/// The next step of a member on its way into the warm pool.
+fn warm_up(s: &Snapshot, id: &Arc<str>, member: &Member, plan: &mut Plan) {
+    // What comes back from the group has hooks of its own, once its requests are done.
+    let returns = member.moves == Some(Move::Back);
+    if returns && !member.targets.is_empty() {
+        return;
+    }
+    let power = s.power(member);
+    if member.state == Lifecycle::WarmedPending && s.has_hooks(!returns) {
+        if power == Some(Power::Running) {
+            plan.push(Decision::Wait { member: id.clone() });
+        }
+        return;
+    }
+    let keeps_running = s.group.warm_pool.as_ref().is_some_and(|pool| pool.state == PoolState::Running);
+    let there = if keeps_running { Power::Running } else { Power::Stopped };
+    if power == Some(there) {
+        plan.push(Decision::Rest { member: id.clone() });
+    }
+}
+
 /// The next step of a member on its way out.
 fn end(s: &Snapshot, id: &Arc<str>, member: &Member, plan: &mut Plan) {
     let power = s.power(member);
@@ -112,16 +136,20 @@ fn end(s: &Snapshot, id: &Arc<str>, member: &Member, plan: &mut Plan) {
         if registered(member).next().is_none() {
             plan.push(Decision::Remove { member: id.clone() });
         }
-    } else if member.state == Lifecycle::Terminating && is_drained(s, member) && holds(s, member) {
+    } else if member.state.waiting() != member.state && is_drained(s, member) && holds(s, member) {
         plan.push(Decision::Wait { member: id.clone() });
-    } else if member.state == Lifecycle::TerminatingWait && (s.group.deleting || hooks(s, member, plan).is_some()) {
+    } else if member.state.proceeding() != member.state
+        && !member.waits.is_empty()
+        && (s.group.deleting || hooks(s, member, plan).is_some())
+    {
         plan.push(Decision::Proceed { member: id.clone() });
     }
 }
 
 /// Whether hooks hold a member before it is terminated. One that never served has not been announced to anyone.
 pub(super) fn holds(s: &Snapshot, member: &Member) -> bool {
-    !s.group.deleting && member.in_service.is_some() && s.has_hooks(false)
+    let announced = member.in_service.is_some() || member.state.in_pool();
+    !s.group.deleting && announced && s.has_hooks(false)
 }
 
 /// Whether nothing is under way to a member any more. What has no power has no requests either.
@@ -153,7 +181,7 @@ fn hooks(s: &Snapshot, member: &Member, plan: &mut Plan) -> Option<(HookResult, 
 }
 
 pub(super) fn is_down(power: Power) -> bool {
-    matches!(power, Power::Stopped | Power::ShuttingDown | Power::Gone)
+    matches!(power, Power::Stopping | Power::Stopped | Power::ShuttingDown | Power::Gone)
 }
 
 /// The target groups that send it requests.
@@ -171,4 +199,9 @@ pub(super) fn is_ready(s: &Snapshot, member: &Member) -> bool {
             s.world.missing.contains(arn)
                 || matches!(s.target(member, arn), Some(TargetState::Healthy | TargetState::Unused))
         })
+}
+
+/// Whether it has served long enough for others to be ended for it.
+pub(super) fn is_warmed_up(s: &Snapshot, member: &Member) -> bool {
+    member.in_service.is_some_and(|since| since + s.warmup() <= s.now)
 }

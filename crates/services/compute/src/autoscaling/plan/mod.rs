@@ -4,10 +4,14 @@
 //! to what the records say. Invariant: deciding twice about the same snapshot is the same as once, and nothing is
 //! decided while nothing has changed.
 
+mod allocate;
 mod capacity;
 mod effects;
 mod members;
+mod refresh;
+mod replace;
 mod select;
+mod warm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,20 +19,25 @@ use std::time::Duration;
 
 use standfast_core::Timestamp;
 
-use super::model::{Group, Hook, Member, Process, Unhealthy};
+use super::model::{Group, Hook, Launch, Member, Process, Unhealthy};
+use super::refreshes::Refresh;
 
+pub use allocate::Pick;
+pub use capacity::balance_margin;
 pub use effects::{Effect, effects};
+pub use refresh::roll_back;
+pub use replace::Retire;
 
 /// How long nothing is launched in a zone after its first refusal; doubled with every further one.
 pub const BACK_OFF_FIRST: Duration = Duration::from_secs(30);
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(240);
-/// By how much of its maximum a group may pass it to balance its zones: a tenth, but at least one instance.
-const BALANCE_MARGIN_PERCENT: usize = 10;
-const BALANCE_MARGIN_MIN: usize = 1;
-
 /// A group and what is known of the world.
 pub struct Snapshot<'a> {
     pub group: &'a Group,
+    /// What new members are launched from: the group's, or what an instance refresh moves it to.
+    pub launch: &'a Launch,
+    /// The instance refresh under way.
+    pub refresh: Option<&'a Refresh>,
     pub members: &'a [(Arc<str>, Arc<Member>)],
     /// Hooks by name.
     pub hooks: &'a [(String, Arc<Hook>)],
@@ -47,6 +56,12 @@ pub struct World {
     pub missing: BTreeSet<String>,
     /// Zones without power.
     pub dark: BTreeSet<String>,
+    /// Instances that EC2 recommends to replace.
+    pub recommended: BTreeSet<String>,
+    /// Alarms that were asked for: whether each is in ALARM.
+    pub alarms: BTreeMap<String, bool>,
+    /// What types cost, by type and zone; on demand with no zone. Asked for only where it decides.
+    pub prices: BTreeMap<(String, String), u64>,
 }
 
 /// An instance's state in EC2.
@@ -54,7 +69,7 @@ pub struct World {
 pub enum Power {
     Pending,
     Running,
-    /// Stopping or stopped.
+    Stopping,
     Stopped,
     ShuttingDown,
     /// Terminated, or no longer listed.
@@ -71,7 +86,7 @@ pub enum TargetState {
     Unused,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     MarkUnhealthy {
         member: Arc<str>,
@@ -79,9 +94,26 @@ pub enum Decision {
     },
     Launch {
         zone: String,
+        pick: Pick,
         count: usize,
         cause: LaunchCause,
     },
+    /// It leaves the warm pool for the group.
+    Draw {
+        member: Arc<str>,
+    },
+    /// It leaves the group for the warm pool.
+    Return {
+        member: Arc<str>,
+    },
+    /// It is warm.
+    Rest {
+        member: Arc<str>,
+    },
+    /// The warm pool is empty and goes.
+    DropPool,
+    /// What the instance refresh is now.
+    Refresh(Box<Refresh>),
     Terminate {
         member: Arc<str>,
         cause: EndCause,
@@ -129,6 +161,12 @@ pub enum LaunchCause {
     Replace,
     /// To balance zones, which have these counts.
     Balance(Vec<(String, usize)>),
+    /// Before another goes, beyond the desired capacity.
+    Ahead(Retire),
+    /// In the place of one that goes.
+    Instead(Retire),
+    /// Into the warm pool.
+    Warm,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,15 +174,19 @@ pub enum EndCause {
     Unhealthy(Unhealthy),
     /// More instances than desired: the capacity before and after.
     Shrink {
-        from: usize,
-        to: usize,
+        from: i32,
+        to: i32,
     },
     /// Zones have been balanced, from this zone to others.
     Balanced {
         zone: String,
-        from: usize,
-        to: usize,
+        from: i32,
+        to: i32,
     },
+    /// It is replaced though nothing may be wrong with it.
+    Retired(Retire),
+    /// The warm pool is larger than it should be.
+    Pool,
     /// A lifecycle action ended with ABANDON.
     Abandoned {
         token: String,
@@ -168,6 +210,20 @@ impl Plan {
         self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
     }
 
+    fn launch(&mut self, zone: &str, pick: Pick, cause: LaunchCause) {
+        for decision in &mut self.decisions {
+            if let Decision::Launch { zone: other, pick: same_pick, count, cause: same } = decision
+                && other == zone
+                && *same_pick == pick
+                && *same == cause
+            {
+                *count += 1;
+                return;
+            }
+        }
+        self.push(Decision::Launch { zone: zone.to_owned(), pick, count: 1, cause });
+    }
+
     /// Whether a launch template must be resolved to carry it out.
     pub fn launches(&self) -> bool {
         self.decisions.iter().any(|decision| matches!(decision, Decision::Launch { .. }))
@@ -184,6 +240,8 @@ pub fn decide(s: &Snapshot) -> Plan {
         delete(s, &mut plan);
     } else {
         capacity::adjust(s, &doomed, &mut plan);
+        warm::adjust(s, &mut plan);
+        refresh::advance(s, &mut plan);
     }
     plan
 }
@@ -202,8 +260,8 @@ pub fn early_back_off(failures: u32) -> Duration {
 /// Power that is back ends the back-off that its loss began.
 fn back_offs(s: &Snapshot, plan: &mut Plan) {
     for (zone, back_off) in &s.group.back_offs {
-        let restored = back_off.dark && !s.world.dark.contains(zone);
-        if restored || !s.group.zones.contains(zone) {
+        let restored = back_off.dark && !s.world.dark.contains(allocate::zone_of(zone));
+        if restored || !s.group.zones.iter().any(|own| own == allocate::zone_of(zone)) {
             plan.push(Decision::ClearBackOff { zone: zone.clone() });
         }
     }
@@ -218,9 +276,42 @@ fn delete(s: &Snapshot, plan: &mut Plan) {
     }
 }
 
-impl Snapshot<'_> {
+impl<'a> Snapshot<'a> {
     fn is_suspended(&self, process: Process) -> bool {
         self.group.is_suspended(process)
+    }
+
+    /// Whether launches in a zone or a pool wait.
+    fn is_closed(&self, key: &str, plan: &Plan) -> bool {
+        let cleared = || plan.decisions.contains(&Decision::ClearBackOff { zone: key.to_owned() });
+        let closing = || plan.decisions.contains(&Decision::BackOff { zone: key.to_owned() });
+        let back_off = self.group.back_offs.get(key).filter(|_| !cleared());
+        back_off.is_some_and(|back_off| back_off.until > self.now || closing())
+    }
+
+    /// Members that rest in the warm pool, healthy and not about to be replaced.
+    fn warmed(&self) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<Member>)> {
+        let fit = |member: &Member| {
+            member.state.is_warmed()
+                && member.unhealthy.is_none()
+                && !self.is_outdated(member)
+                && !warm::is_broken(self, member)
+        };
+        self.members.iter().filter(move |(_, member)| fit(member)).map(|(id, member)| (id, member))
+    }
+
+    /// Whether the instance refresh under way is to replace it.
+    fn is_outdated(&self, member: &Member) -> bool {
+        self.refresh.is_some_and(|refresh| refresh.is_outdated(member))
+    }
+
+    /// How long a member is in service before it counts as one that serves, where others are ended for it.
+    fn warmup(&self) -> Duration {
+        let seconds = match self.refresh {
+            Some(refresh) => refresh.warmup_s,
+            None => self.group.options.default_instance_warmup_s.unwrap_or_default(),
+        };
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
     }
 
     /// The state of a member's instance; None when it is not known yet.

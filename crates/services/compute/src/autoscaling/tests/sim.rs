@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standfast_core::{Error, Rng, Scope, Timestamp};
+use standfast_kernel::zones;
 use standfast_store::Store;
 
 use crate::autoscaling::apply::{self, Pass, Records};
 use crate::autoscaling::controller::{decide, effects, load};
 use crate::autoscaling::launch::Recipe;
 use crate::autoscaling::model::{Group, Hook, Launch, Lifecycle, Member, Registration};
-use crate::autoscaling::plan::{Decision, Effect, EndCause, Plan, Power, TargetState, World};
+use crate::autoscaling::plan::{Decision, Effect, EndCause, LaunchCause, Plan, Power, TargetState, World};
+use crate::autoscaling::refusals;
 
 pub const NAME: &str = "web";
 pub const ZONES: [&str; 3] = ["eu-west-1a", "eu-west-1b", "eu-west-1c"];
@@ -74,6 +76,8 @@ pub fn group(min: i32, max: i32, desired: i32) -> Group {
         deleting: false,
         change: None,
         back_offs: BTreeMap::new(),
+        generation: 0,
+        warm_pool: None,
     }
 }
 
@@ -233,7 +237,7 @@ impl Sim {
         let records = self.records()?;
         let plan = decide(&records, world, self.now);
         assert_eq!(plan, decide(&records, world, self.now), "deciding is pure");
-        let desired = records.group.instances_for(records.group.desired);
+        let desired = usize::try_from(records.group.desired).unwrap_or_default();
         let (mut ended, mut launched, mut balanced) = (BTreeSet::new(), 0, 0);
         for decision in &plan.decisions {
             match decision {
@@ -243,7 +247,9 @@ impl Sim {
                     assert!(ended.insert(member.clone()), "a member ends twice: {plan:?}");
                     balanced += usize::from(matches!(cause, EndCause::Balanced { .. }));
                 }
+                Decision::Launch { cause: LaunchCause::Warm, .. } => (),
                 Decision::Launch { count, .. } => launched += count,
+                Decision::Draw { .. } => launched += 1,
                 _ => (),
             }
         }
@@ -277,6 +283,8 @@ impl Sim {
                     self.targets.insert(instance.clone(), (TargetState::Draining, until, None));
                     self.register(member, Registration::Draining).await;
                 }
+                Effect::Start { instance, .. } => self.change_power(instance, Power::Pending, BOOT, Power::Running),
+                Effect::Stop { instance, .. } => self.change_power(instance, Power::Stopping, SHUTDOWN, Power::Stopped),
                 Effect::Terminate { instance, .. } => {
                     let machine = self.machines.get_mut(instance).expect("it was launched");
                     machine.power = Power::ShuttingDown;
@@ -285,6 +293,11 @@ impl Sim {
             }
         }
         !wanted.is_empty()
+    }
+
+    fn change_power(&mut self, instance: &str, now: Power, after: Duration, then: Power) {
+        let machine = self.machines.get_mut(instance).expect("it was launched");
+        (machine.power, machine.next) = (now, Some((self.now + after, then)));
     }
 
     async fn register(&self, member: &str, registration: Registration) {
@@ -297,14 +310,19 @@ impl Sim {
     async fn run(&mut self, token: &Arc<str>, zone: &str) {
         if self.dark.contains(zone) || self.full.contains(zone) {
             let error = Error::client("InsufficientInstanceCapacity", format!("No capacity in {zone}."));
-            let (scope, now, dark) = (&self.scope, self.now, self.dark.contains(zone));
+            // The one record of dark zones is the kernel's.
+            let (cloud, dark) = (Scope::new("cloud", "global"), &self.dark);
+            let (scope, now) = (&self.scope, self.now);
+            let launch = self.records().expect("members have a group").launch().clone();
             let written = self.store.txn(|tx| {
-                let Some(member) = tx.get::<Member>(scope, token) else { return Ok(()) };
-                apply::fail_activity(tx, scope, member.activity.as_ref(), now, &error);
-                tx.delete::<Member>(scope, token);
-                let mut group = (*tx.get::<Group>(scope, NAME).expect("members have a group")).clone();
-                apply::note_refusal(&mut group, zone, now, dark);
-                tx.put(scope, NAME, group);
+                for zone in ZONES {
+                    match dark.contains(zone) {
+                        true => tx.put(&cloud, zone, zones::DarkZone { since: now }),
+                        false if zones::is_dark(tx, zone) => tx.delete::<zones::DarkZone>(&cloud, zone),
+                        false => (),
+                    }
+                }
+                refusals::refuse(tx, scope, token, &launch, now, &error);
                 Ok(())
             });
             return written.await.expect("memory does not fail");
