@@ -128,6 +128,8 @@ pub struct HostObservation {
     pub instances: BTreeMap<Id<Instance>, Observed>,
     pub volumes: BTreeMap<Id<id::Volume>, Progress>,
     pub snapshots: BTreeMap<Id<id::Snapshot>, Progress>,
+    /// What the devices of attached volumes did, where volumes are devices.
+    pub disks: BTreeMap<Id<id::Volume>, DiskUse>,
     /// Where the network namespaces of `Owner::Service` interfaces can be opened: `/proc/PID/fd/N`.
     pub namespaces: BTreeMap<Id<id::NetworkInterface>, PathBuf>,
 }
@@ -157,6 +159,29 @@ pub struct Observed {
     pub address: Option<Ipv4Addr>,
     /// CPU time used since the boot.
     pub cpu_time: Duration,
+    /// What its interfaces carried since the boot, where it has interfaces of its own.
+    pub traffic: Option<Traffic>,
+}
+
+/// Counters of an instance's network interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub packets_in: u64,
+    pub packets_out: u64,
+}
+
+/// Counters of a volume's device, since it was attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUse {
+    pub reads: u64,
+    pub read_bytes: u64,
+    pub writes: u64,
+    pub write_bytes: u64,
+    /// How long something was under way, and the sum of how long each took.
+    pub busy: Duration,
+    pub waited: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

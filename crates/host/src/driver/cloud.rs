@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::process::Pid;
-use standfast_core::host::{HostObservation, HostSnapshot, InstanceSpec, Observed, Phase};
+use standfast_core::host::{HostObservation, HostSnapshot, InstanceSpec, Observed, Phase, Traffic};
 use standfast_core::{Clock, Id, id::Instance};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -52,6 +52,7 @@ struct Slot {
     status: Status,
     address: Ipv4Addr,
     cpu_time: Duration,
+    traffic: Option<Traffic>,
     /// Why the power of this boot was cut, if it was.
     cut: Option<&'static str>,
     live: Option<Live>,
@@ -131,9 +132,10 @@ impl Cloud {
         let Some(alive) = table.tasks.clone() else { return };
         let Some(address) = self.backend.claim(&id, spec, earlier) else { return };
         let (target, receiver) = watch::channel(target);
-        table
-            .slots
-            .insert(id.clone(), Slot { target, status, address, cpu_time: Duration::ZERO, cut: None, live: None });
+        table.slots.insert(
+            id.clone(),
+            Slot { target, status, address, cpu_time: Duration::ZERO, traffic: None, cut: None, live: None },
+        );
         let cloud = self.clone();
         self.runtime.spawn(async move {
             machine::live(cloud, id, receiver).await;
@@ -164,6 +166,7 @@ impl Cloud {
             boot: slot.status.boot.unwrap_or(0),
             address: Some(slot.address),
             cpu_time: slot.cpu_time.mul_f64(speed),
+            traffic: slot.traffic,
         };
         HostObservation {
             instances: table.slots.iter().map(|(id, slot)| (id.clone(), seen(slot))).collect(),
@@ -201,6 +204,7 @@ impl Cloud {
         let changed = self.with(id, |slot| {
             if phase == Phase::Booting {
                 slot.cpu_time = Duration::ZERO;
+                slot.traffic = None;
                 slot.cut = None;
             }
             let status = Status { phase, boot: Some(boot) };
@@ -310,7 +314,7 @@ impl Slot {
     }
 }
 
-/// Reads the CPU time of all instances now and then, for as long as the cloud is there.
+/// Reads the counters of all instances now and then, for as long as the cloud is there.
 async fn sample(cloud: Weak<Cloud>) {
     let Some(clock) = cloud.upgrade().map(|cloud| cloud.clock.clone()) else { return };
     let interval = SAMPLE_INTERVAL.max(SAMPLE_INTERVAL_REAL_MIN.mul_f64(clock.speed()));
@@ -321,14 +325,17 @@ async fn sample(cloud: Weak<Cloud>) {
             continue;
         }
         let Some(backend) = cloud.upgrade().map(|cloud| cloud.backend.clone()) else { return };
-        let (times, inits) =
-            tokio::task::spawn_blocking(move || (backend.cpu_times(&inits), inits)).await.unwrap_or_default();
+        let read = move || (backend.cpu_times(&inits), backend.traffic(&inits), inits);
+        let (times, traffic, inits) = tokio::task::spawn_blocking(read).await.unwrap_or_default();
         let Some(cloud) = cloud.upgrade() else { return };
         for (id, init) in inits {
             cloud.with(&id, |slot| {
                 let same = slot.live.as_ref().is_some_and(|live| live.init == Some(init));
                 if let Some(time) = times.get(&init).filter(|_| same) {
                     slot.cpu_time = slot.cpu_time.max(*time);
+                }
+                if let Some(traffic) = traffic.get(&init).filter(|_| same) {
+                    slot.traffic = Some(*traffic);
                 }
             });
         }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Pid;
-use standfast_core::host::{ExecOutput, HostObservation, HostSnapshot, InstanceSpec};
+use standfast_core::host::{ExecOutput, HostObservation, HostSnapshot, InstanceSpec, Traffic};
 use standfast_core::{BoxFuture, Clock, Error, Id, id::Instance};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -58,6 +58,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// The CPU time of instances since they were booted. Blocks.
     fn cpu_times(&self, inits: &[(Id<Instance>, Pid)]) -> HashMap<Pid, Duration>;
+
+    /// What the interfaces of instances carried since they were booted, where they have their own. Blocks.
+    fn traffic(&self, _: &[(Id<Instance>, Pid)]) -> HashMap<Pid, Traffic> {
+        HashMap::new()
+    }
 }
 
 /// What is to be started.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use standfast_core::BoxFuture;
-use standfast_core::host::{InstanceSpec, NO_CAPACITY, Progress};
+use standfast_core::host::{InstanceSpec, NO_CAPACITY, Progress, Traffic};
 use standfast_core::id::{Id, Instance, Volume};
 
 use super::base::Base;
@@ -25,7 +25,7 @@ use super::cgroups::Cgroups;
 use super::launcher::{Launched, Plan};
 use super::networks::Networks;
 use super::volumes::{RootTree, Volumes};
-use super::{LinuxConfig, base, files, ids, init};
+use super::{LinuxConfig, base, counters, files, ids, init};
 use crate::driver::procs::MARK;
 use crate::driver::protocol::{self, ToInit};
 use crate::driver::{Backend, Begun, Start, Verdict};
@@ -302,6 +302,14 @@ impl Backend for Machines {
 
     fn cpu_times(&self, inits: &[(Id<Instance>, Pid)]) -> HashMap<Pid, Duration> {
         inits.iter().filter_map(|(id, pid)| Some((*pid, self.cgroups.cpu_time(id)?))).collect()
+    }
+
+    fn traffic(&self, inits: &[(Id<Instance>, Pid)]) -> HashMap<Pid, Traffic> {
+        let read = |pid: Pid| {
+            let text = fs::read_to_string(format!("/proc/{}/net/dev", pid.as_raw_nonzero())).ok()?;
+            Some((pid, counters::traffic(&text)))
+        };
+        inits.iter().filter_map(|(_, pid)| read(*pid)).collect()
     }
 }
 

@@ -13,6 +13,7 @@
 mod base;
 mod boot;
 mod cgroups;
+mod counters;
 mod files;
 mod hardware;
 pub mod ids;
@@ -185,7 +186,8 @@ impl HostDriver for LinuxDriver {
     fn observe(&self) -> HostObservation {
         let (volumes, snapshots) = self.machines.volumes.progress();
         let namespaces = self.machines.networks.namespaces();
-        HostObservation { volumes, snapshots, namespaces, ..self.core.observe() }
+        let disks = self.machines.volumes.disks();
+        HostObservation { volumes, snapshots, namespaces, disks, ..self.core.observe() }
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

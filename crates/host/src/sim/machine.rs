@@ -91,6 +91,7 @@ impl Machine {
             boot: self.status.boot.unwrap_or(0),
             address: Some(self.address),
             cpu_time: self.cpu_time(now),
+            traffic: None,
         }
     }
 

@@ -276,6 +276,7 @@ mod tests {
             boot: 1,
             address: Some([127, 128, (n >> 8) as u8, n as u8].into()),
             cpu_time: Duration::from_millis(n.into()),
+            traffic: None,
         };
         let instances = (0..count).map(|n| (Id::from_text(&format!("i-{n:017x}")), seen(n))).collect();
         HostObservation { instances, ..HostObservation::default() }

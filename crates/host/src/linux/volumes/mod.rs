@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use standfast_core::host::{HostSnapshot, Progress};
+use standfast_core::host::{DiskUse, HostSnapshot, Progress};
 use standfast_core::id::{self, Id, Instance};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -177,6 +177,20 @@ impl Volumes {
             (id.clone(), progress)
         });
         (volumes.collect(), snapshots.collect())
+    }
+
+    /// What the devices of attached volumes did. Reads a file of the kernel's for each.
+    pub fn disks(&self) -> BTreeMap<Id<id::Volume>, DiskUse> {
+        let devices: Vec<_> = {
+            let state = self.0.state();
+            let mounted = state.volumes.iter().filter_map(|(id, volume)| Some((id, volume.mounted.as_ref()?)));
+            mounted.map(|(id, mounted)| (id.clone(), mounted.device.major_minor())).collect()
+        };
+        let read = |(id, (major, minor)): (Id<id::Volume>, (u32, u32))| {
+            let text = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+            Some((id, super::counters::disk(&text)?))
+        };
+        devices.into_iter().filter_map(read).collect()
     }
 
     /// Changes whenever `progress`, `attachments` or `limits` may have.

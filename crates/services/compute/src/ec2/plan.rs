@@ -240,7 +240,7 @@ pub mod tests {
 
     fn seen(phase: Phase, boot: u64) -> Option<Observed> {
         let address = Some(Ipv4Addr::new(127, 0, 0, 9));
-        Some(Observed { phase, boot, address, cpu_time: Duration::ZERO })
+        Some(Observed { phase, boot, address, cpu_time: Duration::ZERO, traffic: None })
     }
 
     fn at(now: Timestamp, seen: Option<&Observed>, dark: bool) -> World<'_> {
