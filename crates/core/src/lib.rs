@@ -6,6 +6,7 @@
 pub mod arn;
 pub mod cidr;
 pub mod clock;
+pub mod courier;
 pub mod cron;
 pub mod error;
 pub mod host;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use standfast_core::courier::Courier;
 use standfast_core::host::HostDriver;
 use standfast_core::lb::LbDriver;
 use standfast_core::place::{DEFAULT_ACCOUNT, DEFAULT_REGION};
@@ -27,11 +28,12 @@ pub struct Config {
     pub api_port: u16,
 }
 
-/// What really runs instances and forwards traffic.
+/// What really runs instances, forwards traffic and carries notifications.
 #[derive(Clone)]
 pub struct Planes {
     pub host: Arc<dyn HostDriver>,
     pub lb: Arc<dyn LbDriver>,
+    pub courier: Arc<dyn Courier>,
 }
 
 /// A running cloud. Cheap to clone.

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use standfast_core::{Clock, Timestamp};
 
+use crate::smtp::Smtp;
+
 /// Where the API listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4566";
 
@@ -226,6 +228,10 @@ pub struct Server {
     /// network in any case)
     #[arg(long, value_enum, default_value_t = Egress::Simulated)]
     pub egress: Egress,
+    /// Send e-mail notifications to this mail server, smtp://[USER:PASSWORD@]HOST[:PORT]; without it `standfast mail` shows
+    /// them
+    #[arg(long, value_name = "URL", env = "STANDFAST_SMTP", hide_env_values = true)]
+    pub smtp: Option<Smtp>,
     /// Control-plane time runs this many times as fast
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     pub speed: f64,

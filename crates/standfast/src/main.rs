@@ -6,6 +6,7 @@
 mod api_client;
 mod cli;
 mod commands;
+mod courier;
 mod driver;
 mod http_client;
 mod image;
@@ -15,6 +16,7 @@ mod own;
 mod processes;
 mod server;
 mod signals;
+mod smtp;
 
 use std::process::ExitCode;
 

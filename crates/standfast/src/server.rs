@@ -14,6 +14,7 @@ use standfast_kernel::{Cloud, Config, Planes};
 use standfast_store::Store;
 
 use crate::cli::{self, Driver, Egress};
+use crate::courier::RealCourier;
 use crate::driver;
 use crate::listen::{self, Sites};
 use crate::processes::adopt::{self, Found, Wanted};
@@ -46,6 +47,11 @@ impl Running {
     pub async fn stop(self) {
         self.cloud.shutdown().await;
     }
+}
+
+/// What carries notifications out.
+fn courier(options: &cli::Server) -> Arc<RealCourier> {
+    Arc::new(RealCourier::new(options.egress, options.smtp.clone()))
 }
 
 /// Where instances get to can be chosen only where they have networks of their own.
@@ -111,7 +117,7 @@ async fn simulated(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Resul
     let lb = Arc::new(SimLb::new(clock.clone(), backend));
     let sites = lb.clone();
     let sites = Sites::Simulated(Arc::new(move |name, path| sites.request(name, path)));
-    let planes = Planes { host, lb };
+    let planes = Planes { host, lb, courier: courier(options) };
     let config = Config { clock, rng, store, planes, api_port: address.port() };
     let cloud = Cloud::start(config, standfast::services());
     tokio::spawn(listen::serve(listener, cloud.clone(), sites));
@@ -180,7 +186,7 @@ async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Run
         dataplane,
     };
     let Processes { host, lb, doors } = Processes::start(start).context("starting the processes")?;
-    let planes = Planes { host, lb };
+    let planes = Planes { host, lb, courier: courier(options) };
     let config = Config { clock, rng, store, planes, api_port: address.port() };
     let cloud = Cloud::start(config, standfast::services());
     tokio::spawn(processes::front::serve(listener, doors, cloud.clone()));

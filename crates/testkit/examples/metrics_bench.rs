@@ -35,7 +35,8 @@ async fn measure(protocol: Protocol, dir: Option<&PathBuf>) {
     let store = dir.map_or_else(Store::memory, |dir| Store::open(dir).expect("the directory is ours or fresh"));
     let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
     let lb = Arc::new(SimLb::new(clock.clone(), Arc::new(|_, _: &str| SimAnswer::Status(200))));
-    let config = Config { clock: clock.clone(), rng, store, planes: Planes { host, lb }, api_port: 4566 };
+    let courier = standfast_testkit::courier::TestCourier::new(clock.clone());
+    let config = Config { clock: clock.clone(), rng, store, planes: Planes { host, lb, courier }, api_port: 4566 };
     let cloud = Cloud::start(config, vec![metrics_service()]);
     let requests: Arc<Vec<_>> = Arc::new((0..METRICS).map(|i| request(protocol, i)).collect());
     let next = Arc::new(AtomicUsize::new(0));

@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing here waits for real. A test of hours takes milliseconds, and the same seed gives the same run.
 
+pub mod courier;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use standfast_kernel::{Cloud, Config, Cx, Planes};
 use standfast_store::Store;
 use standfast_wire::{ServiceSchema, Struct, Value, codec};
 
+use self::courier::TestCourier;
+
 /// When every test cloud begins: 2026-01-01T00:00:00Z.
 pub const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
 /// The region that tests act in unless they say otherwise.
@@ -25,6 +29,7 @@ pub struct TestCloud {
     pub cloud: Cloud,
     pub host: Arc<SimHost>,
     pub lb: Arc<SimLb>,
+    pub courier: Arc<TestCourier>,
     seed: u64,
 }
 
@@ -86,9 +91,10 @@ impl TestCloud {
             SimReply::Timeout => SimAnswer::Timeout,
         });
         let lb = Arc::new(SimLb::new(clock.clone(), backend));
-        let planes = Planes { host: host.clone(), lb: lb.clone() };
+        let courier = TestCourier::new(clock.clone());
+        let planes = Planes { host: host.clone(), lb: lb.clone(), courier: courier.clone() };
         let config = Config { clock, rng, store: Store::memory(), planes, api_port: 4566 };
-        Self { cloud: Cloud::start(config, standfast::services()), host, lb, seed }
+        Self { cloud: Cloud::start(config, standfast::services()), host, lb, courier, seed }
     }
 
     /// A context of the owner in the default account and region.

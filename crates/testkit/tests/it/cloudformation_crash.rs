@@ -12,6 +12,7 @@ use standfast_host::sim::{SimConfig, SimHost};
 use standfast_kernel::{Cloud, Config, Cx, Planes};
 use standfast_store::engine::{Done, Engine, Outcome, Proposal};
 use standfast_store::{Key, Store, StoreError};
+use standfast_testkit::courier::TestCourier;
 use standfast_testkit::{BEGINNING, REGION};
 use tokio::sync::oneshot;
 
@@ -107,7 +108,8 @@ impl World {
         let (clock, rng) = (Clock::starting_at(BEGINNING, 1.0), Rng::seeded(seed));
         let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
         let lb = Arc::new(SimLb::new(clock.clone(), Arc::new(|_, _| SimAnswer::Status(200))));
-        Self { clock, rng, planes: Planes { host, lb }, disk: Disk::default() }
+        let courier = TestCourier::new(clock.clone());
+        Self { clock, rng, planes: Planes { host, lb, courier }, disk: Disk::default() }
     }
 
     /// One that dies after so many commits.

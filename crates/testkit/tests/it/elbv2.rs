@@ -657,7 +657,7 @@ fn a_cloud_that_is_started_again_forwards_as_before() {
             clock,
             rng: Rng::seeded(cloud.seed()),
             store: cloud.cloud.store().clone(),
-            planes: Planes { host: cloud.host.clone(), lb: lb.clone() },
+            planes: Planes { host: cloud.host.clone(), lb: lb.clone(), courier: cloud.courier.clone() },
             api_port: cloud.cloud.api_port(),
         };
         (cloud.cloud, cloud.lb) = (Cloud::start(config, standfast::services()), lb);

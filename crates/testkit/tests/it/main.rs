@@ -20,4 +20,5 @@ mod malformed;
 mod policies;
 mod request_path;
 mod site;
+mod sns;
 mod time_site;
