@@ -1,6 +1,7 @@
 """cloudwatch through boto3, and over the query protocol that Terraform and older clients speak."""
 
 import datetime
+import json
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -12,6 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from cloud import REGION
+from waiting import eventually
 
 MINUTE = datetime.timedelta(minutes=1)
 QUERY = "{http://monitoring.amazonaws.com/doc/2010-08-01/}"
@@ -142,3 +144,63 @@ def test_alarms_are_made_set_and_told_of(cloudwatch, refused):
     assert cloudwatch.describe_alarms()["MetricAlarms"] == []
     with refused("ResourceNotFound", naming="boto-hot"):
         cloudwatch.set_alarm_state(AlarmName="boto-hot", StateValue="OK", StateReason="?")
+
+
+def test_a_composite_alarm_follows_its_children(cloudwatch, refused):
+    cloudwatch.put_metric_alarm(**alarm(AlarmName="child", TreatMissingData="ignore"))
+    cloudwatch.put_composite_alarm(AlarmName="parent", AlarmRule="ALARM(child)", AlarmActions=[])
+    cloudwatch.set_alarm_state(AlarmName="child", StateValue="ALARM", StateReason="testing")
+
+    def state():
+        (found,) = cloudwatch.describe_alarms(AlarmNames=["parent"], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+        return found["StateValue"]
+
+    eventually(lambda: state() == "ALARM", limit_s=10, what="the parent to follow")
+    children = cloudwatch.describe_alarms(ChildrenOfAlarmName="parent")
+    assert [one["AlarmName"] for one in children["MetricAlarms"]] == ["child"]
+    with refused("ValidationError", naming="child"):
+        cloudwatch.delete_alarms(AlarmNames=["child"])
+    cloudwatch.delete_alarms(AlarmNames=["parent", "child"])
+
+
+def test_dashboards_are_kept_and_checked(cloudwatch, refused):
+    body = json.dumps({"widgets": [{"type": "text", "properties": {"markdown": "# hello"}}]})
+    assert cloudwatch.put_dashboard(DashboardName="boto", DashboardBody=body)["DashboardValidationMessages"] == []
+    assert cloudwatch.get_dashboard(DashboardName="boto")["DashboardBody"] == body
+    (entry,) = cloudwatch.list_dashboards(DashboardNamePrefix="bo")["DashboardEntries"]
+    assert (entry["DashboardName"], entry["Size"]) == ("boto", len(body))
+    with refused("InvalidParameterInput", naming="widgets"):
+        cloudwatch.put_dashboard(DashboardName="boto", DashboardBody="{}")
+    cloudwatch.delete_dashboards(DashboardNames=["boto"])
+    with refused("ResourceNotFound"):
+        cloudwatch.get_dashboard(DashboardName="boto")
+
+
+def test_a_widget_is_a_picture(cloudwatch, now):
+    cloudwatch.put_metric_data(Namespace="Picture", MetricData=[{"MetricName": "Load", "Timestamp": now, "Value": 3}])
+    widget = {"metrics": [["Picture", "Load"]], "width": 300, "height": 200, "title": "Load"}
+    png = cloudwatch.get_metric_widget_image(MetricWidget=json.dumps(widget))["MetricWidgetImage"]
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")) == (300, 200)
+
+
+def test_anomaly_detectors_are_kept(cloudwatch, refused):
+    single = {"Namespace": "Boto", "MetricName": "Heat", "Stat": "Average"}
+    cloudwatch.put_anomaly_detector(SingleMetricAnomalyDetector=single)
+    (found,) = cloudwatch.describe_anomaly_detectors(Namespace="Boto")["AnomalyDetectors"]
+    assert found["StateValue"] == "TRAINED_INSUFFICIENT_DATA"
+    cloudwatch.delete_anomaly_detector(SingleMetricAnomalyDetector=single)
+    with refused("ResourceNotFoundException"):
+        cloudwatch.delete_anomaly_detector(SingleMetricAnomalyDetector=single)
+
+
+def test_prometheus_can_scrape_all_of_it(cloud, account, cloudwatch, now):
+    dimensions = [{"Name": "ShopName", "Value": "north"}]
+    point = {"MetricName": "PageViews", "Dimensions": dimensions, "Timestamp": now, "Value": 5}
+    cloudwatch.put_metric_data(Namespace="Scraped", MetricData=[point])
+    with urllib.request.urlopen(cloud.endpoint + "/_standfast/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        lines = answer.read().decode().splitlines()
+    labels = f'account="{account}",region="{REGION}",shop_name="north"'
+    assert f"scraped_page_views_sum{{{labels}}} 5" in lines
+    assert "# TYPE scraped_page_views_sum gauge" in lines

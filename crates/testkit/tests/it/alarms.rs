@@ -174,7 +174,7 @@ fn mistakes_are_refused_by_name() {
     run(5, |cloud| async move {
         let cases = [
             (json!({"ComparisonOperator": "Above"}), "ValidationError", "comparisonOperator"),
-            (json!({"ComparisonOperator": "GreaterThanUpperThreshold"}), "ValidationError", "bands"),
+            (json!({"ComparisonOperator": "GreaterThanUpperThreshold"}), "ValidationError", "ThresholdMetricId"),
             (json!({"Threshold": null}), "MissingParameter", "Threshold"),
             (json!({"Statistic": null}), "InvalidParameterCombination", "ExtendedStatistic"),
             (json!({"ExtendedStatistic": "p99"}), "InvalidParameterCombination", "together"),

@@ -172,7 +172,7 @@ fn data_of_several_metrics_come_with_arithmetic() {
         assert_eq!(answer.get("NextToken"), None);
 
         for (expression, why) in [
-            ("SEARCH('{Shop} x', 'Sum')", "the function SEARCH is not available in this version of Standfast"),
+            ("LAMBDA('x')", "the function LAMBDA is not available in this version of Standfast"),
             ("SUM(errors)", "its result is not a metric"),
             ("nothing * 2", "there is no query with the id 'nothing'"),
             ("e + 1", "it refers to itself"),

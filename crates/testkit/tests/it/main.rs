@@ -1,8 +1,10 @@
 //! Behaviour of whole clouds on virtual time.
 
 mod alarms;
+mod anomaly;
 mod autoscaling;
 mod cloudformation;
+mod cloudformation_cloudwatch;
 mod cloudformation_crash;
 mod cloudformation_network;
 mod cloudwatch;
@@ -15,10 +17,14 @@ mod ec2_spot;
 mod ec2_storage;
 mod elbv2;
 mod faults;
+mod instance_refresh;
 mod links;
 mod malformed;
+mod mixed_instances;
 mod policies;
+mod recover;
 mod request_path;
 mod site;
 mod sns;
 mod time_site;
+mod warm_pools;

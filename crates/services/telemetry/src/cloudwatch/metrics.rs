@@ -13,7 +13,7 @@ use super::put::DIMENSIONS_MAX;
 
 const PAGE_MAX: usize = 500;
 /// A metric without points for this long is not listed.
-const ACTIVE: Duration = Duration::from_secs(14 * 24 * 3600);
+pub const ACTIVE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// What `RecentlyActive` can ask for: three hours.
 const RECENTLY: &str = "PT3H";
 const RECENT: Duration = Duration::from_secs(3 * 3600);

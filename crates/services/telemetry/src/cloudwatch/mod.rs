@@ -4,12 +4,14 @@
 //! store is, and no request costs a transaction. Alarms on them are in `alarms`. Dashboards are in `dashboards`.
 
 mod alarms;
+mod anomaly;
 mod dashboards;
 mod data;
 mod errors;
 mod expression;
 mod metrics;
 mod points;
+pub mod prometheus;
 mod put;
 mod range;
 mod stat;
@@ -46,6 +48,10 @@ pub fn service() -> Service {
         .op(api::TagResource, tags::tag)
         .op(api::UntagResource, tags::untag)
         .op(api::ListTagsForResource, tags::list)
+        .op(api::GetMetricWidgetImage, widget::image)
+        .op(api::PutAnomalyDetector, anomaly::put)
+        .op(api::DescribeAnomalyDetectors, anomaly::describe)
+        .op(api::DeleteAnomalyDetector, anomaly::delete)
         .op(api::PutDashboard, dashboards::put)
         .op(api::GetDashboard, dashboards::get)
         .op(api::ListDashboards, dashboards::list)
@@ -68,7 +74,9 @@ async fn open_at_start(cx: Cx) -> Result<Wake> {
 }
 
 fn points(cx: &Cx) -> Result<Arc<Points>> {
-    cx.store()
-        .bulk::<Index>()
-        .map_err(|error| Error::unavailable(format!("The metric points cannot be read: {error}.")))
+    cx.store().bulk::<Index>().map_err(unreadable)
+}
+
+fn unreadable(error: StoreError) -> Error {
+    Error::unavailable(format!("The metric points cannot be read: {error}."))
 }

@@ -77,7 +77,7 @@ fn datapoint(
             Stat::Sum => out.sum = value,
             Stat::Minimum => out.minimum = value,
             Stat::Maximum => out.maximum = value,
-            Stat::Percentile(_) => {}
+            Stat::Percentile(_) | Stat::Cut(..) => {}
         }
     }
     let known: BTreeMap<String, f64> =

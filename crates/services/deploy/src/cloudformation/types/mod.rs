@@ -5,6 +5,7 @@
 
 mod autoscaling;
 mod cloudformation;
+mod cloudwatch;
 mod ec2_compute;
 mod ec2_connections;
 mod ec2_interfaces;
@@ -93,6 +94,7 @@ pub const BASE: ResourceType = ResourceType {
 static ALL: &[&[ResourceType]] = &[
     autoscaling::TYPES,
     cloudformation::TYPES,
+    cloudwatch::TYPES,
     ec2_compute::TYPES,
     ec2_connections::TYPES,
     ec2_interfaces::TYPES,

@@ -12,6 +12,8 @@ use super::evaluate::State;
 use super::history;
 use super::model::{Alarm, Event, EventKind, MetricKind, Watches};
 
+/// What says that an instance's hardware failed, as `fis` has it.
+const IMPAIRED: &str = "aws:standfast:impaired";
 /// The dimension that says which instance.
 const INSTANCE: &str = "InstanceId";
 
@@ -145,6 +147,15 @@ async fn on_instance(cx: &Cx, owed: &Action, what: &str) -> Result<()> {
             let input = ec2::RebootInstancesInput { instance_ids: ids, ..Default::default() };
             cx.call(ec2::RebootInstances, input).await.map(|_| ())
         }
+        "recover" => recover(cx, ids).await,
         _ => Err(unsupported(&owed.action)),
     }
+}
+
+/// Moves an instance to hardware that works: what made its system fail goes, and so EC2 boots it again with the same id,
+/// addresses and volumes. One whose system does not fail is left alone.
+async fn recover(cx: &Cx, ids: Vec<String>) -> Result<()> {
+    let tag = ec2::Tag { key: Some(IMPAIRED.to_owned()), value: None };
+    let input = ec2::DeleteTagsInput { resources: ids, tags: Some(vec![tag]), ..Default::default() };
+    cx.call(ec2::DeleteTags, input).await.map(|_| ())
 }

@@ -63,9 +63,17 @@ async fn evaluate(
         Watches::Queries(queries) => {
             let queries = queries.iter().map(describe::query).collect();
             // A query that cannot be computed gives no data.
-            let found = data::returned(cx, queries, Timestamp(range.start * 1000), Timestamp(range.end * 1000));
-            let found = found.unwrap_or_default();
-            let point = |at: i64| found.get(&at).map(|value| Point { at, value: *value, insignificant: false });
+            let (start, end) = (Timestamp(range.start * 1000), Timestamp(range.end * 1000));
+            let found = data::returned(cx, queries, metric.band.as_deref(), start, end).unwrap_or_default();
+            let point = |at: i64| {
+                let value = *found.points.get(&at)?;
+                let band = match &found.band {
+                    // A value of which nothing is expected says nothing.
+                    Some((low, high)) => Some((*low.get(&at)?, *high.get(&at)?)),
+                    None => None,
+                };
+                Some(Point { at, value, insignificant: false, band })
+            };
             (range.start..range.end).step_by(range.period as usize).map(point).collect()
         }
     };
@@ -129,7 +137,7 @@ fn watched_points(
     let point = |at: i64| {
         let bucket = merged.get(&at)?;
         let insignificant = careful && stat.samples_needed().is_some_and(|needed| bucket.count < needed);
-        Some(Point { at, value: stat.of(bucket)?, insignificant })
+        Some(Point { at, value: stat.of(bucket)?, insignificant, band: None })
     };
     Ok((range.start..range.end).step_by(range.period as usize).map(point).collect())
 }

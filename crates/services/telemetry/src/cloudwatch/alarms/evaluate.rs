@@ -19,7 +19,8 @@ names! {
     /// How a value is compared with the threshold.
     Comparison {
         GreaterOrEqual "GreaterThanOrEqualToThreshold", Greater "GreaterThanThreshold", Less "LessThanThreshold",
-        LessOrEqual "LessThanOrEqualToThreshold",
+        LessOrEqual "LessThanOrEqualToThreshold", OutsideBand "LessThanLowerOrGreaterThanUpperThreshold",
+        BelowBand "LessThanLowerThreshold", AboveBand "GreaterThanUpperThreshold",
     }
 }
 
@@ -31,11 +32,25 @@ impl Comparison {
             Comparison::Greater => "greater than",
             Comparison::Less => "less than",
             Comparison::LessOrEqual => "less than or equal to",
+            Comparison::OutsideBand => "less than the lower thresholds or greater than the upper thresholds",
+            Comparison::BelowBand => "less than the lower thresholds",
+            Comparison::AboveBand => "greater than the upper thresholds",
         }
     }
 
-    pub fn holds(self, value: f64, threshold: f64) -> bool {
+    /// Whether it compares with a band, not with a threshold.
+    pub fn is_of_band(self) -> bool {
+        matches!(self, Comparison::OutsideBand | Comparison::BelowBand | Comparison::AboveBand)
+    }
+
+    /// Whether a value breaches a threshold, or the band at its time.
+    pub fn holds(self, value: f64, threshold: f64, band: Option<(f64, f64)>) -> bool {
+        let below = band.is_some_and(|(low, _)| value < low);
+        let above = band.is_some_and(|(_, high)| value > high);
         match self {
+            Comparison::OutsideBand => below || above,
+            Comparison::BelowBand => below,
+            Comparison::AboveBand => above,
             Comparison::GreaterOrEqual => value >= threshold,
             Comparison::Greater => value > threshold,
             Comparison::Less => value < threshold,
@@ -67,6 +82,8 @@ pub struct Point {
     pub value: f64,
     /// Of a percentile: there were too few samples for it to say anything.
     pub insignificant: bool,
+    /// What it is compared with in place of the threshold.
+    pub band: Option<(f64, f64)>,
 }
 
 /// What an evaluation finds.
@@ -82,6 +99,10 @@ pub struct Finding {
 }
 
 impl Rule {
+    pub fn breaches(&self, point: &Point) -> bool {
+        self.comparison.holds(point.value, self.threshold, point.band)
+    }
+
     /// `range` are the `periods + EXTRA_PERIODS` newest periods, the oldest first. `None` when the state is to stay.
     pub fn evaluate(&self, range: &[Option<Point>]) -> Option<Finding> {
         let (n, m) = (self.periods as usize, self.to_alarm as usize);
@@ -89,7 +110,7 @@ impl Rule {
         if points.iter().any(|point| point.insignificant) {
             return None;
         }
-        let breaching = points.iter().filter(|point| self.comparison.holds(point.value, self.threshold)).count();
+        let breaching = points.iter().filter(|point| self.breaches(point)).count();
         let filled = n - points.len();
         let all_breach = breaching == points.len();
         let state = if breaching >= m {
@@ -121,7 +142,7 @@ mod tests {
     fn range(text: &str) -> Vec<Option<Point>> {
         let point = |(i, c): (usize, char)| {
             let value = if c == 'X' { 9.0 } else { 0.0 };
-            (c != '-').then_some(Point { at: 60 * i as i64, value, insignificant: c == '?' })
+            (c != '-').then_some(Point { at: 60 * i as i64, value, insignificant: c == '?', band: None })
         };
         text.chars().filter(|c| *c != ' ').enumerate().map(point).collect()
     }
@@ -184,6 +205,21 @@ mod tests {
         ("0 0 ?", 1, 1, [STAYS, STAYS, STAYS, STAYS]),
         ("0 0 0 ? X", 2, 3, [STAYS, STAYS, STAYS, STAYS]),
         ("? ? 0 0 0", 2, 3, [OK, OK, OK, OK]),
+        ("0 0 X ? X", 2, 3, [STAYS, STAYS, STAYS, STAYS]),
+        ("X X - - ?", 1, 3, [STAYS, STAYS, STAYS, STAYS]),
+        ("? - - - X", 1, 3, [STAYS, STAYS, STAYS, STAYS]),
+        // M of N with gaps.
+        ("0 0 X - X", 2, 3, [ALARM, ALARM, ALARM, ALARM]),
+        ("0 0 - X 0 X -", 2, 5, [ALARM, ALARM, ALARM, ALARM]),
+        ("- - - - 0 X -", 2, 5, [OK, OK, ALARM, OK]),
+        ("- - - - 0 0 -", 2, 5, [OK, OK, ALARM, OK]),
+        ("- - - - - X -", 2, 5, [ALARM, STAYS, ALARM, OK]),
+        ("X - - - - - -", 2, 5, [ALARM, STAYS, ALARM, OK]),
+        ("X X X 0 0 0 0", 1, 5, [ALARM, ALARM, ALARM, ALARM]),
+        ("X X 0 0 0 0 0", 1, 5, [OK, OK, OK, OK]),
+        ("0 0 - - - - -", 3, 5, [OK, OK, ALARM, OK]),
+        ("- - - - 0 - -", 5, 5, [OK, OK, OK, OK]),
+        ("- - X X X X -", 5, 5, [ALARM, STAYS, ALARM, OK]),
     ];
 
     #[test]
@@ -203,9 +239,22 @@ mod tests {
             [true, false, false],
             [true, true, false],
         ]) {
-            let holds = [4.0, 5.0, 6.0].map(|value| comparison.holds(value, 5.0));
+            let holds = [4.0, 5.0, 6.0].map(|value| comparison.holds(value, 5.0, None));
             assert_eq!(holds, expected, "{}", comparison.name());
-            assert!(!comparison.holds(f64::NAN, 5.0));
+            assert!(!comparison.holds(f64::NAN, 5.0, None));
+        }
+    }
+
+    #[test]
+    fn a_value_breaches_a_band_beyond_the_edge_that_is_watched() {
+        for (comparison, expected) in [
+            (Comparison::OutsideBand, [true, false, false, false, true]),
+            (Comparison::BelowBand, [true, false, false, false, false]),
+            (Comparison::AboveBand, [false, false, false, false, true]),
+        ] {
+            let holds = [0.5, 1.0, 2.0, 3.0, 3.5].map(|value| comparison.holds(value, 0.0, Some((1.0, 3.0))));
+            assert_eq!(holds, expected, "{}", comparison.name());
+            assert!(!comparison.holds(9.0, 0.0, None), "without a band nothing breaches");
         }
     }
 

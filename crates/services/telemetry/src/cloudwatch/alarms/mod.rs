@@ -1,7 +1,7 @@
 //! Alarms on metrics and on other alarms: what they watch, the state that follows, and what they do about it.
 //!
 //! Owns alarms, their history and the actions they owe. Invariant: a state changes in one transaction with its history and
-//! with what is owed because of it. It is not here: anomaly detection.
+//! with what is owed because of it. It is not here: what is expected of metrics (`anomaly`).
 
 pub mod actions;
 pub mod composite;
@@ -17,7 +17,9 @@ pub mod state;
 mod tests;
 mod types;
 
-pub use self::model::Alarm;
+pub use self::describe::query as query_shape;
+pub use self::model::{Alarm, Query};
+pub use self::put::queries;
 
 /// What wakes the evaluation, and the actions.
 pub const ALARMS: &[&str] = &["cloudwatch.alarms"];

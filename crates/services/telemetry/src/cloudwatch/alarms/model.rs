@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use standfast_core::{Timestamp, names};
 use standfast_store::Record;
 
+use super::super::anomaly::Single;
 use super::evaluate::{Rule, State};
 use super::reasons;
 
@@ -39,6 +40,8 @@ pub struct MetricKind {
     pub to_alarm_given: Option<i32>,
     pub missing_given: Option<String>,
     pub low_samples: Option<String>,
+    /// The query that gives the band that values are compared with, in place of the threshold.
+    pub band: Option<String>,
 }
 
 /// What only alarms on alarms have.
@@ -193,12 +196,32 @@ impl Alarm {
 }
 
 impl MetricKind {
+    /// The metrics that it has a band of.
+    pub fn expected(&self) -> Vec<Single> {
+        let Watches::Queries(queries) = &self.watches else { return Vec::new() };
+        let bands: Vec<&String> =
+            queries.iter().filter(|query| query.is_band()).filter_map(|q| q.expression.as_ref()).collect();
+        let named = |id: &str| {
+            let is_id = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            bands.iter().any(|text| text.split(|c| !is_id(c)).any(|word| word == id))
+        };
+        let single = |query: &Query| {
+            let metric = query.metric.as_ref().filter(|_| named(&query.id))?;
+            let mut dimensions = metric.dimensions.clone();
+            dimensions.sort();
+            let (namespace, name, stat) = (metric.namespace.clone(), metric.name.clone(), metric.stat.clone());
+            Some(Single { namespace, name, dimensions, stat })
+        };
+        queries.iter().filter_map(single).collect()
+    }
+
     /// The length of a period, in seconds.
     pub fn period_s(&self) -> i64 {
         match &self.watches {
             Watches::Metric(watched) => i64::from(watched.period_s),
             Watches::Queries(queries) => {
-                let own = queries.iter().find(|query| query.is_returned()).and_then(|query| query.period_s);
+                let shown = |query: &&Query| query.is_returned() && !query.is_band();
+                let own = queries.iter().find(shown).and_then(|query| query.period_s);
                 let periods = queries.iter().filter_map(|query| Some(query.metric.as_ref()?.period_s));
                 i64::from(own.filter(|period| *period > 0).or(periods.max()).unwrap_or(60))
             }
@@ -207,6 +230,11 @@ impl MetricKind {
 }
 
 impl Query {
+    pub fn is_band(&self) -> bool {
+        let is_band = |text: &String| text.trim_start().to_ascii_uppercase().starts_with("ANOMALY_DETECTION_BAND");
+        self.expression.as_ref().is_some_and(is_band)
+    }
+
     pub fn is_returned(&self) -> bool {
         self.returned.unwrap_or(true)
     }

@@ -7,6 +7,7 @@ use standfast_core::{Arn, Result, Rng, Scope};
 use standfast_kernel::Cx;
 use standfast_store::Txn;
 
+use super::super::anomaly;
 use super::super::errors::{combination, invalid, missing, too_many, validation};
 use super::super::points::Unit;
 use super::super::put::DIMENSIONS_MAX;
@@ -24,9 +25,6 @@ const WEEK: i64 = 7 * DAY;
 const HOUR: i64 = 3600;
 /// Periods below a minute that alarms may have.
 const FINE_PERIODS: [i32; 3] = [10, 20, 30];
-/// What only makes sense with a band.
-const BANDS: [&str; 3] =
-    ["LessThanLowerOrGreaterThanUpperThreshold", "LessThanLowerThreshold", "GreaterThanUpperThreshold"];
 
 pub async fn put(cx: Cx, input: PutMetricAlarmInput) -> Result<PutMetricAlarmOutput> {
     let (now, scope) = (cx.now(), cx.scope());
@@ -40,7 +38,9 @@ pub async fn put(cx: Cx, input: PutMetricAlarmInput) -> Result<PutMetricAlarmOut
         to_alarm_given: input.datapoints_to_alarm,
         missing_given: input.treat_missing_data,
         low_samples: low_samples(input.evaluate_low_sample_count_percentile)?,
+        band: input.threshold_metric_id,
     };
+    let expected = metric.expected();
     let span = metric.period_s() * i64::from(metric.rule.periods);
     let (most, what) = if metric.period_s() < HOUR { (DAY, "a day") } else { (WEEK, "a week") };
     if span > most {
@@ -61,6 +61,7 @@ pub async fn put(cx: Cx, input: PutMetricAlarmInput) -> Result<PutMetricAlarmOut
     let seed = cx.rng().u64();
     cx.txn(|tx| {
         save(tx, scope, &name, alarm.clone(), seed)?;
+        expected.iter().for_each(|single| anomaly::ensure(tx, scope, single.clone()));
         Ok(PutMetricAlarmOutput {})
     })
     .await
@@ -84,14 +85,20 @@ pub fn save(tx: &mut Txn, scope: &Scope, name: &str, mut alarm: Alarm, seed: u64
 
 fn rule(input: &PutMetricAlarmInput) -> Result<Rule> {
     let operator = input.comparison_operator.as_deref().ok_or_else(|| missing("ComparisonOperator"))?;
-    if BANDS.contains(&operator) || input.threshold_metric_id.is_some() {
-        return Err(validation("Alarms on anomaly detection bands are not available in this version of Standfast."));
-    }
     if input.evaluation_criteria.is_some() || input.evaluation_interval.is_some() {
         return Err(validation("Alarms on PromQL are not available in this version of Standfast."));
     }
     let comparison = Comparison::named(operator).ok_or_else(|| invalid(operator, "ComparisonOperator"))?;
-    let threshold = input.threshold.ok_or_else(|| missing("Threshold"))?;
+    let threshold = match (comparison.is_of_band(), &input.threshold_metric_id, input.threshold) {
+        (true, None, _) => return Err(validation(format!("{operator} needs a ThresholdMetricId."))),
+        (false, Some(_), _) => return Err(validation(format!("{operator} cannot be used with a ThresholdMetricId."))),
+        (true, Some(_), Some(_)) => {
+            return Err(combination("Threshold and ThresholdMetricId cannot be specified together."));
+        }
+        // The band is in its place.
+        (true, Some(_), None) => 0.0,
+        (false, None, given) => given.ok_or_else(|| missing("Threshold"))?,
+    };
     let periods = input.evaluation_periods.ok_or_else(|| missing("EvaluationPeriods"))?;
     let positive =
         |number: i32, name| u32::try_from(number).ok().filter(|n| *n > 0).ok_or_else(|| invalid(number, name));
@@ -164,11 +171,22 @@ fn watches(input: &PutMetricAlarmInput) -> Result<Watches> {
     if queries.len() > QUERIES_MAX {
         return Err(too_many("Metrics", QUERIES_MAX));
     }
-    let queries: Vec<_> = queries.iter().enumerate().map(|(i, given)| query(i + 1, given)).collect::<Result<_>>()?;
-    if queries.iter().filter(|query| query.is_returned()).count() != 1 {
+    let queries = self::queries(queries, "Metrics")?;
+    let band = input.threshold_metric_id.as_ref();
+    if let Some(id) = band.filter(|id| !queries.iter().any(|query| query.id == **id && query.is_band())) {
+        return Err(validation(format!(
+            "ThresholdMetricId {id} is not the id of an ANOMALY_DETECTION_BAND in Metrics."
+        )));
+    }
+    if queries.iter().filter(|query| query.is_returned() && Some(&query.id) != band).count() != 1 {
         return Err(validation("Exactly one element of the metrics list should return data."));
     }
     Ok(Watches::Queries(queries))
+}
+
+/// `parameter` is what holds them.
+pub fn queries(given: &[MetricDataQuery], parameter: &str) -> Result<Vec<Query>> {
+    given.iter().enumerate().map(|(i, given)| query(&format!("{parameter}.member.{}", i + 1), given)).collect()
 }
 
 fn metric(input: &PutMetricAlarmInput) -> Result<Watched> {
@@ -189,8 +207,8 @@ fn metric(input: &PutMetricAlarmInput) -> Result<Watched> {
     })
 }
 
-fn query(number: usize, given: &MetricDataQuery) -> Result<Query> {
-    let member = |name: &str| format!("Metrics.member.{number}.{name}");
+fn query(place: &str, given: &MetricDataQuery) -> Result<Query> {
+    let member = |name: &str| format!("{place}.{name}");
     let read = |stat: &MetricStat| -> Result<Watched> {
         let of = &stat.metric;
         Stat::named(&stat.stat).ok_or_else(|| invalid(&stat.stat, member("MetricStat.Stat")))?;

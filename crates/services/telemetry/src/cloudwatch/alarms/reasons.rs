@@ -3,7 +3,7 @@
 use serde_json::json;
 use standfast_core::Timestamp;
 
-use super::evaluate::{Finding, Gaps, Point, State};
+use super::evaluate::{Comparison, Finding, Gaps, Point, Rule, State};
 use super::model::{MetricKind, Watches};
 
 /// Of an alarm that was never evaluated.
@@ -25,8 +25,7 @@ pub fn reason(alarm: &MetricKind, finding: &Finding) -> String {
         );
     }
     let alarming = finding.state == State::Alarm;
-    let said: Vec<&Point> =
-        finding.points.iter().filter(|point| rule.comparison.holds(point.value, rule.threshold) == alarming).collect();
+    let said: Vec<&Point> = finding.points.iter().filter(|point| rule.breaches(point) == alarming).collect();
     let said = if said.is_empty() { finding.points.iter().collect() } else { said };
     let list: Vec<String> = said.iter().map(|point| format!("{} ({})", number(point.value), day(point.at))).collect();
     let verb = match (said.len(), alarming) {
@@ -37,6 +36,17 @@ pub fn reason(alarm: &MetricKind, finding: &Finding) -> String {
     };
     let (from, needed) =
         if alarming { ("OK -> ALARM", rule.to_alarm) } else { ("ALARM -> OK", rule.periods - rule.to_alarm + 1) };
+    if rule.comparison.is_of_band() {
+        let crossed = against_band(rule, &said, alarming);
+        return format!(
+            "Thresholds Crossed: {} out of the last {} {} [{}] {verb} {crossed} (minimum {needed} {} for {from} transition).",
+            said.len(),
+            rule.periods,
+            datapoints(rule.periods),
+            list.join(", "),
+            datapoints(needed),
+        );
+    }
     format!(
         "Threshold Crossed: {} out of the last {} {} [{}] {verb} {} the threshold ({}) (minimum {needed} {} for {from} transition).",
         said.len(),
@@ -47,6 +57,21 @@ pub fn reason(alarm: &MetricKind, finding: &Finding) -> String {
         number(rule.threshold),
         datapoints(needed),
     )
+}
+
+/// With the edges of the band at each point.
+fn against_band(rule: &Rule, said: &[&Point], alarming: bool) -> String {
+    let edges = |of: fn((f64, f64)) -> f64| {
+        let edges = said.iter().filter_map(|point| point.band).map(|band| number(of(band)));
+        edges.collect::<Vec<_>>().join(", ")
+    };
+    let low = format!("less than the lower thresholds [{}]", edges(|band| band.0));
+    let high = format!("greater than the upper thresholds [{}]", edges(|band| band.1));
+    match rule.comparison {
+        Comparison::BelowBand => low,
+        Comparison::AboveBand => high,
+        _ => format!("{low} or {}{high}", if alarming { "" } else { "not " }),
+    }
 }
 
 fn datapoints(n: u32) -> &'static str {
@@ -100,8 +125,12 @@ mod tests {
 
     fn finding(state: State, values: &[f64], filled: u32) -> Finding {
         let points = values.iter().enumerate();
-        let points =
-            points.map(|(i, value)| Point { at: 1_763_719_200 - 60 * i as i64, value: *value, insignificant: false });
+        let points = points.map(|(i, value)| Point {
+            at: 1_763_719_200 - 60 * i as i64,
+            value: *value,
+            insignificant: false,
+            band: Some((1.0, 6.0)),
+        });
         Finding { state, points: points.collect(), breaching: 0, filled }
     }
 
@@ -120,6 +149,13 @@ mod tests {
             say(&alarm, State::Ok, &[1.0, 9.0, 2.0], 0),
             "Threshold Crossed: 2 out of the last 3 datapoints [1.0 (21/11/25 10:00:00), 2.0 (21/11/25 09:58:00)] were not \
              greater than the threshold (5.0) (minimum 2 datapoints for ALARM -> OK transition)."
+        );
+        alarm.rule.comparison = Comparison::OutsideBand;
+        assert_eq!(
+            say(&alarm, State::Ok, &[2.0, 3.0, 9.0], 0),
+            "Thresholds Crossed: 2 out of the last 3 datapoints [2.0 (21/11/25 10:00:00), 3.0 (21/11/25 09:59:00)] were not less \
+             than the lower thresholds [1.0, 1.0] or not greater than the upper thresholds [6.0, 6.0] (minimum 2 datapoints for \
+             ALARM -> OK transition)."
         );
         alarm.rule.missing = Gaps::Breaching;
         assert_eq!(

@@ -18,5 +18,6 @@ pub fn metric() -> MetricKind {
         to_alarm_given: None,
         missing_given: None,
         low_samples: None,
+        band: None,
     }
 }

@@ -6,6 +6,7 @@ use standfast_api::cloudwatch::{MetricDataQuery, MetricStat};
 use standfast_core::{Error, Result};
 use standfast_kernel::Cx;
 
+use super::super::anomaly::{self, Single};
 use super::super::errors::{invalid, missing, validation};
 use super::super::expression::{self, Expr};
 use super::super::points::{Key, Unit};
@@ -20,6 +21,7 @@ pub struct Query {
     number: usize,
     pub id: String,
     pub label: String,
+    pub given_label: Option<String>,
     /// Whether it is part of the answer.
     pub wanted: bool,
     /// In seconds; 0 for an expression that does not say.
@@ -28,7 +30,7 @@ pub struct Query {
 }
 
 pub enum Source {
-    Metric { key: Key, stat: Stat, unit: Option<Unit> },
+    Metric { key: Key, single: Single, stat: Stat, unit: Option<Unit> },
     Expression(Expr),
 }
 
@@ -94,7 +96,8 @@ fn parse_one(cx: &Cx, number: usize, query: MetricDataQuery) -> Result<Query> {
     };
     Ok(Query {
         number,
-        label: query.label.unwrap_or(label),
+        label: query.label.clone().filter(|label| !label.contains("${")).unwrap_or(label),
+        given_label: query.label,
         wanted: query.return_data.unwrap_or(true),
         id: query.id,
         period,
@@ -115,7 +118,9 @@ fn parse_metric(cx: &Cx, number: usize, metric: MetricStat) -> Result<Source> {
         .map(|unit| Unit::named(unit).ok_or_else(|| invalid(unit, parameter(number, "MetricStat.Unit"))))
         .transpose()?;
     let key = statistics::key(cx, &namespace, &name, metric.metric.dimensions.as_deref());
-    Ok(Source::Metric { key, stat, unit })
+    let single =
+        Single { namespace, name, dimensions: anomaly::sorted(metric.metric.dimensions.as_deref()), stat: metric.stat };
+    Ok(Source::Metric { key, single, stat, unit })
 }
 
 /// The queries that an expression refers to.

@@ -1,16 +1,18 @@
 //! Metric math: arithmetic over the series of other queries. Pure.
 //!
-//! Owns the language (`parse`) and what it computes (`eval`). A function that CloudWatch has and that is not here is
+//! Owns the language (`parse`), what it computes (`eval`, `functions`, `shape`) and the language of SEARCH (`search`). A function that CloudWatch has and that is not here is
 //! refused by its name.
 
 mod eval;
 mod functions;
 mod parse;
+pub mod search;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use self::eval::{Results, Value, eval};
+pub use self::eval::{Line, Of, Results, Value, eval};
 pub use self::parse::{Expr, parse};
 
 /// Values by time, in seconds.
@@ -21,7 +23,7 @@ pub type Points = BTreeMap<i64, f64>;
 pub struct MathError(String);
 
 impl MathError {
-    fn new(what: impl Into<String>) -> Self {
+    pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 }
@@ -47,14 +49,27 @@ impl Expr {
         }
     }
 
+    /// Calls `each` with every function and its arguments.
+    pub fn calls<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a [Expr])) {
+        match self {
+            Expr::Number(_) | Expr::Text(_) | Expr::Id(_) => {}
+            Expr::Call(name, items) => {
+                each(name, items);
+                items.iter().for_each(|item| item.calls(each));
+            }
+            Expr::Array(items) => items.iter().for_each(|item| item.calls(each)),
+            Expr::Negate(inner) => inner.calls(each),
+            Expr::Binary(_, a, b) => {
+                a.calls(each);
+                b.calls(each);
+            }
+        }
+    }
+
     /// Whether it asks for all metrics of the request.
     pub fn uses_metrics(&self) -> bool {
-        match self {
-            Expr::Number(_) | Expr::Text(_) | Expr::Id(_) => false,
-            Expr::Call(name, items) => name == "METRICS" || items.iter().any(Expr::uses_metrics),
-            Expr::Array(items) => items.iter().any(Expr::uses_metrics),
-            Expr::Negate(inner) => inner.uses_metrics(),
-            Expr::Binary(_, a, b) => a.uses_metrics() || b.uses_metrics(),
-        }
+        let mut uses = false;
+        self.calls(&mut |name, _| uses |= name == "METRICS");
+        uses
     }
 }

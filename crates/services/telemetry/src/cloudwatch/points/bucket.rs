@@ -77,6 +77,20 @@ impl Bucket {
         Some(value.clamp(self.min, self.max))
     }
 
+    /// The values with how often each is there, the lowest first; beyond `EXACT_MAX` different ones near what they were. `None`
+    /// where the spread is not known.
+    pub fn spread(&self) -> Option<Vec<(f64, f64)>> {
+        match &self.spread {
+            Spread::Unknown => None,
+            Spread::Same => Some(vec![(self.min, self.count)]),
+            Spread::Exact(values) => Some(values.clone()),
+            Spread::Steps(steps) => {
+                let value = |step: &i16| value_of(*step).clamp(self.min, self.max);
+                Some(steps.iter().map(|(step, count)| (value(step), f64::from(*count))).collect())
+            }
+        }
+    }
+
     /// What it takes in memory.
     pub fn size_bytes(&self) -> usize {
         let heap = match &self.spread {

@@ -53,6 +53,14 @@ impl Key {
         }
     }
 
+    /// The scope of a key's bytes, and what follows it.
+    pub(super) fn scope_of(bytes: &[u8]) -> Option<(Scope, &[u8])> {
+        let mut fields = bytes.splitn(3, |byte| *byte == SEPARATOR);
+        let (account, region) = (fields.next()?, fields.next()?);
+        let scope = Scope::new(std::str::from_utf8(account).ok()?, std::str::from_utf8(region).ok()?);
+        Some((scope, fields.next()?))
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -74,6 +82,11 @@ impl Key {
 }
 
 impl MetricName {
+    pub fn key(&self, scope: &Scope) -> Key {
+        let dimensions = self.dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        Key::new(scope, &self.namespace, &self.name, dimensions)
+    }
+
     /// Reads what follows the prefix of a scope in a key.
     pub(super) fn of(rest: &[u8]) -> Self {
         let mut fields = rest.split(|byte| *byte == SEPARATOR).map(|field| String::from_utf8_lossy(field).into_owned());

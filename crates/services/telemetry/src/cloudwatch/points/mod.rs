@@ -6,9 +6,11 @@
 //! Invariant: memory is bounded. A part that comes to its share of the limits keeps points for a shorter time.
 
 mod bucket;
+mod floats;
 mod key;
 mod record;
 mod series;
+mod tier;
 mod units;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +31,10 @@ const PARTS: u16 = 16;
 const PART_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How many metrics a part may know.
 const PART_METRICS_MAX: usize = 20_000;
+/// How many metrics there may be: a part that has its share takes no new ones.
+pub const METRICS_MAX: usize = PART_METRICS_MAX * PARTS as usize;
+/// How long a full part refuses without looking for room again, in seconds.
+const FULL_FOR: i64 = 10;
 /// What a metric takes beside its points, roughly.
 const METRIC_BYTES: usize = 512;
 /// A part that is full keeps points for a half, a quarter, ... down to this fraction of the time.
@@ -71,11 +77,18 @@ struct Part {
     size_bytes: usize,
     /// When the next sweep is due.
     sweep_at: i64,
+    /// Until when it is taken to be full, without looking again.
+    full_until: i64,
 }
 
 struct Metric {
     key: Arc<[u8]>,
     units: Vec<(Unit, Series)>,
+}
+
+/// What a flood is answered with; what is known already goes on.
+fn throttled(what: impl std::fmt::Display) -> Error {
+    Error::client("Throttling", format!("Rate exceeded: this cloud holds no more {what}."))
 }
 
 impl Default for Index {
@@ -93,6 +106,7 @@ impl Index {
         let slot = match part.by_key.get(key.bytes()) {
             Some(slot) => *slot,
             None => {
+                part.admit(now.0.div_euclid(1000))?;
                 let slot = part.free.pop().unwrap_or(part.slots.len() as u32);
                 part.define(slot, key.bytes());
                 log.append(number, |out| record::write_define(out, slot, key.bytes()));
@@ -155,6 +169,28 @@ impl Index {
         found
     }
 
+    /// Every metric with its newest bucket, where that is not older than a time, in no order.
+    pub fn newest(&self, since: Timestamp) -> Vec<(Scope, MetricName, Bucket)> {
+        let since = since.0.div_euclid(1000);
+        let mut found = Vec::new();
+        for number in 0..PARTS {
+            let part = self.part(number);
+            for metric in part.slots.iter().flatten() {
+                let series = metric.units.iter().map(|(_, series)| series);
+                let newest = series.filter_map(|series| Some((series.newest()?, series)));
+                let Some((at, series)) = newest.max_by_key(|(at, _)| *at).filter(|(at, _)| *at >= since) else {
+                    continue;
+                };
+                let mut buckets = BTreeMap::new();
+                let minute = at - at.rem_euclid(60);
+                series.read(minute, minute + 60, 60, &mut buckets);
+                let Some((scope, rest)) = Key::scope_of(&metric.key) else { continue };
+                found.extend(buckets.into_values().next().map(|bucket| (scope, MetricName::of(rest), bucket)));
+            }
+        }
+        found
+    }
+
     fn part(&self, number: u16) -> MutexGuard<'_, Part> {
         // A panic under the lock leaves a bucket half merged at worst.
         self.parts[usize::from(number)].lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,7 +198,7 @@ impl Index {
 }
 
 impl bulk::Collection for Index {
-    const NAME: &'static str = "cloudwatch.points";
+    const NAME: &'static str = "cloudwatch.series";
     const PARTS: u16 = PARTS;
 
     fn restore(&self, part: u16, dump: &[u8]) -> Option<()> {
@@ -255,13 +291,16 @@ impl Part {
     }
 
     fn is_full(&self) -> bool {
-        self.size_bytes >= PART_BYTES_MAX || self.by_key.len() >= PART_METRICS_MAX
+        self.size_bytes >= PART_BYTES_MAX
     }
 
     /// Sweeps when it is time to or when the part is full.
     fn make_room(&mut self, now: i64) -> Result<()> {
         if now < self.sweep_at && !self.is_full() {
             return Ok(());
+        }
+        if self.is_full() && now < self.full_until {
+            return Err(throttled("points"));
         }
         self.sweep(now, 1);
         self.sweep_at = now + SWEEP_EVERY;
@@ -272,12 +311,20 @@ impl Part {
             shrink *= 2;
         }
         if self.is_full() {
-            return Err(Error::client(
-                "LimitExceeded",
-                format!("This cloud holds {} metrics at most.", PART_METRICS_MAX * usize::from(PARTS)),
-            ));
+            self.full_until = now + FULL_FOR;
+            return Err(throttled("points"));
         }
         Ok(())
+    }
+
+    /// Refuses one more metric where there are too many.
+    fn admit(&mut self, now: i64) -> Result<()> {
+        if self.by_key.len() >= PART_METRICS_MAX && now >= self.full_until {
+            self.sweep(now, 1);
+            self.full_until = now + FULL_FOR;
+        }
+        let fits = self.by_key.len() < PART_METRICS_MAX;
+        fits.then_some(()).ok_or_else(|| throttled(format_args!("{METRICS_MAX} metrics")))
     }
 
     fn sweep(&mut self, now: i64, shrink: i64) {

@@ -5,6 +5,7 @@
 
 use super::bucket::{Bucket, Spread};
 use super::series::Series;
+use super::tier::Buckets;
 use super::units::Unit;
 
 const DEFINE: u8 = 1;
@@ -55,13 +56,7 @@ pub fn write_metric(out: &mut Vec<u8>, slot: u32, key: &[u8], units: &[(Unit, Se
     write_len(out, units.len());
     for (unit, series) in units {
         out.push(unit.0);
-        for tier in &series.tiers {
-            write_len(out, tier.len());
-            for (start, bucket) in tier {
-                out.extend_from_slice(&start.to_le_bytes());
-                write_bucket(out, bucket);
-            }
-        }
+        series.tiers.iter().for_each(|tier| tier.write(out));
     }
 }
 
@@ -77,10 +72,7 @@ pub fn read_metrics(dump: &[u8], mut each: impl FnMut(u32, &[u8], Vec<(Unit, Ser
             let unit = Unit::stored(reader.u8()?)?;
             let mut series = Series::default();
             for tier in 0..series.tiers.len() {
-                for _ in 0..reader.len()? {
-                    let start = reader.u32()?;
-                    series.restore(tier, start, reader.bucket()?);
-                }
+                series.restore(tier, Buckets::read(&mut reader.0)?);
             }
             units.push((unit, series));
         }

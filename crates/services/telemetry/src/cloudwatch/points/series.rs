@@ -3,9 +3,10 @@
 //! Invariant: a point is in exactly one tier. It goes into the finest that it was sent for and moves up when it is older
 //! than that tier keeps, so every statistic of an interval is the same before and after, as far as periods that fit.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::bucket::Bucket;
+use super::tier::Buckets;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -31,7 +32,7 @@ const PLAIN: usize = 1;
 /// See the module. Times are seconds since 1970.
 #[derive(Debug, Default)]
 pub struct Series {
-    pub(super) tiers: [VecDeque<(u32, Bucket)>; TIERS.len()],
+    pub(super) tiers: [Buckets; TIERS.len()],
     pub(super) size_bytes: usize,
 }
 
@@ -44,30 +45,15 @@ impl Series {
     fn add(&mut self, tier: usize, at: i64, values: &Bucket) {
         let start = stored(at - at.rem_euclid(TIERS[tier].width));
         let buckets = &mut self.tiers[tier];
-        // Most points are of now.
-        let found = match buckets.back() {
-            Some((last, _)) if *last == start => Ok(buckets.len() - 1),
-            Some((last, _)) if *last > start => buckets.binary_search_by_key(&start, |(start, _)| *start),
-            _ => Err(buckets.len()),
-        };
-        match found {
-            Ok(found) => {
-                let bucket = &mut buckets[found].1;
-                let before = bucket.size_bytes();
-                bucket.merge(values);
-                self.size_bytes = self.size_bytes + bucket.size_bytes() - before;
-            }
-            Err(place) => {
-                buckets.insert(place, (start, values.clone()));
-                self.size_bytes += values.size_bytes();
-            }
-        }
+        let before = buckets.size_bytes();
+        buckets.add(start, values);
+        self.size_bytes = self.size_bytes + buckets.size_bytes() - before;
     }
 
-    /// Puts a bucket back where a dump had it. They come in order.
-    pub(super) fn restore(&mut self, tier: usize, start: u32, bucket: Bucket) {
-        self.size_bytes += bucket.size_bytes();
-        self.tiers[tier].push_back((start, bucket));
+    /// Puts a tier back as a dump had it.
+    pub(super) fn restore(&mut self, tier: usize, buckets: Buckets) {
+        self.size_bytes += buckets.size_bytes();
+        self.tiers[tier] = buckets;
     }
 
     /// Moves up what has grown too old for its tier, and drops what has for the last. Every tier keeps `1/shrink` of
@@ -75,25 +61,23 @@ impl Series {
     pub fn age(&mut self, now: i64, shrink: i64) {
         for (tier, Tier { kept, .. }) in TIERS.iter().enumerate() {
             let oldest = stored(now - kept / shrink);
-            while let Some((start, _)) = self.tiers[tier].front()
-                && *start < oldest
-            {
-                let (start, bucket) = self.tiers[tier].pop_front().expect("it has a front");
-                self.size_bytes -= bucket.size_bytes();
-                if tier + 1 < TIERS.len() {
-                    self.add(tier + 1, i64::from(start), &bucket);
-                }
+            let buckets = &mut self.tiers[tier];
+            let before = buckets.size_bytes();
+            let taken = buckets.take_older(oldest);
+            self.size_bytes = self.size_bytes + buckets.size_bytes() - before;
+            if tier + 1 < TIERS.len() {
+                taken.into_iter().for_each(|(start, bucket)| self.add(tier + 1, i64::from(start), &bucket));
             }
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tiers.iter().all(VecDeque::is_empty)
+        self.tiers.iter().all(Buckets::is_empty)
     }
 
     /// The start of the newest bucket.
     pub fn newest(&self) -> Option<i64> {
-        self.tiers.iter().filter_map(|tier| tier.back().map(|(start, _)| i64::from(*start))).max()
+        self.tiers.iter().filter_map(Buckets::newest).max().map(i64::from)
     }
 
     /// Adds the values of `start..end` to buckets of `period` seconds that begin at `start`. Points that are kept in
@@ -105,12 +89,10 @@ impl Series {
             if tier.width > widest {
                 break;
             }
-            let from = buckets.partition_point(|(at, _)| *at < first);
-            let to = buckets.partition_point(|(at, _)| *at < last);
-            for (at, bucket) in buckets.range(from..to) {
-                let at = start + (i64::from(*at) - start) / period * period;
+            buckets.each(first, last, |at, bucket| {
+                let at = start + (i64::from(at) - start) / period * period;
                 out.entry(at).and_modify(|sum| sum.merge(bucket)).or_insert_with(|| bucket.clone());
-            }
+            });
         }
     }
 }
@@ -174,7 +156,7 @@ mod tests {
         for second in 0..3600 {
             series.put(start + second, true, &one(1.0));
         }
-        let held = |series: &Series| series.tiers.each_ref().map(VecDeque::len);
+        let held = |series: &Series| series.tiers.each_ref().map(Buckets::len);
         for (age, expected) in [
             (3 * HOUR, [3600, 0, 0, 0]),
             (4 * HOUR, [0, 60, 0, 0]),
@@ -208,7 +190,7 @@ mod tests {
         for i in 0..1000 {
             series.put(NOW + i % 7 * 60, i % 2 == 0, &one((i % 100) as f64));
         }
-        let size = |series: &Series| series.tiers.iter().flatten().map(|(_, b)| b.size_bytes()).sum::<usize>();
+        let size = |series: &Series| series.tiers.iter().map(Buckets::measured_bytes).sum::<usize>();
         assert_eq!(series.size_bytes, size(&series));
         series.age(NOW + 4 * HOUR, 1);
         assert_eq!(series.size_bytes, size(&series));

@@ -126,6 +126,23 @@ fn memory_is_bounded_and_old_points_go_first() {
     assert_eq!(sum(Range { start: end - 600, end, period: 60 }), 60.0 * 3.0 * 10.0, "and the last by the minute");
 }
 
+/// More metrics than there may be.
+const FLOOD: usize = METRICS_MAX + 50_000;
+
+#[test]
+fn a_flood_of_metrics_is_throttled_and_known_metrics_go_on() {
+    let store = Store::memory();
+    let points = store.bulk::<Index>().expect("memory");
+    let put = |name: &str| points.data.put(&points.log, &key(name), &sample(NOW.0, 1.0), NOW);
+    put("known").expect("there is room");
+    let refused = (0..FLOOD).filter(|i| put(&format!("m{i}")).is_err_and(|error| error.is("Throttling"))).count();
+    assert!(refused >= FLOOD - METRICS_MAX, "{refused}");
+    let known: usize = (0..PARTS).map(|part| points.data.part(part).by_key.len()).sum();
+    let bytes: usize = (0..PARTS).map(|part| points.data.part(part).size_bytes).sum();
+    assert!(known <= METRICS_MAX && bytes <= usize::from(PARTS) * PART_BYTES_MAX, "{known} {bytes}");
+    put("known").expect("it is known");
+}
+
 #[test]
 fn metrics_without_points_are_forgotten() {
     let store = Store::memory();
