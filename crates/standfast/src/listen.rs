@@ -12,7 +12,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use standfast_core::host::INSTANCES_CALL_FROM;
-use standfast_core::place::DEFAULT_REGION;
 use standfast_kernel::{Cloud, FromInstance};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -73,8 +72,8 @@ async fn answer(cloud: Cloud, sites: Sites, request: Request<Incoming>) -> Respo
         let from_instance = request.extensions().get::<FromInstance>().is_some();
         return own::answer(&cloud, name, request.uri().query().unwrap_or_default(), from_instance);
     }
-    if let Some(answer) = own(&cloud, &request) {
-        return answer;
+    if let Some(certificate) = standfast_messaging::sns::certificate(&cloud, request.uri().path()) {
+        return own::with_type("application/x-pem-file", certificate.into());
     }
     let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     if host.contains(".elb.localhost") {
@@ -85,35 +84,6 @@ async fn answer(cloud: Cloud, sites: Sites, request: Request<Incoming>) -> Respo
         Ok(body) => cloud.handle(Request::from_parts(head, body.to_bytes())).await.map(Full::new),
         Err(_) => own::text(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is over 16 MiB or was cut off.\n"),
     }
-}
-
-/// What is no operation of any service: the certificate of messages, for everyone, and what the command line shows of a
-/// cloud's inside, never for instances.
-fn own(cloud: &Cloud, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
-    let path = request.uri().path();
-    if let Some(certificate) = standfast_messaging::sns::certificate(cloud, path) {
-        return Some(answered("application/x-pem-file", certificate));
-    }
-    if request.method() != http::Method::GET || !path.starts_with("/_standfast/") {
-        return None;
-    }
-    if request.extensions().get::<FromInstance>().is_some() {
-        return Some(plain(StatusCode::FORBIDDEN, "Not for instances.\n"));
-    }
-    let query = request.uri().query().unwrap_or_default();
-    let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    let region = parameter("region").unwrap_or(DEFAULT_REGION);
-    let json = match path {
-        "/_standfast/mail" => standfast_messaging::sns::mails(cloud, region),
-        _ => return Some(plain(StatusCode::NOT_FOUND, "There is nothing of this name.\n")),
-    };
-    Some(answered("application/json", json.to_string()))
-}
-
-fn answered(content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-    response
 }
 
 /// The answer for a load balancer's name that no data plane took.
