@@ -2,4 +2,5 @@
 
 pub mod autoscaling;
 pub mod ec2;
+mod kept;
 pub mod ssm;

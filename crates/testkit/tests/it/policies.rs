@@ -148,7 +148,8 @@ fn mistakes_in_policies_are_named() {
                 json!({"AdjustmentType": "ChangeInCapacity", "PolicyType": "StepScaling", "StepAdjustments": [step, step]}),
                 "overlap",
             ),
-            (json!({"PolicyType": "TargetTrackingScaling"}), "TargetTrackingScaling"),
+            (json!({"PolicyType": "TargetTrackingScaling"}), "TargetTrackingConfiguration"),
+            (json!({"PolicyType": "Guess"}), "Guess"),
         ] {
             let mut input = json!({"AutoScalingGroupName": "web", "PolicyName": "p"});
             input.as_object_mut().expect("an object").extend(given.as_object().expect("an object").clone());

@@ -9,8 +9,8 @@ use standfast_core::{Result, Rng, Scope, Timestamp};
 use standfast_kernel::Cx;
 use standfast_store::Txn;
 
-use super::errors;
 use super::model::{Activity, Group, Member, Status};
+use super::{errors, notifications};
 
 /// How many finished activities of a group are kept.
 const KEPT_MAX: usize = 200;
@@ -75,6 +75,9 @@ pub fn finish(
         activity.ended = Some(now);
         activity.message = message;
     });
+    if let Some(activity) = key.and_then(|key| tx.get::<Activity>(scope, key)) {
+        notifications::activity_ended(tx, scope, &activity, now);
+    }
 }
 
 fn trim(tx: &mut Txn, scope: &Scope, group: &str) {

@@ -14,10 +14,10 @@ use super::hooks;
 use super::launch::Recipe;
 use super::model::{BackOff, Group, Hook, HookWait, Launch, Lifecycle, Member, Move, Registration, Status};
 use super::plan::{self, Decision, EndCause, LaunchCause, Pick, Plan};
-use super::policies;
 use super::pool_moves::{draw, put_back, rest};
 use super::refreshes::{self, Refresh, RefreshStatus};
 use super::refusals::{self, pool};
+use super::{notifications, policies};
 
 /// A group in a transaction.
 pub struct Pass<'a> {
@@ -60,7 +60,7 @@ pub fn apply(tx: &mut Txn, pass: &Pass, mut records: Records, plan: &Plan) {
         for (hook, _) in &records.hooks {
             tx.delete::<Hook>(pass.scope, &Hook::key(pass.name, hook));
         }
-        policies::remove_all(tx, pass.scope, pass.name);
+        policies::remove_all(tx, pass.scope, pass.name, pass.now);
         refreshes::remove_all(tx, pass.scope, pass.name);
     } else if serde_json::to_value(&before).ok() != serde_json::to_value(&records.group).ok() {
         tx.put(pass.scope, pass.name, records.group);
@@ -187,6 +187,7 @@ fn wait(tx: &mut Txn, pass: &Pass, records: &mut Records, id: &Arc<str>) {
         activity.status = Status::MidLifecycleAction;
         activity.progress = 60;
     });
+    notifications::waits(tx, pass.scope, &records.hooks, member, pass.now);
     tx.put(pass.scope, id, member.clone());
 }
 

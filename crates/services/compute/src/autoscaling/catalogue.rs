@@ -1,27 +1,19 @@
-//! Lists that are the same for everyone, limits, and what is empty in this version.
+//! Lists that are the same for everyone, and limits.
 
 use standfast_api::autoscaling::{
     AdjustmentType, DescribeAccountLimitsInput, DescribeAccountLimitsOutput, DescribeAdjustmentTypesInput,
     DescribeAdjustmentTypesOutput, DescribeAutoScalingNotificationTypesInput,
-    DescribeAutoScalingNotificationTypesOutput, DescribeNotificationConfigurationsInput,
-    DescribeNotificationConfigurationsOutput, DescribeScheduledActionsInput, DescribeScheduledActionsOutput,
-    DescribeTerminationPolicyTypesInput, DescribeTerminationPolicyTypesOutput,
+    DescribeAutoScalingNotificationTypesOutput, DescribeTerminationPolicyTypesInput,
+    DescribeTerminationPolicyTypesOutput,
 };
 use standfast_core::Result;
 use standfast_kernel::Cx;
 
-use super::groups::{GROUPS_MAX, find};
+use super::groups::GROUPS_MAX;
 use super::launch_configurations::CONFIGURATIONS_MAX;
 use super::model::{Group, LaunchConfiguration, TerminationPolicy};
+use super::notifications;
 use super::policies::Adjusts;
-
-const NOTIFICATIONS: &[&str] = &[
-    "autoscaling:EC2_INSTANCE_LAUNCH",
-    "autoscaling:EC2_INSTANCE_LAUNCH_ERROR",
-    "autoscaling:EC2_INSTANCE_TERMINATE",
-    "autoscaling:EC2_INSTANCE_TERMINATE_ERROR",
-    "autoscaling:TEST_NOTIFICATION",
-];
 
 pub async fn account_limits(cx: Cx, _: DescribeAccountLimitsInput) -> Result<DescribeAccountLimitsOutput> {
     let (groups, configurations) =
@@ -52,18 +44,6 @@ pub async fn notification_types(
     _: Cx,
     _: DescribeAutoScalingNotificationTypesInput,
 ) -> Result<DescribeAutoScalingNotificationTypesOutput> {
-    let all = NOTIFICATIONS.iter().map(|name| (*name).to_owned()).collect();
+    let all = notifications::TYPES.iter().map(|name| (*name).to_owned()).collect();
     Ok(DescribeAutoScalingNotificationTypesOutput { auto_scaling_notification_types: Some(all) })
-}
-
-pub async fn scheduled_actions(cx: Cx, input: DescribeScheduledActionsInput) -> Result<DescribeScheduledActionsOutput> {
-    input.auto_scaling_group_name.map(|name| find(&cx, &name)).transpose()?;
-    Ok(DescribeScheduledActionsOutput { scheduled_update_group_actions: Some(Vec::new()), next_token: None })
-}
-
-pub async fn notification_configurations(
-    _: Cx,
-    _: DescribeNotificationConfigurationsInput,
-) -> Result<DescribeNotificationConfigurationsOutput> {
-    Ok(DescribeNotificationConfigurationsOutput { notification_configurations: Vec::new(), next_token: None })
 }

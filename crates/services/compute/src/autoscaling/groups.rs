@@ -221,7 +221,7 @@ pub async fn delete(cx: Cx, input: DeleteAutoScalingGroupInput) -> Result<Delete
             for (key, _) in tx.by_index::<Hook>(cx.scope(), "group", name) {
                 tx.delete::<Hook>(cx.scope(), &key);
             }
-            policies::remove_all(tx, cx.scope(), name);
+            policies::remove_all(tx, cx.scope(), name, cx.now());
             refreshes::remove_all(tx, cx.scope(), name);
             tx.delete::<Group>(cx.scope(), name);
             return Ok(());

@@ -8,16 +8,17 @@ use standfast_api::autoscaling::{
     DescribeLifecycleHooksInput, DescribeLifecycleHooksOutput, PutLifecycleHookInput, PutLifecycleHookOutput,
     RecordLifecycleActionHeartbeatInput, RecordLifecycleActionHeartbeatOutput,
 };
-use standfast_core::Result;
+use standfast_core::{Result, Rng};
 use standfast_kernel::Cx;
 use standfast_store::View;
 
 use super::errors::{self, validation};
 use super::groups::{find, live};
 use super::model::{Hook, HookResult, Member};
+use super::notifications;
 
-const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
-const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
+pub const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
+pub const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 const HEARTBEAT_S: i32 = 3600;
 const HEARTBEAT_RANGE_S: std::ops::RangeInclusive<i32> = 30..=7200;
 /// The longest a hook holds an instance: 48 hours, or this many heartbeats if that is sooner.
@@ -82,8 +83,13 @@ pub async fn put(cx: Cx, input: PutLifecycleHookInput) -> Result<PutLifecycleHoo
     let launching = input.lifecycle_transition.as_deref().map(transition).transpose()?;
     let seconds = input.heartbeat_timeout.map(heartbeat).transpose()?;
     let default = input.default_result.as_deref().map(result).transpose()?;
+    if let Some(target) = input.notification_target_arn.as_deref().filter(|target| !target.is_empty()) {
+        find(&cx, group)?;
+        notifications::check_topic(&cx, target).await?;
+    }
+    let (now, seed) = (cx.now(), cx.rng().u64());
     cx.txn(|tx| {
-        live(tx, &cx, group)?;
+        let record = live(tx, &cx, group)?;
         let earlier = tx.get::<Hook>(cx.scope(), &key).map(|hook| (*hook).clone());
         if earlier.is_none() && tx.by_index::<Hook>(cx.scope(), "group", group).len() >= HOOKS_MAX {
             return Err(errors::limit(format!("A group can have at most {HOOKS_MAX} lifecycle hooks.")));
@@ -104,6 +110,9 @@ pub async fn put(cx: Cx, input: PutLifecycleHookInput) -> Result<PutLifecycleHoo
             notification_target: kept(&input.notification_target_arn, |hook| &hook.notification_target),
             role: kept(&input.role_arn, |hook| &hook.role),
         };
+        if let Some(target) = &hook.notification_target {
+            notifications::test(tx, cx.scope(), &Rng::seeded(seed), group, &record, target, now);
+        }
         tx.put(cx.scope(), &key, hook);
         Ok(())
     })

@@ -13,12 +13,14 @@ mod controller;
 mod convert;
 mod documents;
 mod errors;
+mod group_metrics;
 mod groups;
 mod hooks;
 mod instances;
 mod launch;
 mod launch_configurations;
 pub mod model;
+mod notifications;
 pub mod plan;
 mod policies;
 mod pool_moves;
@@ -27,6 +29,7 @@ mod processes;
 mod refreshes;
 mod refusals;
 mod requirements;
+mod schedules;
 mod settings;
 mod tags;
 mod targets;
@@ -55,6 +58,7 @@ const WATCHED: &[&str] = &[
 ];
 
 pub fn service() -> Service {
+    let told = group_metrics::Told::default();
     Service::new(&api::MODEL)
         .op(api::CreateLaunchConfiguration, launch_configurations::create)
         .op(api::DescribeLaunchConfigurations, launch_configurations::describe)
@@ -112,7 +116,21 @@ pub fn service() -> Service {
         .op(api::DescribePolicies, policies::describe)
         .op(api::DeletePolicy, policies::delete)
         .op(api::ExecutePolicy, policies::execute::execute)
-        .op(api::DescribeScheduledActions, catalogue::scheduled_actions)
-        .op(api::DescribeNotificationConfigurations, catalogue::notification_configurations)
+        .op(api::PutScheduledUpdateGroupAction, schedules::put)
+        .op(api::BatchPutScheduledUpdateGroupAction, schedules::batch_put)
+        .op(api::DeleteScheduledAction, schedules::delete)
+        .op(api::BatchDeleteScheduledAction, schedules::batch_delete)
+        .op(api::DescribeScheduledActions, schedules::describe)
+        .op(api::GetPredictiveScalingForecast, policies::predictive::describe)
+        .op(api::PutNotificationConfiguration, notifications::put)
+        .op(api::DeleteNotificationConfiguration, notifications::delete)
+        .op(api::DescribeNotificationConfigurations, notifications::describe)
         .controller("groups", On::tables(WATCHED).lb(), controller::run)
+        .controller("schedules", On::tables(schedules::WATCHED), schedules::run)
+        .controller("predictive-scaling", On::tables(&["autoscaling.policies"]), policies::predictive::run)
+        .controller("group-metrics", On::tables(&["autoscaling.groups"]), move |cx| {
+            group_metrics::run(cx, told.clone())
+        })
+        .controller("notifications", On::tables(notifications::OWED), notifications::run)
+        .controller("target-tracking-alarms", On::tables(policies::tracking::OWED), policies::tracking::run)
 }

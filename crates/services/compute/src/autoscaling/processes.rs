@@ -11,32 +11,9 @@ use standfast_kernel::Cx;
 
 use super::convert::METRIC_GRANULARITY;
 use super::errors::validation;
+use super::group_metrics::METRICS;
 use super::groups::live;
 use super::model::Process;
-
-/// The metrics of a group.
-const METRICS: &[&str] = &[
-    "GroupMinSize",
-    "GroupMaxSize",
-    "GroupDesiredCapacity",
-    "GroupInServiceInstances",
-    "GroupPendingInstances",
-    "GroupStandbyInstances",
-    "GroupTerminatingInstances",
-    "GroupTotalInstances",
-    "GroupInServiceCapacity",
-    "GroupPendingCapacity",
-    "GroupStandbyCapacity",
-    "GroupTerminatingCapacity",
-    "GroupTotalCapacity",
-    "WarmPoolDesiredCapacity",
-    "WarmPoolWarmedCapacity",
-    "WarmPoolPendingCapacity",
-    "WarmPoolTerminatingCapacity",
-    "WarmPoolTotalCapacity",
-    "GroupAndWarmPoolDesiredCapacity",
-    "GroupAndWarmPoolTotalCapacity",
-];
 
 fn processes(names: Option<&Vec<String>>) -> Result<Vec<Process>> {
     let Some(names) = names.filter(|names| !names.is_empty()) else { return Ok(Process::ALL.to_vec()) };
@@ -108,9 +85,9 @@ pub async fn disable_metrics(cx: Cx, input: DisableMetricsCollectionQuery) -> Re
 
 fn metrics(names: Option<&Vec<String>>) -> Result<Vec<String>> {
     let Some(names) = names.filter(|names| !names.is_empty()) else {
-        return Ok(METRICS.iter().map(|name| (*name).to_owned()).collect());
+        return Ok(METRICS.iter().map(|(name, _)| (*name).to_owned()).collect());
     };
-    if let Some(name) = names.iter().find(|name| !METRICS.contains(&name.as_str())) {
+    if let Some(name) = names.iter().find(|name| !METRICS.iter().any(|(known, _)| known == name)) {
         return Err(validation(format!("The metric '{name}' is not valid.")));
     }
     Ok(names.clone())
@@ -120,7 +97,7 @@ pub async fn describe_metric_types(
     _: Cx,
     _: DescribeMetricCollectionTypesInput,
 ) -> Result<DescribeMetricCollectionTypesAnswer> {
-    let metrics = METRICS.iter().map(|name| MetricCollectionType { metric: Some((*name).to_owned()) });
+    let metrics = METRICS.iter().map(|(name, _)| MetricCollectionType { metric: Some((*name).to_owned()) });
     let granularity = MetricGranularityType { granularity: Some(METRIC_GRANULARITY.into()) };
     Ok(DescribeMetricCollectionTypesAnswer { metrics: Some(metrics.collect()), granularities: Some(vec![granularity]) })
 }

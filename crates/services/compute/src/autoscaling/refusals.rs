@@ -14,10 +14,10 @@ use super::plan;
 /// Ends a launch's activity with EC2's reason.
 pub fn fail_activity(tx: &mut Txn, scope: &Scope, key: Option<&String>, now: Timestamp, error: &Error) {
     let reason = format!("{} Launching EC2 instance failed.", error.message);
-    activities::finish(tx, scope, key, now, Status::Failed, Some(reason.clone()));
     activities::update(tx, scope, key, |activity| {
         activity.description = format!("Launching a new EC2 instance.  Status Reason: {reason}");
     });
+    activities::finish(tx, scope, key, now, Status::Failed, Some(reason));
 }
 
 /// Closes a zone or pool for a while. Refusals that come while it is closed are of the same attempt.

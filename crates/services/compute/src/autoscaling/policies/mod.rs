@@ -1,30 +1,36 @@
 //! Scaling policies: PutScalingPolicy, DescribePolicies, DeletePolicy; `execute` carries them out.
 //!
-//! Simple and step policies. Alarms name a policy by its ARN and are cloudwatch's; which ones do is asked for, not kept.
-//! It is not here yet: target tracking and predictive scaling.
+//! Alarms name a policy by its ARN and are cloudwatch's; which ones do is asked for, not kept. The two alarms of a target
+//! tracking policy are made and removed by `tracking`. What a policy makes of a capacity is `scale`'s; what it foresees is
+//! `predictive`'s.
 
 pub mod execute;
+mod metric;
+mod parse;
+pub mod predictive;
 mod scale;
+pub mod tracking;
 
 use serde::{Deserialize, Serialize};
 use standfast_api::autoscaling as api;
 use standfast_api::cloudwatch;
 use standfast_core::page::page;
-use standfast_core::{Arn, Result};
+use standfast_core::{Arn, Result, Scope, Timestamp};
 use standfast_kernel::Cx;
-use standfast_store::{Record, Txn};
+use standfast_store::{Record, Txn, View};
 
+pub use self::metric::GROUP as GROUP_DIMENSION;
+use self::predictive::Predictive;
 pub use self::scale::Adjusts;
 use self::scale::Step;
+use self::tracking::Tracking;
 use super::errors::{self, validation};
 use super::groups::{find, live};
+use super::{notifications, schedules};
 
 const POLICIES_MAX: usize = 50;
-const STEPS_MAX: usize = 20;
 const PAGE: i32 = 50;
 const PAGE_MAX: i32 = 100;
-const SIMPLE: &str = "SimpleScaling";
-const STEP: &str = "StepScaling";
 
 /// A policy. Its id is `GROUP/POLICY`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,17 +39,31 @@ pub struct Policy {
     pub name: String,
     pub arn: String,
     pub enabled: bool,
-    pub adjusts: Adjusts,
-    /// Of a percentage; the second is the older way to say it.
-    pub least: Option<i32>,
-    pub least_step: Option<i32>,
     pub kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
-    Simple { amount: i32, cooldown_s: Option<i32> },
-    Step { steps: Vec<Step>, aggregation: String, warmup_s: Option<i32> },
+    Simple { adjusts: Adjustment, amount: i32, cooldown_s: Option<i32> },
+    Step { adjusts: Adjustment, steps: Vec<Step>, aggregation: String, warmup_s: Option<i32> },
+    Tracking(Tracking),
+    Predictive(Predictive),
+}
+
+/// How a policy's amounts are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjustment {
+    pub how: Adjusts,
+    /// Of a percentage; the second is the older way to say it.
+    pub least: Option<i32>,
+    pub least_step: Option<i32>,
+}
+
+impl Adjustment {
+    /// How much a percentage changes at least.
+    pub fn at_least(self) -> Option<i32> {
+        self.least.or(self.least_step)
+    }
 }
 
 impl Record for Policy {
@@ -61,19 +81,29 @@ impl Policy {
     }
 }
 
-/// Removes the policies of a group that goes.
-pub fn remove_all(tx: &mut Txn, scope: &standfast_core::Scope, group: &str) {
-    for (key, _) in tx.by_index::<Policy>(scope, "group", group) {
-        tx.delete::<Policy>(scope, &key);
+/// Removes what scales a group that goes and what it tells: policies, schedules, notifications.
+pub fn remove_all(tx: &mut Txn, scope: &Scope, group: &str, now: Timestamp) {
+    schedules::remove_all(tx, scope, group);
+    notifications::remove_all(tx, scope, group);
+    for (key, policy) in tx.by_index::<Policy>(scope, "group", group) {
+        remove(tx, scope, &key, &policy, now);
     }
+}
+
+fn remove(tx: &mut Txn, scope: &Scope, key: &str, policy: &Policy, now: Timestamp) {
+    if let Kind::Tracking(tracking) = &policy.kind {
+        tracking::abandon(tx, scope, tracking, now);
+    }
+    predictive::remove(tx, scope, key);
+    tx.delete::<Policy>(scope, key);
 }
 
 pub async fn put(cx: Cx, input: api::PutScalingPolicyInput) -> Result<api::PutScalingPolicyOutput> {
     let (group, name) = (&input.auto_scaling_group_name, &input.policy_name);
     let key = Policy::key(group, name);
-    let new = parse(&input)?;
-    let id = cx.rng().uuid();
-    let arn = cx
+    let new = parse::policy(&input, cx.rng())?;
+    let (id, now) = (cx.rng().uuid(), cx.now());
+    let (arn, old) = cx
         .txn(|tx| {
             live(tx, &cx, group)?;
             let old = tx.get::<Policy>(cx.scope(), &key);
@@ -81,76 +111,26 @@ pub async fn put(cx: Cx, input: api::PutScalingPolicyInput) -> Result<api::PutSc
                 return Err(errors::limit(format!("A group can have at most {POLICIES_MAX} scaling policies.")));
             }
             let resource = format!("scalingPolicy:{id}:autoScalingGroupName/{group}:policyName/{name}");
-            let arn = old.map(|old| old.arn.clone());
+            let arn = old.as_ref().map(|old| old.arn.clone());
             let arn = arn.unwrap_or_else(|| Arn::new("autoscaling", cx.scope(), resource).to_string());
-            tx.put(cx.scope(), &key, Policy { arn: arn.clone(), ..new.clone() });
-            Ok(arn)
+            let mut policy = Policy { arn: arn.clone(), ..new.clone() };
+            tracking::replace(tx, cx.scope(), &key, old.as_deref(), &mut policy, now);
+            tx.put(cx.scope(), &key, policy);
+            Ok((arn, old))
         })
         .await?;
-    Ok(api::PutScalingPolicyOutput { policy_arn: Some(arn), alarms: Some(Vec::new()) })
-}
-
-fn parse(input: &api::PutScalingPolicyInput) -> Result<Policy> {
-    let type_ = input.policy_type.as_deref().unwrap_or(SIMPLE);
-    if type_ != SIMPLE && type_ != STEP {
-        return Err(validation(format!("Policies of type {type_} are not available in this version of Standfast.")));
+    if matches!(new.kind, Kind::Tracking(_)) {
+        tracking::make_now(&cx, &key, old.as_deref()).await?;
     }
-    let given = input.adjustment_type.as_deref();
-    let given = given.ok_or_else(|| validation(format!("AdjustmentType is required for policy type {type_}")))?;
-    let adjusts = Adjusts::named(given).ok_or_else(|| validation(format!("Invalid AdjustmentType: {given}")))?;
-    if input.min_adjustment_magnitude.is_some_and(|least| least < 0) {
-        return Err(validation("MinAdjustmentMagnitude must not be negative"));
-    }
-    if adjusts != Adjusts::Percent && (input.min_adjustment_magnitude.or(input.min_adjustment_step)).is_some() {
-        return Err(validation("MinAdjustmentMagnitude is only valid with AdjustmentType PercentChangeInCapacity"));
-    }
-    let refuse = |what: Option<()>, name: &str| match what {
-        Some(()) => Err(validation(format!("{name} is not valid for policy type {type_}"))),
-        None => Ok(()),
-    };
-    let kind = if type_ == SIMPLE {
-        refuse(input.step_adjustments.as_ref().filter(|steps| !steps.is_empty()).map(drop), "StepAdjustments")?;
-        refuse(input.estimated_instance_warmup.map(drop), "EstimatedInstanceWarmup")?;
-        refuse(input.metric_aggregation_type.as_ref().map(drop), "MetricAggregationType")?;
-        let amount = input.scaling_adjustment;
-        let amount = amount.ok_or_else(|| validation("ScalingAdjustment is required for policy type SimpleScaling"))?;
-        Kind::Simple { amount, cooldown_s: input.cooldown }
-    } else {
-        refuse(input.scaling_adjustment.map(drop), "ScalingAdjustment")?;
-        refuse(input.cooldown.map(drop), "Cooldown")?;
-        let read = |step: &api::StepAdjustment| Step {
-            lower: step.metric_interval_lower_bound,
-            upper: step.metric_interval_upper_bound,
-            amount: step.scaling_adjustment,
-        };
-        let steps: Vec<Step> = input.step_adjustments.iter().flatten().map(read).collect();
-        if steps.len() > STEPS_MAX {
-            return Err(errors::limit(format!("A policy can have at most {STEPS_MAX} step adjustments.")));
-        }
-        scale::check(&steps).map_err(validation)?;
-        let aggregation = input.metric_aggregation_type.clone().unwrap_or_else(|| "Average".into());
-        if !["Average", "Minimum", "Maximum"].contains(&aggregation.as_str()) {
-            return Err(validation(format!("Invalid MetricAggregationType: {aggregation}")));
-        }
-        Kind::Step { steps, aggregation, warmup_s: input.estimated_instance_warmup }
-    };
-    Ok(Policy {
-        group: input.auto_scaling_group_name.clone(),
-        name: input.policy_name.clone(),
-        arn: String::new(),
-        enabled: input.enabled.unwrap_or(true),
-        adjusts,
-        least: input.min_adjustment_magnitude,
-        least_step: input.min_adjustment_step,
-        kind,
-    })
+    let alarms = if matches!(new.kind, Kind::Tracking(_)) { alarms(&cx, &arn, None).await? } else { Vec::new() };
+    Ok(api::PutScalingPolicyOutput { policy_arn: Some(arn), alarms: Some(alarm_shapes(alarms)) })
 }
 
 pub async fn delete(cx: Cx, input: api::DeletePolicyInput) -> Result<api::DeletePolicyOutput> {
     let (group, name) = (input.auto_scaling_group_name.as_deref(), &input.policy_name);
     cx.txn(|tx| {
-        let (key, _) = named(tx, &cx, group, name)?;
-        tx.delete::<Policy>(cx.scope(), &key);
+        let (key, policy) = named(tx, &cx, group, name)?;
+        remove(tx, cx.scope(), &key, &policy, cx.now());
         Ok(())
     })
     .await?;
@@ -158,7 +138,7 @@ pub async fn delete(cx: Cx, input: api::DeletePolicyInput) -> Result<api::Delete
 }
 
 /// A policy by its ARN, or by its name in a group.
-fn named(view: &standfast_store::View, cx: &Cx, group: Option<&str>, name: &str) -> Result<(String, Policy)> {
+fn named(view: &View, cx: &Cx, group: Option<&str>, name: &str) -> Result<(String, Policy)> {
     let found = if name.starts_with("arn:") {
         view.by_index::<Policy>(cx.scope(), Policy::BY_ARN, name).into_iter().next()
     } else {
@@ -211,32 +191,40 @@ async fn alarms(cx: &Cx, policy: &str, state: Option<&str>) -> Result<Vec<(Strin
 impl Policy {
     fn type_name(&self) -> &'static str {
         match self.kind {
-            Kind::Simple { .. } => SIMPLE,
-            Kind::Step { .. } => STEP,
+            Kind::Simple { .. } => parse::SIMPLE,
+            Kind::Step { .. } => parse::STEP,
+            Kind::Tracking(_) => parse::TRACKING,
+            Kind::Predictive(_) => parse::PREDICTIVE,
         }
     }
 }
 
+fn alarm_shapes(alarms: Vec<(String, String)>) -> Vec<api::Alarm> {
+    alarms.into_iter().map(|(name, arn)| api::Alarm { alarm_name: Some(name), alarm_arn: Some(arn) }).collect()
+}
+
 fn shape(policy: &Policy, alarms: Vec<(String, String)>) -> api::ScalingPolicy {
-    let alarm = |(name, arn)| api::Alarm { alarm_name: Some(name), alarm_arn: Some(arn) };
     let mut shape = api::ScalingPolicy {
         auto_scaling_group_name: Some(policy.group.clone()),
         policy_name: Some(policy.name.clone()),
         policy_arn: Some(policy.arn.clone()),
         policy_type: Some(policy.type_name().to_owned()),
-        adjustment_type: Some(policy.adjusts.name().to_owned()),
-        min_adjustment_magnitude: policy.least,
-        min_adjustment_step: policy.least_step,
         step_adjustments: Some(Vec::new()),
-        alarms: Some(alarms.into_iter().map(alarm).collect()),
+        alarms: Some(alarm_shapes(alarms)),
         enabled: Some(policy.enabled),
         ..Default::default()
     };
+    let mut adjusted = |adjusts: &Adjustment| {
+        shape.adjustment_type = Some(adjusts.how.name().to_owned());
+        (shape.min_adjustment_magnitude, shape.min_adjustment_step) = (adjusts.least, adjusts.least_step);
+    };
     match &policy.kind {
-        Kind::Simple { amount, cooldown_s } => {
+        Kind::Simple { adjusts, amount, cooldown_s } => {
+            adjusted(adjusts);
             (shape.scaling_adjustment, shape.cooldown) = (Some(*amount), *cooldown_s);
         }
-        Kind::Step { steps, aggregation, warmup_s } => {
+        Kind::Step { adjusts, steps, aggregation, warmup_s } => {
+            adjusted(adjusts);
             let step = |step: &Step| api::StepAdjustment {
                 metric_interval_lower_bound: step.lower,
                 metric_interval_upper_bound: step.upper,
@@ -246,6 +234,11 @@ fn shape(policy: &Policy, alarms: Vec<(String, String)>) -> api::ScalingPolicy {
             shape.metric_aggregation_type = Some(aggregation.clone());
             shape.estimated_instance_warmup = *warmup_s;
         }
+        Kind::Tracking(tracking) => {
+            shape.target_tracking_configuration = Some(tracking.config.0.clone());
+            shape.estimated_instance_warmup = tracking.warmup_s;
+        }
+        Kind::Predictive(own) => shape.predictive_scaling_configuration = Some(own.config.0.clone()),
     }
     shape
 }

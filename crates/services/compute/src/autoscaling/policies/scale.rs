@@ -97,6 +97,29 @@ pub fn stepped(standing: Standing, adjusts: Adjusts, amount: i32, least: Option<
     }
 }
 
+/// The capacity at which a metric that is shared out evenly would be at its target. A billionth less than a whole
+/// number is that number.
+fn needed(capacity: i32, value: f64, target: f64) -> i32 {
+    (f64::from(capacity) * value / target - 1e-9).ceil().clamp(0.0, f64::from(i32::MAX)) as i32
+}
+
+/// The desired capacity that a metric over its target asks for; `None` when all stays. Only what is warm bears on the
+/// metric; what is on its way counts as part of what is added.
+pub fn tracked_out(standing: Standing, value: f64, target: f64) -> Option<i32> {
+    let Standing { min, max, desired, warming } = standing;
+    let wanted = needed(desired - warming, value, target).clamp(min, max);
+    (wanted > desired).then_some(wanted)
+}
+
+/// The desired capacity when all metrics are well under their targets, which are values and targets: what the one that
+/// needs most needs. Nothing is taken away while something warms up.
+pub fn tracked_in(standing: Standing, metrics: &[(f64, f64)]) -> Option<i32> {
+    let Standing { min, max, desired, warming } = standing;
+    let most = metrics.iter().map(|(value, target)| needed(desired, *value, *target)).max()?;
+    let wanted = most.clamp(min, max);
+    (warming == 0 && wanted < desired).then_some(wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +212,56 @@ mod tests {
         assert_eq!(stepped(standing(2, 0), Adjusts::Change, -5, None), Some(1));
         assert_eq!(stepped(standing(4, 2), Adjusts::Exact, 9, None), Some(9));
         assert_eq!(stepped(standing(9, 0), Adjusts::Exact, 4, None), Some(4));
+    }
+
+    #[test]
+    fn tracking_keeps_capacity_in_proportion_to_the_metric() {
+        let standing = |desired, warming| Standing { min: 1, max: 20, desired, warming };
+        #[rustfmt::skip]
+        let cases = [
+            // Four at 75 % where 50 % is wanted are six.
+            (4, 0, 75.0, 50.0, Some(6)),
+            (4, 0, 50.1, 50.0, Some(5)),
+            (3, 0, 100.0, 50.0, Some(6)),
+            (2, 0, 60.0, 50.0, Some(3)),
+            (10, 0, 55.0, 50.0, Some(11)),
+            // A third is not rounded beyond a whole number.
+            (3, 0, 1.0 + 1.0 / 3.0, 1.0, Some(4)),
+            // Six were asked for, two are not warm: the same breach adds nothing, a worse one the difference.
+            (6, 2, 75.0, 50.0, None),
+            (6, 2, 90.0, 50.0, Some(8)),
+            // None is warm: nothing bears on the metric.
+            (4, 4, 90.0, 50.0, None),
+            (15, 0, 100.0, 50.0, Some(20)),
+            (20, 0, 100.0, 50.0, None),
+            (4, 0, 1e300, 50.0, Some(20)),
+        ];
+        for (desired, warming, value, target, expected) in cases {
+            let found = tracked_out(standing(desired, warming), value, target);
+            assert_eq!(found, expected, "{desired} of which {warming} warm up, {value} of {target}");
+        }
+    }
+
+    #[test]
+    fn tracking_takes_away_only_what_no_metric_needs() {
+        let standing = |desired, warming| Standing { min: 2, max: 20, desired, warming };
+        #[rustfmt::skip]
+        let cases: [(i32, i32, &[(f64, f64)], Option<i32>); 9] = [
+            (10, 0, &[(25.0, 50.0)], Some(5)),
+            (10, 0, &[(44.0, 50.0)], Some(9)),
+            // Nine tenths of four are four.
+            (4, 0, &[(44.0, 50.0)], None),
+            (3, 0, &[(33.0, 50.0)], Some(2)),
+            (10, 0, &[(0.0, 50.0)], Some(2)),
+            (10, 1, &[(10.0, 50.0)], None),
+            // The policy that needs most decides.
+            (10, 0, &[(10.0, 50.0), (700.0, 1000.0)], Some(7)),
+            (10, 0, &[(10.0, 50.0), (1100.0, 1000.0)], None),
+            (10, 0, &[], None),
+        ];
+        for (desired, warming, metrics, expected) in cases {
+            let found = tracked_in(standing(desired, warming), metrics);
+            assert_eq!(found, expected, "{desired} of which {warming} warm up, {metrics:?}");
+        }
     }
 }
