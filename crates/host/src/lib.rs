@@ -32,5 +32,13 @@ pub fn run_instance_init_if_asked() {
     }
 }
 
+/// Whether this process is one of the image's programs in an instance with a network of its own (linux driver).
+pub fn in_machine() -> bool {
+    #[cfg(target_os = "linux")]
+    return linux::in_machine();
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 /// The newest console output that `console` returns.
 pub const CONSOLE_BYTES_MAX: usize = 64 * 1024;

@@ -11,6 +11,7 @@ use crate::http_client::{Connection, Place, place};
 use crate::own;
 
 /// A client of one endpoint and region.
+#[derive(Clone)]
 pub struct ApiClient {
     place: Place,
     endpoint: String,
@@ -36,6 +37,11 @@ impl ApiClient {
         let place = place(endpoint).context("reading the endpoint")?;
         let (endpoint, region) = (endpoint.to_owned(), region.to_owned());
         Ok(Self { place, endpoint, region, credentials: credentials(), clock: Clock::system(1.0) })
+    }
+
+    /// The same with other credentials than the environment's.
+    pub fn signing_with(self, credentials: sigv4::Credentials) -> Self {
+        Self { credentials, ..self }
     }
 
     pub fn endpoint(&self) -> &str {

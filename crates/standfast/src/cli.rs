@@ -57,6 +57,10 @@ pub enum Command {
     Status(Status),
     /// Send open-loop load to a URL and report what users would have seen
     Probe(Probe),
+    /// Send load to a URL, steady or rising; also from within instances
+    Load(Load),
+    /// Within an instance: publish its memory and disk use to CloudWatch
+    Agent(Agent),
     /// Break a zone or an instance on purpose
     Break(Break),
     /// Bring back what was broken
@@ -125,6 +129,40 @@ pub struct Probe {
     /// Print one JSON object at the end instead of a line a second
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Load {
+    /// An http:// URL on this machine; within an instance, any that its network leads to
+    pub url: String,
+    /// Requests a second, sent at their times whether or not earlier ones have been answered
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub rate: u32,
+    /// Requests a second at the end of a rise (or fall) over `--over`
+    #[arg(long, value_name = "RATE", requires = "over", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub to: Option<u32>,
+    /// How long the rise takes
+    #[arg(long, requires = "to", value_parser = duration)]
+    pub over: Option<std::time::Duration>,
+    /// How long in all, for example 90s, 5m; it ends by itself
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub duration: std::time::Duration,
+    /// A request that takes longer has failed
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub timeout: std::time::Duration,
+    /// Print one JSON object at the end instead of a line a second
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// How often
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub interval: std::time::Duration,
+    /// Publish once and end
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,9 @@
 //! A small HTTP/1.1 client over loopback, for the command line.
 //!
-//! Invariant: it connects to loopback addresses only. Standfast never sends load or calls anywhere else.
+//! Invariant: it connects to loopback addresses only, and within an instance to what its network leads to. Standfast
+//! never sends load or calls anywhere else.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use crate::image;
 
 /// Where a URL points: the socket address and the Host header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +34,12 @@ pub fn place(url: &str) -> Result<Place> {
     let host = authority.host();
     let ip: IpAddr = match host.trim_matches(['[', ']']).parse() {
         Ok(ip) => ip,
+        Err(_) if image::in_instance() && host != "localhost" => resolve(host)?,
         // RFC 6761: localhost and all names below it are this machine.
         Err(_) if host == "localhost" || host.ends_with(".localhost") => Ipv4Addr::LOCALHOST.into(),
         Err(_) => bail!("'{host}' is not on this machine: only localhost, names below it and loopback addresses are"),
     };
-    if !ip.is_loopback() {
+    if !ip.is_loopback() && !image::in_instance() {
         bail!("{ip} is not a loopback address; Standfast sends traffic only to this machine");
     }
     Ok(Place {
@@ -45,11 +49,18 @@ pub fn place(url: &str) -> Result<Place> {
     })
 }
 
+/// The first address that the instance's resolver knows for a name.
+fn resolve(host: &str) -> Result<IpAddr> {
+    let found = (host, 0).to_socket_addrs().with_context(|| format!("looking up '{host}'"))?.next();
+    Ok(found.with_context(|| format!("'{host}' has no address"))?.ip())
+}
+
 /// The URL as this machine can fetch it: a load balancer's name without a port answers at the API's port.
 pub fn site_url(url: &str, endpoint: &str) -> String {
     let split = || -> Option<(&str, u16)> {
         let uri: Uri = url.parse().ok()?;
-        let host = uri.host().filter(|host| host.ends_with(".elb.localhost") && uri.port().is_none())?;
+        let named = |host: &&str| host.ends_with(".elb.localhost") && uri.port().is_none() && !image::in_instance();
+        let host = uri.host().filter(named)?;
         let end = url.find(host)? + host.len();
         Some((&url[..end], place(endpoint).ok()?.address.port()))
     };

@@ -15,7 +15,15 @@ pub fn run_program_if_asked() -> Option<ExitCode> {
     PROGRAMS.iter().find(|(program, _)| name == *program).map(|(_, run)| run())
 }
 
+/// This binary itself: `standfast load` and `standfast agent` are for instances too.
+const OWN: &str = "standfast";
+
 /// Their names, for the host driver to put on the instances' PATH.
 pub fn programs() -> Vec<String> {
-    PROGRAMS.iter().map(|(name, _)| (*name).to_owned()).collect()
+    PROGRAMS.iter().map(|(name, _)| *name).chain([OWN]).map(str::to_owned).collect()
+}
+
+/// Whether this process runs in an instance that has a network of its own: what it sends cannot leave the cloud by itself.
+pub fn in_instance() -> bool {
+    standfast_host::in_machine()
 }

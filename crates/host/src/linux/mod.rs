@@ -225,6 +225,8 @@ impl HostDriver for LinuxDriver {
 }
 
 /// The exit code of a launcher, of an instance's init, or of what it starts at boot, when this process is one.
+pub(crate) use root::in_machine;
+
 pub(crate) fn run_if_asked() -> Option<i32> {
     launcher::run_if_asked().or_else(boot::run_if_asked)
 }

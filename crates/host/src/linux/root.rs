@@ -24,6 +24,7 @@ use super::volumes::map_mount;
 use super::{base, hardware, ids, power};
 
 /// Where this program and its shadows of the power commands are inside.
+/// Read-only in every instance.
 pub const PROGRAMS: &str = "opt/standfast/bin";
 /// The console's named pipe, below `/dev`.
 pub const CONSOLE: &str = "console";
@@ -198,6 +199,12 @@ fn programs(plan: &Plan, root: &OwnedFd, own_program: &OwnedFd) -> io::Result<()
         mount_remount(by_descriptor(&open(name)?), MountFlags::BIND | MountFlags::RDONLY, c"")?;
     }
     Ok(())
+}
+
+/// Whether this process is one of the image's programs in an instance: they are nowhere else, and neither is the mark.
+pub fn in_machine() -> bool {
+    let own = std::env::current_exe().is_ok_and(|exe| exe.starts_with(Path::new("/").join(PROGRAMS)));
+    own && Path::new("/dev").join(HARDWARE).is_dir()
 }
 
 /// Writes a new file of the instance's root.

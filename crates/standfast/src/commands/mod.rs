@@ -1,10 +1,12 @@
 //! The commands. Each one is a client of the API; `server` and `up` also run a cloud.
 
 mod addresses;
+mod agent;
 mod deploy;
 mod doctor;
 mod faults;
 mod instance;
+mod load;
 mod outputs;
 mod probe;
 mod run;
@@ -32,6 +34,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Addresses(options) => addresses::run(&client, options.json).await,
         Command::Doctor(options) => doctor::run(options.json),
         Command::Probe(options) => probe::run(&options, client.endpoint()).await,
+        Command::Load(options) => load::run(&options, client.endpoint()).await,
+        Command::Agent(options) => agent::run(&options, &client).await,
         Command::Break(options) => faults::break_it(&client, &options.what).await,
         Command::Heal(options) => faults::heal(&client, &options.what).await,
         Command::Logs(options) => instance::logs(&client, &options.id).await,

@@ -40,7 +40,7 @@ impl Outcome {
 }
 
 type Log = Arc<Mutex<Vec<Outcome>>>;
-type Idle = Arc<Mutex<VecDeque<Connection>>>;
+pub type Idle = Arc<Mutex<VecDeque<Connection>>>;
 
 /// Sends the load and prints the report; fails only when it could not be sent.
 pub async fn run(options: &cli::Probe, endpoint: &str) -> Result<ExitCode> {
@@ -95,7 +95,7 @@ async fn one(target: Place, idle: Idle, timeout: Duration, start: Instant, due: 
     log.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
 }
 
-async fn attempt(target: &Place, idle: &Idle) -> Result<u16, &'static str> {
+pub async fn attempt(target: &Place, idle: &Idle) -> Result<u16, &'static str> {
     let kept = {
         let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::from_fn(|| idle.pop_back()).find(|connection| !connection.is_closed())
@@ -142,13 +142,13 @@ fn second_line(second: u64, log: &Log) -> String {
     if failed > 0 && std::io::stdout().is_terminal() { format!("\x1b[31m{line}\x1b[0m") } else { line }
 }
 
-fn percentile(sorted: &[Duration], p: f64) -> Duration {
+pub fn percentile(sorted: &[Duration], p: f64) -> Duration {
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * p).round() as usize).copied().unwrap_or_default()
 }
 
 /// In milliseconds, to a microsecond.
-fn millis(duration: Duration) -> f64 {
+pub fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
