@@ -109,7 +109,7 @@ pub async fn start(cx: Cx, input: StartInstanceRefreshInput) -> Result<StartInst
 }
 
 /// A refresh of these preferences, checked.
-fn draft(name: &str, group: &Group, given: &api::RefreshPreferences, now: Timestamp) -> Result<Refresh> {
+pub(super) fn draft(name: &str, group: &Group, given: &api::RefreshPreferences, now: Timestamp) -> Result<Refresh> {
     let checkpoints = given.checkpoint_percentages.clone().unwrap_or_default();
     let rises = checkpoints.windows(2).all(|pair| pair[0] < pair[1]);
     if !rises || checkpoints.iter().any(|percent| !(1..=100).contains(percent)) {

@@ -1,5 +1,9 @@
 //! Groups in a simulated world: what they do about faults, and that they come to rest where they should.
 
+mod day;
+mod mixed;
+mod pool;
+mod replacing;
 mod sim;
 
 use std::time::Duration;

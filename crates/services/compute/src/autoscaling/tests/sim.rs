@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use standfast_api::autoscaling as api;
 use standfast_core::{Error, Rng, Scope, Timestamp};
 use standfast_kernel::zones;
 use standfast_store::Store;
@@ -16,6 +17,7 @@ use crate::autoscaling::controller::{decide, effects, load};
 use crate::autoscaling::launch::Recipe;
 use crate::autoscaling::model::{Group, Hook, Launch, Lifecycle, Member, Registration};
 use crate::autoscaling::plan::{Decision, Effect, EndCause, LaunchCause, Plan, Power, TargetState, World};
+use crate::autoscaling::refreshes::{self, Refresh};
 use crate::autoscaling::refusals;
 
 pub const NAME: &str = "web";
@@ -45,11 +47,15 @@ pub struct Sim {
     /// Targets: the state and when it changes to what; no state at the end of draining.
     targets: BTreeMap<String, (TargetState, Timestamp, Option<TargetState>)>,
     pub dark: BTreeSet<String>,
-    /// Zones without capacity, though they have power.
+    /// Zones, and pools of mixed groups, without capacity, though they have power.
     pub full: BTreeSet<String>,
+    /// Instances that EC2 recommends to replace, and alarms that are in ALARM or not.
+    pub advised: BTreeSet<String>,
+    pub alarms: BTreeMap<String, bool>,
     tokens: BTreeMap<Arc<str>, String>,
     wake: Option<Timestamp>,
     pub launches: usize,
+    ends: usize,
 }
 
 pub fn group(min: i32, max: i32, desired: i32) -> Group {
@@ -92,9 +98,12 @@ impl Sim {
             targets: BTreeMap::new(),
             dark: BTreeSet::new(),
             full: BTreeSet::new(),
+            advised: BTreeSet::new(),
+            alarms: BTreeMap::new(),
             tokens: BTreeMap::new(),
             wake: None,
             launches: 0,
+            ends: 0,
         };
         sim.change_group(|own| *own = group.clone()).await;
         sim
@@ -123,6 +132,32 @@ impl Sim {
             Ok(())
         });
         put.await.expect("memory does not fail");
+    }
+
+    /// Begins an instance refresh of everything, with these preferences.
+    pub async fn refresh(&self, preferences: api::RefreshPreferences, desired: Option<Launch>) {
+        let records = self.records().expect("the group is there");
+        let mut refresh = refreshes::draft(NAME, &records.group, &preferences, self.now).expect("valid preferences");
+        refresh.generation = records.group.generation + 1;
+        refresh.total = records.members.values().filter(|member| member.counts()).count() as i32;
+        refresh.warm_total = records.members.values().filter(|member| member.state.in_pool()).count() as i32;
+        (refresh.remaining, refresh.warm_left) = (refresh.total, refresh.warm_total);
+        refresh.desired = desired.map(|launch| (launch, serde_json::Value::Null));
+        self.change_group(|group| group.generation += 1).await;
+        self.put_refresh(&refresh).await;
+    }
+
+    pub async fn put_refresh(&self, refresh: &Refresh) {
+        let put = self.store.txn(|tx| {
+            tx.put(&self.scope, &format!("{NAME}/one"), refresh.clone());
+            Ok(())
+        });
+        put.await.expect("memory does not fail");
+    }
+
+    pub fn refreshed(&self) -> Refresh {
+        let found = self.store.view(|view| view.get::<Refresh>(&self.scope, &format!("{NAME}/one")));
+        (*found.expect("a refresh was begun")).clone()
     }
 
     pub async fn put_hook(&self, name: &str, hook: Hook) {
@@ -196,9 +231,12 @@ impl Sim {
     }
 
     fn world(&self) -> World {
-        let mut world = World { dark: self.dark.clone(), ..World::default() };
-        for (id, machine) in &self.machines {
-            world.instances.insert(id.clone(), machine.power);
+        let (dark, recommended, alarms) = (self.dark.clone(), self.advised.clone(), self.alarms.clone());
+        let mut world = World { dark, recommended, alarms, ..World::default() };
+        let members = self.records().map(|records| records.members).unwrap_or_default();
+        for id in members.values().filter_map(|member| member.instance.as_ref()) {
+            let power = self.machines.get(id).map_or(Power::Gone, |machine| machine.power);
+            world.instances.insert(id.clone(), power);
         }
         let targets = self.targets.iter().map(|(id, target)| (id.clone(), target.0)).collect();
         world.targets.insert(TARGET_GROUP.into(), targets);
@@ -221,7 +259,11 @@ impl Sim {
     async fn pass(&mut self) -> Option<Plan> {
         let (world, recipe, seed) = (self.world(), Ok(Recipe::default()), self.rng.u64());
         let (scope, now) = (&self.scope, self.now);
-        self.check_plan(&world)?;
+        let checked = self.check_plan(&world)?;
+        // As the controller does: a pass that decides nothing writes nothing.
+        if checked.decisions.is_empty() {
+            return Some(checked);
+        }
         let written = self.store.txn(|tx| {
             let Some(records) = load(tx, scope, NAME) else { return Ok(None) };
             let plan = decide(&records, &world, now);
@@ -229,14 +271,22 @@ impl Sim {
             apply::apply(tx, &pass, records, &plan);
             Ok(Some(plan))
         });
-        written.await.expect("memory does not fail")
+        let plan = written.await.expect("memory does not fail");
+        assert_eq!(plan.as_ref(), Some(&checked), "deciding is pure");
+        let ends = |decision: &&Decision| matches!(decision, Decision::Terminate { .. });
+        self.ends += plan.as_ref().map_or(0, |plan| plan.decisions.iter().filter(ends).count());
+        plan
+    }
+
+    /// How many members were ended so far.
+    pub fn ends(&self) -> usize {
+        self.ends
     }
 
     /// What must hold for every plan.
-    fn check_plan(&self, world: &World) -> Option<()> {
+    fn check_plan(&self, world: &World) -> Option<Plan> {
         let records = self.records()?;
         let plan = decide(&records, world, self.now);
-        assert_eq!(plan, decide(&records, world, self.now), "deciding is pure");
         let desired = usize::try_from(records.group.desired).unwrap_or_default();
         let (mut ended, mut launched, mut balanced) = (BTreeSet::new(), 0, 0);
         for decision in &plan.decisions {
@@ -262,7 +312,7 @@ impl Sim {
         if launched > 0 {
             assert!(counting + launched <= max + (max / 10).max(1), "{counting} and {launched} more of at most {max}");
         }
-        Some(())
+        Some(plan)
     }
 
     /// Carries the effects out; whether there were any.
@@ -308,12 +358,15 @@ impl Sim {
     }
 
     async fn run(&mut self, token: &Arc<str>, zone: &str) {
-        if self.dark.contains(zone) || self.full.contains(zone) {
+        let records = self.records().expect("members have a group");
+        let pool = refusals::pool(records.launch(), &records.members[token]);
+        let full = self.full.contains(zone) || pool.is_some_and(|pool| self.full.contains(&pool));
+        if self.dark.contains(zone) || full {
             let error = Error::client("InsufficientInstanceCapacity", format!("No capacity in {zone}."));
             // The one record of dark zones is the kernel's.
             let (cloud, dark) = (Scope::new("cloud", "global"), &self.dark);
             let (scope, now) = (&self.scope, self.now);
-            let launch = self.records().expect("members have a group").launch().clone();
+            let launch = records.launch().clone();
             let written = self.store.txn(|tx| {
                 for zone in ZONES {
                     match dark.contains(zone) {
@@ -369,6 +422,7 @@ impl Sim {
         for id in changed {
             self.check_target(&id);
         }
+        self.machines.retain(|_, machine| machine.power != Power::Gone);
         self.react().await;
         true
     }
