@@ -17,7 +17,7 @@ type Tags = BTreeMap<String, String>;
 
 /// What has tags, with its id.
 enum Tagged {
-    Alarm(String, Alarm),
+    Alarm(String, Box<Alarm>),
     Dashboard(String, Dashboard),
 }
 
@@ -49,7 +49,7 @@ async fn change(cx: &Cx, arn: &str, change: impl Fn(&mut Tags)) -> Result<()> {
             return Err(wrong(format!("A resource has {TAGS_MAX} tags at most; this one would have {count}.")));
         }
         match found {
-            Tagged::Alarm(name, alarm) => tx.put(cx.scope(), &name, alarm),
+            Tagged::Alarm(name, alarm) => tx.put(cx.scope(), &name, *alarm),
             Tagged::Dashboard(name, dashboard) => tx.put(&cx.scope().global(), &name, dashboard),
         }
         Ok(())
@@ -78,7 +78,7 @@ fn named(view: &View, cx: &Cx, text: &str) -> Result<Tagged> {
             return Some(Tagged::Dashboard(name.to_owned(), (*found).clone()));
         }
         let name = arn.resource.strip_prefix("alarm:").filter(|_| arn.scope() == *cx.scope())?;
-        Some(Tagged::Alarm(name.to_owned(), (*view.get::<Alarm>(cx.scope(), name)?).clone()))
+        Some(Tagged::Alarm(name.to_owned(), Box::new((*view.get::<Alarm>(cx.scope(), name)?).clone())))
     };
     find().ok_or_else(|| Error::client("ResourceNotFoundException", format!("{text} does not exist")).with_status(404))
 }

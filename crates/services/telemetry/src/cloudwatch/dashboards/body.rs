@@ -134,7 +134,7 @@ impl Found {
     fn metric(&mut self, path: &str, properties: &Map<String, Value>) {
         self.one_of(properties, path, "view", &VIEWS);
         if let Some(period) = properties.get("period")
-            && !period.as_i64().is_some_and(|period| period > 0)
+            && period.as_i64().is_none_or(|period| period <= 0)
         {
             self.error(format!("{path}/period"), "Should be integer");
         }

@@ -79,7 +79,7 @@ fn line(metric: &Value, before: &mut Vec<String>) -> Result<Line, Wrong> {
     if full.len() < 2 {
         return wrong(String::new(), "Should NOT have fewer than 2 items");
     }
-    if full.len() % 2 != 0 {
+    if !full.len().is_multiple_of(2) {
         return wrong(String::new(), "Should have a value for every dimension");
     }
     let dimensions = full[2..].chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();

@@ -74,7 +74,7 @@ fn evaluate<'a>(
     Some(Condition {
         state,
         reason: reasons::reason(&alarm.arn, state, composite.fresh, latest.map(|latest| &**latest)),
-        data: Some(reasons::data(because.into_iter().filter_map(|name| child(name)).map(|child| &**child))),
+        data: Some(reasons::data(because.into_iter().filter_map(child).map(|child| &**child))),
         updated: now,
         transitioned: now,
     })
