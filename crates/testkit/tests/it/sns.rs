@@ -399,3 +399,33 @@ fn what_is_wrong_is_said() {
         assert_eq!((&some["Successful"][0]["Id"], &some["Failed"][0]["Id"]), (&json!("a"), &json!("b")));
     });
 }
+
+#[test]
+fn an_alarm_tells_its_topic() {
+    standfast_testkit::run(9, |cloud| async move {
+        let topic = topic(&cloud, "alerts").await;
+        subscribed(&cloud, &topic, HOOK, json!({})).await;
+        let input = json!({
+            "AlarmName": "cpu", "Namespace": "N", "MetricName": "M", "Statistic": "Average", "Period": 60,
+            "EvaluationPeriods": 1, "Threshold": 75.0, "ComparisonOperator": "GreaterThanThreshold",
+            "AlarmActions": [topic], "Dimensions": [{"Name": "a", "Value": "b"}], "TreatMissingData": "ignore",
+        });
+        cloud.send(&cloudwatch::MODEL, "PutMetricAlarm", input).await.expect("put");
+        let set = json!({"AlarmName": "cpu", "StateValue": "ALARM", "StateReason": "by hand"});
+        cloud.send(&cloudwatch::MODEL, "SetAlarmState", set).await.expect("set");
+        let post = arrived(&cloud, HOOK, 1).await.remove(0);
+        let body = body(&post);
+        assert_eq!(body["Subject"], "ALARM: \"cpu\" in EU (Ireland)");
+        let notice: Json = serde_json::from_str(body["Message"].as_str().expect("text")).expect("JSON");
+        assert_eq!(
+            (&notice["OldStateValue"], &notice["NewStateValue"]),
+            (&json!("INSUFFICIENT_DATA"), &json!("ALARM"))
+        );
+        assert_eq!((&notice["NewStateReason"], &notice["Region"]), (&json!("by hand"), &json!("EU (Ireland)")));
+        assert_eq!(notice["Trigger"]["Dimensions"], json!([{"value": "b", "name": "a"}]));
+        assert_eq!(
+            (&notice["Trigger"]["Statistic"], &notice["Trigger"]["Threshold"]),
+            (&json!("AVERAGE"), &json!(75.0))
+        );
+    });
+}

@@ -11,6 +11,7 @@ use standfast_store::Txn;
 use super::evaluate::State;
 use super::history;
 use super::model::{Alarm, Event, EventKind, MetricKind, Watches};
+use super::notice;
 
 /// What says that an instance's hardware failed, as `fis` has it.
 const IMPAIRED: &str = "aws:standfast:impaired";
@@ -25,6 +26,11 @@ pub struct Action {
     pub state: State,
     /// The newest value and the threshold, where the state came from an evaluation.
     pub breach: Option<(f64, f64)>,
+    /// The state before, and when this one came.
+    #[serde(default)]
+    pub was: Option<State>,
+    #[serde(default)]
+    pub at: Option<Timestamp>,
 }
 
 impl Debt for Action {
@@ -35,7 +41,14 @@ impl Debt for Action {
 /// lasts, which they are asked in every period.
 pub fn owe(tx: &mut Txn, scope: &Scope, rng: &Rng, name: &str, alarm: &Alarm, why: &Owing) {
     for action in alarm.actions.get(&why.state).into_iter().flatten().filter(|action| !why.lasts || is_policy(action)) {
-        let what = Action { alarm: name.to_owned(), action: action.clone(), state: why.state, breach: why.breach };
+        let what = Action {
+            alarm: name.to_owned(),
+            action: action.clone(),
+            state: why.state,
+            breach: why.breach,
+            was: Some(alarm.condition.state),
+            at: Some(why.at),
+        };
         owed::owe(tx, scope, &rng.uuid(), what, why.at);
     }
 }
@@ -95,6 +108,7 @@ async fn perform(cx: &Cx, owed: &Action) -> Result<()> {
     let arn: Arn = owed.action.parse().map_err(|_| unsupported(&owed.action))?;
     match (arn.service.as_str(), arn.resource.as_str()) {
         ("autoscaling", what) if what.starts_with("scalingPolicy:") => policy(cx, owed).await,
+        ("sns", _) => notice::publish(cx, owed).await,
         ("automate", what) => on_instance(cx, owed, what.strip_prefix("ec2:").unwrap_or(what)).await,
         _ => Err(unsupported(&owed.action)),
     }

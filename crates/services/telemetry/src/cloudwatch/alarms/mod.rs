@@ -10,6 +10,7 @@ pub mod describe;
 pub mod evaluate;
 pub mod history;
 mod model;
+mod notice;
 pub mod put;
 mod reasons;
 pub mod state;

@@ -9,8 +9,8 @@ use super::super::errors::{invalid, too_many, validation};
 use super::actions::{self, Owing};
 use super::composite::{self, suppress};
 use super::evaluate::State;
-use super::history;
 use super::model::{Alarm, Condition};
+use super::{history, notice};
 
 /// Alarms that one call may name.
 const NAMES_MAX: usize = 100;
@@ -50,6 +50,7 @@ pub fn change(
     let (rng, mut kind) = (Rng::seeded(seed), alarm.kind.clone());
     if alarm.condition.state != new.state {
         history::note(tx, scope, &rng, history::transition(name, &alarm.condition, &new));
+        notice::note(tx, scope, &rng, name, alarm, &new);
         let why = Owing { state: new.state, at: new.updated, breach, lasts: false };
         if alarm.composite().is_some_and(|composite| composite.suppressor.is_some()) {
             kind = suppress::transition(tx, scope, &rng, name, alarm, new.state, new.updated);
