@@ -9,6 +9,7 @@ mod backend;
 mod by_hand;
 mod client;
 mod cloud;
+mod cloudwatch;
 mod instances;
 mod lb;
 mod load;
@@ -37,6 +38,8 @@ Usage: cargo xtask bench [--rounds N] [--seconds S] [--no-build] [NAME...]
   memory   resident memory when idle
   describe, launch, metrics
            requests a second: DescribeInstances, RunInstances, PutMetricData
+  cloudwatch
+           points a second, a day of 1,000 series, 10,000 alarms, a month on disk
   lb       the load balancer beside nginx and haproxy
   store    durable puts a second of the store
   instances
@@ -56,6 +59,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("describe", api::describe),
     ("launch", api::launch),
     ("metrics", api::metrics),
+    ("cloudwatch", cloudwatch::rows),
     ("lb", lb::rows),
     ("store", store::rows),
     ("instances", instances::rows),
@@ -117,6 +121,7 @@ impl Bench {
             &["build", "--release", "--bin", "standfast"][..],
             &["build", "--release", "-p", "standfast-dataplane", "--example", "lb_bench"],
             &["build", "--release", "-p", "standfast-store", "--example", "store_bench"],
+            &["build", "--release", "-p", "standfast-testkit", "--example", "cloudwatch_bench"],
             &["build", "--release", "-p", "xtask", "--example", "minimal_hyper"],
         ] {
             let status = Command::new(env!("CARGO")).args(arguments).current_dir(&self.workspace.root).status()?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::files::{Draft, Files};
 use super::log::{Group, Shared};
 
-/// Logs are dumped when they are longer than this and twice the last dump: small enough to be read quickly at start.
+/// Logs are dumped when they are longer than this and the last dump: small enough to be read quickly at start.
 const DUMP_AFTER_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Dumps a part, and seals what it includes.
@@ -33,7 +33,7 @@ struct Dumping {
 
 impl Worker {
     pub(super) fn new(files: Files, shared: Arc<Shared>, parts: u16, dump: Dump) -> Self {
-        let dump_at = DUMP_AFTER_BYTES.max(2 * files.dump_bytes);
+        let dump_at = DUMP_AFTER_BYTES.max(files.dump_bytes);
         Self { files, shared, parts, dump, dumping: None, dump_at, spare: Vec::new() }
     }
 
@@ -99,7 +99,7 @@ impl Worker {
             return Ok(());
         }
         self.files.publish(draft).map_err(|e| self.why(e))?;
-        self.dump_at = DUMP_AFTER_BYTES.max(2 * self.files.dump_bytes);
+        self.dump_at = DUMP_AFTER_BYTES.max(self.files.dump_bytes);
         Ok(())
     }
 

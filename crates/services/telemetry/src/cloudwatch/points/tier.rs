@@ -204,6 +204,8 @@ struct Columns {
     kinds: Vec<f64>,
     values: Vec<f64>,
     counts: Vec<f64>,
+    /// How often each value of a bucket is there.
+    weights: Vec<f64>,
     sums: Vec<f64>,
     lens: Vec<f64>,
 }
@@ -225,14 +227,14 @@ fn encode(buckets: &[(u32, Bucket)]) -> Vec<u8> {
             Spread::Exact(values) => {
                 columns.lens.push(values.len() as f64);
                 columns.values.extend(values.iter().map(|(value, _)| *value));
-                columns.counts.extend(values.iter().map(|(_, count)| *count));
+                columns.weights.extend(values.iter().map(|(_, count)| *count));
                 EXACT
             }
             Spread::Steps(steps) => {
                 columns.lens.push(steps.len() as f64);
                 columns.values.extend([bucket.min, bucket.max]);
                 columns.values.extend(steps.iter().map(|(step, _)| f64::from(*step)));
-                columns.counts.extend(steps.iter().map(|(_, count)| f64::from(*count)));
+                columns.weights.extend(steps.iter().map(|(_, count)| f64::from(*count)));
                 STEPS
             }
         };
@@ -243,10 +245,11 @@ fn encode(buckets: &[(u32, Bucket)]) -> Vec<u8> {
         columns.kinds.push(f64::from(kind | if summed { SUMMED } else { 0 }));
     }
     let mut out = Vec::new();
-    for column in [&columns.starts, &columns.kinds, &columns.lens, &columns.counts, &columns.values, &columns.sums] {
+    let Columns { starts, kinds, values, counts, weights, sums, lens } = columns;
+    for column in [starts, kinds, lens, counts, weights, values, sums] {
         floats::write_varint(&mut out, column.len() as u64);
         if !column.is_empty() {
-            floats::write(&mut out, column);
+            floats::write(&mut out, &column);
         }
     }
     out
@@ -268,8 +271,8 @@ fn decode(bytes: &mut &[u8]) -> Option<Vec<(u32, Bucket)>> {
         if len == 0 { Some(Vec::new()) } else { floats::read(bytes, len) }
     };
     let (starts, kinds) = (column()?, column()?);
-    let [lens, counts, values, sums] = [column()?, column()?, column()?, column()?];
-    let (mut lens, mut counts) = (lens.into_iter(), counts.into_iter());
+    let [lens, counts, weights, values, sums] = [column()?, column()?, column()?, column()?, column()?];
+    let (mut lens, mut counts, mut weights) = (lens.into_iter(), counts.into_iter(), weights.into_iter());
     let (mut values, mut sums) = (values.into_iter(), sums.into_iter());
     let one = |(start, kind): (&f64, &f64)| {
         let (kind, count) = (*kind as u8, counts.next()?);
@@ -282,14 +285,14 @@ fn decode(bytes: &mut &[u8]) -> Option<Vec<(u32, Bucket)>> {
             UNKNOWN => (bucket.min, bucket.max, bucket.spread) = (values.next()?, values.next()?, Spread::Unknown),
             EXACT => {
                 let len = lens.next()? as usize;
-                let list = (0..len).map(|_| Some((values.next()?, counts.next()?))).collect::<Option<Vec<_>>>()?;
+                let list = (0..len).map(|_| Some((values.next()?, weights.next()?))).collect::<Option<Vec<_>>>()?;
                 (bucket.min, bucket.max) = (list.first()?.0, list.last()?.0);
                 bucket.spread = Spread::Exact(list);
             }
             STEPS => {
                 let len = lens.next()? as usize;
                 (bucket.min, bucket.max) = (values.next()?, values.next()?);
-                let step = |_| Some((values.next()? as i16, counts.next()? as f32));
+                let step = |_| Some((values.next()? as i16, weights.next()? as f32));
                 bucket.spread = Spread::Steps((0..len).map(step).collect::<Option<Vec<_>>>()?);
             }
             _ => return None,
