@@ -132,8 +132,12 @@ pub enum Condition {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Action {
-    /// Target groups by ARN with weights 0 to 999.
-    Forward(Vec<(String, u32)>),
+    Forward {
+        /// Target groups by ARN with weights 0 to 999.
+        groups: Vec<(String, u32)>,
+        /// How long a client stays with the group that it got, if it does.
+        stickiness_s: Option<u32>,
+    },
     FixedResponse {
         status: u16,
         content_type: String,

@@ -50,7 +50,7 @@ fn snapshot(targets: &[SocketAddrV4]) -> LbSnapshot {
         address: Some(*socket.ip()),
         draining_until: None,
     };
-    let action = Action::Forward(vec![("group".into(), 1)]);
+    let action = Action::Forward { groups: vec![("group".into(), 1)], stickiness_s: None };
     let rules = vec![Rule { arn: "rule".into(), conditions: vec![], action }];
     let group = TargetGroup {
         arn: "group".into(),

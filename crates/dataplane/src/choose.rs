@@ -48,9 +48,13 @@ pub fn action<'r>(route: &'r Route, request: &Request<'_>) -> Option<&'r Act> {
     route.rules.iter().find(|(conditions, _)| route::holds_all(conditions, request)).map(|(_, act)| act)
 }
 
-/// The target group of a forward action, by weight.
-pub fn group(act: &Act) -> Option<&Arc<Group>> {
-    let Act::Forward { groups, turn } = act else { return None };
+/// The target group of a forward action: the one that the client's cookie names, where clients stay, or else by weight.
+pub fn group<'a>(act: &'a Act, cookie: Option<&str>, now: Timestamp) -> Option<&'a Arc<Group>> {
+    let Act::Forward { groups, turn, stickiness_s } = act else { return None };
+    let kept = cookie.filter(|_| stickiness_s.is_some()).and_then(|value| pick::cookie_target(value, seconds(now)));
+    if let Some((group, _)) = groups.iter().find(|(group, weight)| Some(group.fingerprint) == kept && *weight > 0) {
+        return Some(group);
+    }
     if let [(group, weight)] = groups.as_slice() {
         return (*weight > 0).then_some(group);
     }

@@ -93,6 +93,8 @@ impl Drop for Open {
 pub struct Exchange {
     pub upstream: Option<Key>,
     pub group: Arc<Group>,
+    /// How long the client stays with the group, if it does.
+    pub group_stays_s: Option<u32>,
     pub flight: Flight,
     pub tried: Tried,
     pub head_sent: usize,

@@ -19,7 +19,8 @@ pub enum Verdict {
     /// The answer is in the client's buffer.
     Answered,
     Error(u16),
-    Forward(Arc<Group>, Arc<Cell>),
+    /// The group, how long the client stays with it if it does, and the target.
+    Forward(Arc<Group>, Option<u32>, Arc<Cell>),
 }
 
 /// Who asks, and how.
@@ -67,7 +68,8 @@ pub fn decide(
             Verdict::Answered
         }
         Some(act) => {
-            let Some(group) = choose::group(act) else { return Verdict::Error(503) };
+            let kept = head.cookie.and_then(pick::find_group_cookie);
+            let Some(group) = choose::group(act, kept, manner.now) else { return Verdict::Error(503) };
             let cookie = head.cookie.and_then(pick::find_cookie);
             let chosen = choose::target(group, &Tried::default(), cookie, manner.now);
             let Chosen::Target(cell) = chosen else { return Verdict::Error(503) };
@@ -81,7 +83,8 @@ pub fn decide(
                 chance: (rng.u64(), rng.u64()),
             };
             head::write_request(buffers.forwarded, head, &forward);
-            Verdict::Forward(group.clone(), cell)
+            let stays_s = if let Act::Forward { stickiness_s, .. } = act { *stickiness_s } else { None };
+            Verdict::Forward(group.clone(), stays_s, cell)
         }
         None => Verdict::Error(503),
     }

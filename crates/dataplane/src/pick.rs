@@ -12,6 +12,9 @@ use crate::fingerprint;
 pub const COOKIE: &str = "AWSALB";
 /// Its twin for cross-origin requests.
 pub const COOKIE_CORS: &str = "AWSALBCORS";
+/// The cookie that binds a client to a target group of a forward action, and its twin.
+pub const GROUP_COOKIE: &str = "AWSALBTG";
+pub const GROUP_COOKIE_CORS: &str = "AWSALBTGCORS";
 
 const COOKIE_DIGITS: usize = 48;
 /// Makes the cookie opaque, not secret: a client that forges one reaches a target it could reach anyway.
@@ -103,11 +106,20 @@ pub fn cookie_target(value: &str, now_s: u64) -> Option<u64> {
     (genuine && expires_s > now_s).then_some(target)
 }
 
-/// The value of the stickiness cookie in a Cookie header.
+/// The value of the cookie that binds to a target in a Cookie header.
 pub fn find_cookie(header: &str) -> Option<&str> {
+    find(header, COOKIE)
+}
+
+/// The value of the cookie that binds to a target group.
+pub fn find_group_cookie(header: &str) -> Option<&str> {
+    find(header, GROUP_COOKIE)
+}
+
+fn find<'a>(header: &'a str, cookie: &str) -> Option<&'a str> {
     header.split(';').find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
+        (name == cookie).then_some(value)
     })
 }
 
@@ -182,5 +194,6 @@ mod tests {
         assert_eq!(cookie_target(&"é".repeat(24), 0), None);
         assert_eq!(find_cookie("a=b; AWSALB=xyz; c=d"), Some("xyz"));
         assert_eq!(find_cookie("AWSALBCORS=1"), None);
+        assert_eq!(find_group_cookie("AWSALB=1; AWSALBTG=2"), Some("2"));
     }
 }

@@ -187,13 +187,22 @@ fn open_tunnel(exchange: &mut Exchange) {
     exchange.keep_alive = false;
 }
 
-/// The Set-Cookie lines that bind the client to the target; they are renewed with every answer.
+/// The Set-Cookie lines that bind the client to the target and to its group; they are renewed with every answer.
 fn cookies(exchange: &Exchange, now: Timestamp) -> String {
-    let Some(stickiness_s) = exchange.group.stickiness_s else { return String::new() };
-    let expires_s = choose::seconds(now) + u64::from(stickiness_s);
-    let value = pick::cookie_value(exchange.flight.cell().fingerprint, expires_s);
+    let target = exchange
+        .group
+        .stickiness_s
+        .map(|stays_s| cookie([pick::COOKIE, pick::COOKIE_CORS], exchange.flight.cell().fingerprint, stays_s, now));
+    let group = exchange
+        .group_stays_s
+        .map(|stays_s| cookie([pick::GROUP_COOKIE, pick::GROUP_COOKIE_CORS], exchange.group.fingerprint, stays_s, now));
+    target.unwrap_or_default() + &group.unwrap_or_default()
+}
+
+fn cookie([name, cors]: [&str; 2], fingerprint: u64, stays_s: u32, now: Timestamp) -> String {
+    let expires_s = choose::seconds(now) + u64::from(stays_s);
+    let value = pick::cookie_value(fingerprint, expires_s);
     let date = Timestamp(i64::try_from(expires_s).unwrap_or(i64::MAX / 1000) * 1000).http_date();
-    let (name, cors) = (pick::COOKIE, pick::COOKIE_CORS);
     format!(
         "Set-Cookie: {name}={value}; Expires={date}; Path=/\r\n\
          Set-Cookie: {cors}={value}; Expires={date}; Path=/; SameSite=None\r\n"

@@ -110,9 +110,9 @@ impl Worker {
             now: self.now,
         };
         let verdict = decide::decide(&head, place, from, manner, &self.rng, decide::Buffers { out, forwarded });
-        if let Verdict::Forward(group, cell) = verdict {
+        if let Verdict::Forward(group, stays_s, cell) = verdict {
             inbox.consume(facts.size, &mut self.pool);
-            return self.forward(key, group, cell, &facts);
+            return self.forward(key, (group, stays_s), cell, &facts);
         }
         inbox.consume(facts.size + body_size.unwrap_or(0), &mut self.pool);
         if let Verdict::Error(status) = verdict {
@@ -123,7 +123,13 @@ impl Worker {
         Step::Again
     }
 
-    fn forward(&mut self, key: Key, group: Arc<Group>, cell: Arc<Cell>, facts: &Facts) -> Step {
+    fn forward(
+        &mut self,
+        key: Key,
+        (group, group_stays_s): (Arc<Group>, Option<u32>),
+        cell: Arc<Cell>,
+        facts: &Facts,
+    ) -> Step {
         let Some(client) = self.clients.get_mut(key) else { return Step::Gone };
         client.count(Count::Request);
         cell.counters.count(Count::Request);
@@ -136,6 +142,7 @@ impl Worker {
         client.exchange = Some(Exchange {
             upstream: None,
             group,
+            group_stays_s,
             flight: Flight::begin(&cell),
             tried: Tried::default(),
             head_sent: 0,

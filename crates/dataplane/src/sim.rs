@@ -90,7 +90,7 @@ impl SimLb {
                 node.counters.count(Event::Redirect);
                 redirect.status
             }
-            Some(act) => match choose::group(act) {
+            Some(act) => match choose::group(act, None, self.clock.now()) {
                 Some(group) => self.forward(group, &node.counters, path),
                 None => refuse(&node.counters, 503),
             },

@@ -137,6 +137,8 @@ impl Drop for Flight {
 #[derive(Debug)]
 pub struct Group {
     pub dimension: String,
+    /// Names it in the cookie of a forward action.
+    pub fingerprint: u64,
     pub algorithm: Algorithm,
     pub check: HealthCheck,
     pub stickiness_s: Option<u32>,
@@ -164,8 +166,17 @@ pub enum Origin {
 
 #[derive(Debug)]
 pub enum Act {
-    Forward { groups: Vec<(Arc<Group>, u32)>, turn: AtomicUsize },
-    Fixed { status: u16, content_type: String, body: String },
+    Forward {
+        groups: Vec<(Arc<Group>, u32)>,
+        turn: AtomicUsize,
+        /// How long a client stays with its group, if it does.
+        stickiness_s: Option<u32>,
+    },
+    Fixed {
+        status: u16,
+        content_type: String,
+        body: String,
+    },
     Redirect(Redirect),
 }
 
@@ -329,7 +340,7 @@ impl Registry {
         snapshot: &LbSnapshot,
         table: &mut Table,
     ) {
-        let Action::Forward(weights) = action else { return };
+        let Action::Forward { groups: weights, .. } = action else { return };
         for (arn, _) in weights {
             let Some(group) = snapshot.target_groups.get(arn).filter(|_| !table.groups.contains_key(arn)) else {
                 continue;
@@ -341,6 +352,7 @@ impl Registry {
             let members = members.collect();
             let compiled = Group {
                 dimension: group.dimension.clone(),
+                fingerprint: fingerprint::of(&[arn]),
                 algorithm: group.algorithm,
                 check: group.health.clone(),
                 stickiness_s: group.stickiness_s,
@@ -497,7 +509,8 @@ fn origin(target: &lb::Target, balancer: &lb::LoadBalancer, nodes: &[Node]) -> O
 
 fn act(action: &Action, table: &Table) -> Act {
     match action {
-        Action::Forward(weights) => Act::Forward {
+        Action::Forward { groups: weights, stickiness_s } => Act::Forward {
+            stickiness_s: *stickiness_s,
             groups: weights
                 .iter()
                 .filter_map(|(arn, weight)| table.groups.get(arn).map(|group| (group.clone(), *weight)))

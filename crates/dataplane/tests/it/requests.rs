@@ -1,6 +1,6 @@
 //! What a request meets on its way: rules, headers, connections.
 
-use standfast_core::lb::{Action, Condition, LbDriver, Rule};
+use standfast_core::lb::{Action, Condition, LbDriver, Rule, TargetGroup};
 
 use crate::support::*;
 
@@ -132,6 +132,37 @@ fn a_sticky_client_stays_with_its_target() {
         browser.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: x=y; {cookie}\r\n\r\n"));
         assert_eq!(browser.receive().text(), first.text());
     }
+}
+
+#[test]
+fn a_client_stays_with_the_group_of_a_forward_action_that_it_got() {
+    let backends = [Backend::named("blue"), Backend::named("green")];
+    let mut snapshot = snapshot(group(vec![target("i-blue", backends[0].address)]));
+    let green = TargetGroup { arn: "green".into(), ..group(vec![target("i-green", backends[1].address)]) };
+    snapshot.target_groups.insert("green".into(), green);
+    let forward = |weights: [u32; 2]| Action::Forward {
+        groups: vec![(TG.into(), weights[0]), ("green".into(), weights[1])],
+        stickiness_s: Some(60),
+    };
+    snapshot.load_balancers[0].listeners[0].rules[0].action = forward([50, 50]);
+    let mut cloud = Cloud::start(snapshot);
+    cloud.wait_healthy();
+    let first = cloud.get("/");
+    let cookie = first.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
+    assert!(cookie.starts_with("AWSALBTG="), "{cookie}");
+    let again = |cloud: &Cloud| {
+        let mut browser = cloud.browser();
+        browser.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n"));
+        browser.receive().text()
+    };
+    for _ in 0..8 {
+        assert_eq!(again(&cloud), first.text());
+    }
+    // A group that gets nothing any more keeps nobody.
+    let blue = first.text() == "blue";
+    cloud.balancer().listeners[0].rules[0].action = forward(if blue { [0, 1] } else { [1, 0] });
+    cloud.obey();
+    wait_for("the client goes to the other group", || again(&cloud) != first.text());
 }
 
 #[test]

@@ -280,7 +280,11 @@ pub fn group(targets: Vec<Target>) -> TargetGroup {
 }
 
 pub fn forward() -> Rule {
-    Rule { arn: "default".into(), conditions: vec![], action: Action::Forward(vec![(TG.into(), 1)]) }
+    Rule {
+        arn: "default".into(),
+        conditions: vec![],
+        action: Action::Forward { groups: vec![(TG.into(), 1)], stickiness_s: None },
+    }
 }
 
 /// A load balancer with a node in each zone and one listener, on a port that the system chooses.

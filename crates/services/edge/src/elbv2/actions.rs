@@ -74,7 +74,6 @@ fn forward(action: &api::Action) -> Result<Does> {
     Ok(Does::Forward { groups, stickiness: stickiness(config.target_group_stickiness_config)? })
 }
 
-/// AWS-DIFF: stickiness between the groups of an action is kept and shown; the data plane chooses by weight alone.
 fn stickiness(config: Option<api::TargetGroupStickinessConfig>) -> Result<Stickiness> {
     let config = config.unwrap_or_default();
     let enabled = config.enabled.unwrap_or(false);

@@ -144,7 +144,7 @@ fn placed(balancers: &[lb::LoadBalancer]) -> BTreeSet<&str> {
     let placed = balancers.iter().filter(|balancer| balancer.nodes.iter().any(|node| node.place.is_some()));
     let rules = placed.flat_map(|balancer| &balancer.listeners).flat_map(|listener| &listener.rules);
     let groups = rules.flat_map(|rule| match &rule.action {
-        lb::Action::Forward(groups) => groups.as_slice(),
+        lb::Action::Forward { groups, .. } => groups.as_slice(),
         _ => &[],
     });
     groups.map(|(arn, _)| arn.as_str()).collect()
@@ -211,7 +211,10 @@ fn condition(condition: &Condition) -> lb::Condition {
 
 fn action(does: &Does) -> lb::Action {
     match does {
-        Does::Forward { groups, .. } => lb::Action::Forward(groups.clone()),
+        Does::Forward { groups, stickiness } => lb::Action::Forward {
+            groups: groups.clone(),
+            stickiness_s: stickiness.duration_s.filter(|_| stickiness.enabled).map(i32::unsigned_abs),
+        },
         Does::FixedResponse { status, content_type, body } => lb::Action::FixedResponse {
             status: *status,
             content_type: content_type.clone().unwrap_or_else(|| "text/plain".into()),
