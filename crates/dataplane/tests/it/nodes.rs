@@ -51,7 +51,7 @@ fn a_node_without_power_resets_its_connections_and_listens_no_more() {
         let error = std::io::Read::read(&mut browser.stream, &mut [0]).expect_err("reset, not closed");
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
-    assert!(TcpStream::connect(lost).is_err());
+    wait_for("it listens no more", || TcpStream::connect(lost).is_err());
     assert_eq!(other.get("/").text(), "a");
     cloud.balancer().nodes[0].up = true;
     cloud.obey();
@@ -95,7 +95,7 @@ fn a_listener_that_is_deleted_closes() {
     cloud.snapshot.load_balancers.clear();
     cloud.obey();
     assert!(browser.is_closed());
-    assert!(TcpStream::connect(address).is_err());
+    wait_for("it listens no more", || TcpStream::connect(address).is_err());
     assert!(cloud.plane.observe().targets.is_empty(), "nobody uses the group");
 }
 
