@@ -26,7 +26,7 @@ pub async fn refused(cloud: &TestCloud, operation: &str, input: Json) -> (String
     (error.code.into_owned(), error.message)
 }
 
-async fn image(cloud: &TestCloud) -> String {
+pub async fn image(cloud: &TestCloud) -> String {
     let input = json!({"Filters": [{"Name": "architecture", "Values": ["x86_64"]}]});
     let images = cloud.send(&ec2::MODEL, "DescribeImages", input).await.expect("there are images");
     text(&list(&images, "Images")[0], "ImageId").to_owned()

@@ -66,7 +66,7 @@ async fn instance_becomes(cloud: &TestCloud, id: &str, state: &str) -> Json {
 }
 
 /// Interrupts a spot instance after the duration, by an experiment.
-async fn interrupt(cloud: &TestCloud, instance: &str, after: &str) {
+pub async fn interrupt(cloud: &TestCloud, instance: &str, after: &str) {
     let arn = format!("arn:aws:ec2:eu-west-1:000000000000:instance/{instance}");
     let target = json!({"resourceType": "aws:ec2:spot-instance", "resourceArns": [arn], "selectionMode": "ALL"});
     let action = json!({"actionId": "aws:ec2:send-spot-instance-interruptions",

@@ -62,7 +62,7 @@ pub fn apply(tx: &mut Txn, pass: &Pass, mut records: Records, plan: &Plan) {
         }
         policies::remove_all(tx, pass.scope, pass.name, pass.now);
         refreshes::remove_all(tx, pass.scope, pass.name);
-    } else if serde_json::to_value(&before).ok() != serde_json::to_value(&records.group).ok() {
+    } else if before != records.group {
         tx.put(pass.scope, pass.name, records.group);
     }
 }

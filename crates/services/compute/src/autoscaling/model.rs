@@ -10,7 +10,7 @@ use standfast_core::{Timestamp, names};
 use standfast_store::Record;
 
 /// A group. Its id is its name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     pub arn: String,
     pub created: Timestamp,

@@ -19,7 +19,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// How long after a failure zones are balanced, back-offs included.
 const SETTLED: Duration = Duration::from_secs(1800);
 /// How much passes between two events, at most.
-const PAUSE_MAX_S: u64 = 5400;
+const PAUSE_MAX_S: u64 = 7200;
 const MIN: i32 = 2;
 const MAX: i32 = 9;
 /// Replays one seed alone.

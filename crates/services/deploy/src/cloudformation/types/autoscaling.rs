@@ -1,4 +1,4 @@
-//! Auto Scaling groups, launch configurations and lifecycle hooks.
+//! Auto Scaling groups, launch configurations, lifecycle hooks and warm pools.
 
 use serde_json::{Map, Value, json};
 use standfast_api::autoscaling as api;
@@ -17,8 +17,11 @@ pub static TYPES: &[ResourceType] = &[
         required: &["MaxSize", "MinSize"],
         replaced: &["AutoScalingGroupName", "InstanceId"],
         updated: &[
+            "AvailabilityZoneDistribution",
+            "AvailabilityZoneImpairmentPolicy",
             "AvailabilityZones",
             "CapacityRebalance",
+            "CapacityReservationSpecification",
             "Context",
             "Cooldown",
             "DefaultInstanceWarmup",
@@ -94,6 +97,16 @@ pub static TYPES: &[ResourceType] = &[
         create: |job| Box::pin(put_hook(job)),
         update: |job| Box::pin(async { put_hook(job).await.map(drop) }),
         delete: |job| Box::pin(delete_hook(job)),
+        ..BASE
+    },
+    ResourceType {
+        name: "AWS::AutoScaling::WarmPool",
+        required: &["AutoScalingGroupName"],
+        replaced: &["AutoScalingGroupName"],
+        updated: &["InstanceReusePolicy", "MaxGroupPreparedCapacity", "MinSize", "PoolState"],
+        create: |job| Box::pin(put_warm_pool(job)),
+        update: |job| Box::pin(async { put_warm_pool(job).await.map(drop) }),
+        delete: |job| Box::pin(delete_warm_pool(job)),
         ..BASE
     },
 ];
@@ -190,13 +203,14 @@ async fn read_group(job: &Job) -> Result<State> {
 /// Moves a rolling update on, when the update policy asks for one; `None` when there is nothing left to do.
 async fn roll(job: &Job, group: &Value) -> Result<Option<State>> {
     let policy = job.spec.evaluated.update_policy.as_ref().and_then(|policy| policy.get("AutoScalingRollingUpdate"));
-    let launches = ["LaunchConfigurationName", "LaunchTemplate"];
+    let launches = ["LaunchConfigurationName", "LaunchTemplate", "MixedInstancesPolicy"];
     let Some(policy) = policy.filter(|_| job.old.is_some() && launches.iter().any(|property| job.changes(property)))
     else {
         return Ok(None);
     };
     let configuration = job.text("LaunchConfigurationName");
-    match rolling::next(group, policy, job.get("LaunchTemplate"), configuration.as_deref()) {
+    let mixed = job.get("MixedInstancesPolicy").map(|policy| &policy["LaunchTemplate"]["LaunchTemplateSpecification"]);
+    match rolling::next(group, policy, job.get("LaunchTemplate").or(mixed), configuration.as_deref()) {
         Roll::Wait => Ok(Some(State::Pending)),
         Roll::Done | Roll::Terminate(_) if !answers(job, group).await? => Ok(Some(State::Pending)),
         Roll::Done => Ok(None),
@@ -331,4 +345,20 @@ async fn put_hook(job: &Job) -> Result<String> {
 async fn delete_hook(job: &Job) -> Result<bool> {
     let input = json!({"LifecycleHookName": job.id(), "AutoScalingGroupName": job.need("AutoScalingGroupName")?});
     job.forget(api::DeleteLifecycleHook, input).await.map(|_| true)
+}
+
+/// A group has one warm pool, which is known by the group's name.
+async fn put_warm_pool(job: &Job) -> Result<String> {
+    job.ask(api::PutWarmPool, job.properties().clone().into()).await?;
+    job.need("AutoScalingGroupName")
+}
+
+async fn delete_warm_pool(job: &Job) -> Result<bool> {
+    let name = json!({"AutoScalingGroupName": job.id()});
+    let Some(group) = group(job, job.id()).await? else { return Ok(true) };
+    match group["WarmPoolConfiguration"]["Status"].as_str() {
+        _ if group["WarmPoolConfiguration"].is_null() => Ok(true),
+        Some(_) => Ok(false),
+        None => job.forget(api::DeleteWarmPool, name).await.map(|_| false),
+    }
 }

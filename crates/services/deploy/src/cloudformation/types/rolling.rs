@@ -27,7 +27,8 @@ pub fn next(group: &Value, policy: &Value, launch_template: Option<&Value>, conf
     let desired = group["DesiredCapacity"].as_u64().unwrap_or_default();
     let mut outdated =
         instances.iter().filter(|instance| is_outdated(instance, launch_template, configuration)).peekable();
-    if in_service != desired || in_service != instances.len() as u64 {
+    let weight = |instance: &&Value| instance["WeightedCapacity"].as_str().and_then(|n| n.parse().ok()).unwrap_or(1);
+    if instances.iter().map(weight).sum::<u64>() < desired || in_service != instances.len() as u64 {
         return Roll::Wait;
     }
     if outdated.peek().is_none() {
