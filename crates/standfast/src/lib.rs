@@ -14,6 +14,7 @@ pub fn services() -> Vec<Service> {
         standfast_edge::elbv2::service(),
         standfast_telemetry::cloudwatch::service(),
         standfast_messaging::sns::service(),
+        standfast_messaging::events::service(),
         standfast_deploy::cloudformation::service(),
         standfast_chaos::fis::service(),
     ]
