@@ -18,6 +18,10 @@ pub fn answer(cloud: &Cloud, name: &str, query: &str, from_instance: bool) -> Re
         "health" => text(StatusCode::OK, "ok\n"),
         _ if from_instance => text(StatusCode::FORBIDDEN, "This is not for instances.\n"),
         "listeners" => json_of(&listeners(cloud)),
+        "events" => {
+            let after = parameter(query, "after").unwrap_or_default();
+            json_of(&standfast_messaging::events::seen(cloud, region(query), after))
+        }
         "mail" => json_of(&standfast_messaging::sns::mails(cloud, region(query))),
         _ => text(StatusCode::NOT_FOUND, "Standfast has nothing of this name.\n"),
     }

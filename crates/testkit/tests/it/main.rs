@@ -16,6 +16,7 @@ mod ec2_network;
 mod ec2_spot;
 mod ec2_storage;
 mod elbv2;
+mod events;
 mod faults;
 mod group_metrics;
 mod instance_refresh;
