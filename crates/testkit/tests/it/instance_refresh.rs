@@ -162,7 +162,7 @@ fn mistakes_are_told() {
             message
         };
         let message = refuse(json!({"MinHealthyPercentage": 101})).await;
-        assert!(message.contains("MinHealthyPercentage") && message.contains("101"), "{message}");
+        assert!(message.contains("inHealthyPercentage") && message.contains("101"), "{message}");
         assert!(refuse(json!({"MaxHealthyPercentage": 120})).await.contains("requires MinHealthyPercentage"));
         let message = refuse(json!({"MinHealthyPercentage": 10, "MaxHealthyPercentage": 120})).await;
         assert!(message.contains("must not be greater than 100"), "{message}");

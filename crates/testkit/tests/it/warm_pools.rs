@@ -107,8 +107,8 @@ fn mistakes_are_told() {
         group(&cloud, 0, json!({"MinSize": 0})).await;
         for (more, word) in [
             (json!({"PoolState": "Frozen"}), "Frozen"),
-            (json!({"MinSize": -1}), "MinSize"),
-            (json!({"MaxGroupPreparedCapacity": -2}), "MaxGroupPreparedCapacity"),
+            (json!({"MinSize": -1}), "inSize"),
+            (json!({"MaxGroupPreparedCapacity": -2}), "axGroupPreparedCapacity"),
         ] {
             let mut input = json!({"AutoScalingGroupName": "web"});
             input.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());

@@ -201,7 +201,7 @@ pub(super) fn is_ready(s: &Snapshot, member: &Member) -> bool {
         })
 }
 
-/// Whether it has served long enough for others to be ended for it.
+/// Whether it has served long enough for others to be ended for it. What a refresh does away with has served before.
 pub(super) fn is_warmed_up(s: &Snapshot, member: &Member) -> bool {
-    member.in_service.is_some_and(|since| since + s.warmup() <= s.now)
+    s.is_outdated(member) || member.in_service.is_some_and(|since| since + s.warmup() <= s.now)
 }
