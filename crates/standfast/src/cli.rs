@@ -71,6 +71,10 @@ pub enum Command {
     Exec(Exec),
     /// Public addresses and load balancers' names, and who has them
     Addresses(Status),
+    /// E-mail that the cloud sent nowhere, for want of --smtp: a list, or one of it
+    Mail(Mail),
+    /// Print what services tell, as JSON, and go on as they tell more
+    Events(Events),
     /// What this machine lets a cloud do, and what each thing that is missing costs
     Doctor(Status),
     /// Run a cloud in the foreground
@@ -98,6 +102,19 @@ pub struct Up {
     pub parameters: Vec<String>,
     #[command(flatten)]
     pub server: Server,
+}
+
+#[derive(Debug, Args)]
+pub struct Mail {
+    /// The mail's number in the list
+    pub number: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct Events {
+    /// End after those that are there
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod outputs;
 mod probe;
 mod run;
 mod status;
+mod told;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Down(options) => deploy::down(&client, options.stack_name.as_deref()).await,
         Command::Status(options) => status::run(&client, options.json).await,
         Command::Addresses(options) => addresses::run(&client, options.json).await,
+        Command::Mail(options) => told::mail(&client, &options).await,
+        Command::Events(options) => told::events(&client, &options).await,
         Command::Doctor(options) => doctor::run(options.json),
         Command::Probe(options) => probe::run(&options, client.endpoint()).await,
         Command::Load(options) => load::run(&options, client.endpoint()).await,
