@@ -4,7 +4,7 @@
 //! All but the five plain ones need to know how the values of a bucket are spread. Up to 64 different values of a bucket that is
 //! exact; beyond, values are known to one and a half percent, and so are these statistics.
 
-use super::points::Bucket;
+use super::points::{Bucket, Detail};
 
 /// A statistic of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,6 +101,14 @@ impl Stat {
         let Stat::Percentile(percent) = self else { return None };
         let part = (percent.min(100.0 - percent) / 100.0).max(f64::EPSILON);
         Some(10.0 / part)
+    }
+
+    /// What must be known of a bucket.
+    pub fn detail(self) -> Detail {
+        match self {
+            Stat::Percentile(_) | Stat::Cut(..) => Detail::Spread,
+            _ => Detail::Sums,
+        }
     }
 
     /// `None` when the bucket does not know.

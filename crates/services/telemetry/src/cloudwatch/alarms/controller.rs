@@ -131,8 +131,8 @@ fn watched_points(
     let dimensions = watched.dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let key = Key::new(cx.scope(), &watched.namespace, &watched.name, dimensions);
     let unit = watched.unit.as_deref().and_then(Unit::named);
-    let merged = points(cx)?.data.read_merged(&key, range, unit, now);
     let Some(stat) = Stat::named(&watched.stat) else { return Ok(Vec::new()) };
+    let merged = points(cx)?.data.read_merged(&key, range, unit, stat.detail(), now);
     let careful = alarm.low_samples.as_deref() == Some("ignore");
     let point = |at: i64| {
         let bucket = merged.get(&at)?;

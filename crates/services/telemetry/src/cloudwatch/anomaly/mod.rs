@@ -13,7 +13,7 @@ use standfast_kernel::Cx;
 use standfast_store::{Record, Txn};
 
 use super::errors::{combination, invalid, missing, too_many};
-use super::points::{Key, Range};
+use super::points::{Detail, Key, Range};
 use super::stat::Stat;
 
 const EXCLUDED_MAX: usize = 10;
@@ -251,7 +251,7 @@ fn state(cx: &Cx, single: &Single) -> Result<&'static str> {
     let range = Range { start: end - band::TRAINING_S, end, period: 60 };
     let dimensions = single.dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let key = Key::new(cx.scope(), &single.namespace, &single.name, dimensions);
-    let found = super::points(cx)?.data.read_merged(&key, range, None, now);
+    let found = super::points(cx)?.data.read_merged(&key, range, None, Detail::Sums, now);
     Ok(if found.len() as f64 >= band::VALUES_MIN { "TRAINED" } else { "TRAINED_INSUFFICIENT_DATA" })
 }
 

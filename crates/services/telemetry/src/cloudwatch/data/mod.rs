@@ -116,7 +116,7 @@ impl Request<'_> {
 
     /// A statistic of a metric. Points in several units are taken together where none is asked for.
     fn read(&self, key: &Key, range: Range, unit: Option<Unit>, stat: Stat) -> Result<Points> {
-        let merged = super::points(self.cx)?.data.read_merged(key, range, unit, self.now);
+        let merged = super::points(self.cx)?.data.read_merged(key, range, unit, stat.detail(), self.now);
         Ok(merged.iter().filter_map(|(at, bucket)| Some((*at, stat.of(bucket)?))).collect())
     }
 

@@ -52,6 +52,11 @@ impl Bucket {
         self.sum / self.count
     }
 
+    /// The same without how its values are spread, which is cheap to add to.
+    pub(super) fn sums(&self) -> Self {
+        Self { spread: Spread::Unknown, ..*self }
+    }
+
     /// Takes in another bucket's values.
     pub fn merge(&mut self, other: &Bucket) {
         self.spread.merge((self.min, self.count), other);

@@ -22,6 +22,7 @@ use standfast_store::bulk::{self, Log};
 pub use self::bucket::Bucket;
 pub use self::key::{Key, MetricName};
 use self::record::Record;
+pub use self::series::Detail;
 use self::series::Series;
 pub use self::units::Unit;
 
@@ -121,13 +122,17 @@ impl Index {
 
     /// The points of a metric, by unit where it has several. Periods without points are left out.
     pub fn read(&self, key: &Key, range: Range, now: Timestamp) -> Vec<(Unit, BTreeMap<i64, Bucket>)> {
+        self.read_in(key, range, Detail::Spread, now)
+    }
+
+    fn read_in(&self, key: &Key, range: Range, detail: Detail, now: Timestamp) -> Vec<(Unit, BTreeMap<i64, Bucket>)> {
         let mut part = self.part(key.part(PARTS));
         let Some(slot) = part.by_key.get(key.bytes()).copied() else { return Vec::new() };
         part.age(slot, now.0.div_euclid(1000), 1);
         let mut found = Vec::new();
         for (unit, series) in part.slots[slot as usize].iter().flat_map(|metric| &metric.units) {
             let mut buckets = BTreeMap::new();
-            series.read(range.start, range.end, range.period, &mut buckets);
+            series.read(range.start, range.end, range.period, detail, &mut buckets);
             if !buckets.is_empty() {
                 found.push((*unit, buckets));
             }
@@ -137,9 +142,19 @@ impl Index {
     }
 
     /// The same with all units taken together, or of one.
-    pub fn read_merged(&self, key: &Key, range: Range, unit: Option<Unit>, now: Timestamp) -> BTreeMap<i64, Bucket> {
+    pub fn read_merged(
+        &self,
+        key: &Key,
+        range: Range,
+        unit: Option<Unit>,
+        detail: Detail,
+        now: Timestamp,
+    ) -> BTreeMap<i64, Bucket> {
         let mut merged = BTreeMap::<i64, Bucket>::new();
-        let found = self.read(key, range, now).into_iter().filter(|(found, _)| unit.is_none_or(|unit| unit == *found));
+        let found = self
+            .read_in(key, range, detail, now)
+            .into_iter()
+            .filter(|(found, _)| unit.is_none_or(|unit| unit == *found));
         for (at, bucket) in found.flat_map(|(_, buckets)| buckets) {
             match merged.get_mut(&at) {
                 Some(sum) => sum.merge(&bucket),
@@ -183,7 +198,7 @@ impl Index {
                 };
                 let mut buckets = BTreeMap::new();
                 let minute = at - at.rem_euclid(60);
-                series.read(minute, minute + 60, 60, &mut buckets);
+                series.read(minute, minute + 60, 60, Detail::Sums, &mut buckets);
                 let Some((scope, rest)) = Key::scope_of(&metric.key) else { continue };
                 found.extend(buckets.into_values().next().map(|bucket| (scope, MetricName::of(rest), bucket)));
             }

@@ -29,6 +29,15 @@ pub const TIERS: [Tier; 4] = [
 const FINE: usize = 0;
 const PLAIN: usize = 1;
 
+/// What is to be known of the buckets that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Count, sum, minimum and maximum.
+    Sums,
+    /// Also how the values are spread, as percentiles need it.
+    Spread,
+}
+
 /// See the module. Times are seconds since 1970.
 #[derive(Debug, Default)]
 pub struct Series {
@@ -82,7 +91,7 @@ impl Series {
 
     /// Adds the values of `start..end` to buckets of `period` seconds that begin at `start`. Points that are kept in
     /// wider buckets than that are left out, but any period below a minute shows those of a minute at its start.
-    pub fn read(&self, start: i64, end: i64, period: i64, out: &mut BTreeMap<i64, Bucket>) {
+    pub fn read(&self, start: i64, end: i64, period: i64, detail: Detail, out: &mut BTreeMap<i64, Bucket>) {
         let widest = period.max(TIERS[PLAIN].width);
         let (first, last) = (stored(start), stored(end));
         for (tier, buckets) in TIERS.iter().zip(&self.tiers) {
@@ -91,7 +100,8 @@ impl Series {
             }
             buckets.each(first, last, |at, bucket| {
                 let at = start + (i64::from(at) - start) / period * period;
-                out.entry(at).and_modify(|sum| sum.merge(bucket)).or_insert_with(|| bucket.clone());
+                let new = || if detail == Detail::Sums { bucket.sums() } else { bucket.clone() };
+                out.entry(at).and_modify(|sum| sum.merge(bucket)).or_insert_with(new);
             });
         }
     }
@@ -113,7 +123,7 @@ mod tests {
 
     fn sums(series: &Series, start: i64, end: i64, period: i64) -> Vec<(i64, f64)> {
         let mut out = BTreeMap::new();
-        series.read(start, end, period, &mut out);
+        series.read(start, end, period, Detail::Spread, &mut out);
         out.into_iter().map(|(at, bucket)| (at - start, bucket.sum)).collect()
     }
 

@@ -85,7 +85,13 @@ async fn sealed_points_are_the_same_after_a_start_and_a_dump() {
     points.log.synced().await.expect("durable");
     let hours = |points: &Points| {
         let end = NOW.0 / 1000 + 60;
-        points.data.read_merged(&key("long"), Range { start: end - 700 * 60, end, period: 60 }, None, NOW)
+        points.data.read_merged(
+            &key("long"),
+            Range { start: end - 700 * 60, end, period: 60 },
+            None,
+            Detail::Spread,
+            NOW,
+        )
     };
     let before = hours(&points);
     let mut dump = Vec::new();
