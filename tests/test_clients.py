@@ -13,7 +13,10 @@ from botocore.exceptions import ClientError
 import recorded
 from cloud import DEFAULT_ACCOUNT, REGION
 
-SERVICES = ("autoscaling", "cloudformation", "cloudwatch", "ec2", "elbv2", "fis", "iam", "ssm", "sts")
+SERVICES = (
+    "application-autoscaling", "autoscaling", "autoscaling-plans", "cloudformation", "cloudwatch", "ec2", "elbv2", "fis",
+    "iam", "ssm", "sts",
+)  # fmt: skip
 
 
 def test_every_service_of_the_binary_is_tested():

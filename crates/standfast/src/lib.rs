@@ -9,6 +9,8 @@ pub fn services() -> Vec<Service> {
         standfast_identity::sts::service(),
         standfast_compute::ec2::service(),
         standfast_compute::autoscaling::service(),
+        standfast_compute::autoscaling_plans::service(),
+        standfast_compute::application_autoscaling::service(),
         standfast_compute::ssm::service(),
         standfast_edge::acm::service(),
         standfast_edge::elbv2::service(),

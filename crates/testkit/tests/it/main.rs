@@ -2,11 +2,15 @@
 
 mod alarms;
 mod anomaly;
+mod application_autoscaling;
+mod asg_notifications;
 mod autoscaling;
+mod autoscaling_plans;
 mod cloudformation;
 mod cloudformation_cloudwatch;
 mod cloudformation_crash;
 mod cloudformation_network;
+mod cloudformation_scaling;
 mod cloudwatch;
 mod composite_alarms;
 mod dashboards;

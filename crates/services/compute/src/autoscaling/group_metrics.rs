@@ -90,8 +90,7 @@ impl Census {
         let (min, max, desired) = (group.min, group.max, group.desired);
         let mut census = Self { min, max, desired, warm_desired, ..Self::default() };
         for member in members {
-            let capacity = member.weight.as_deref().and_then(|weight| weight.parse().ok()).unwrap_or(1);
-            census.share(member.state).add(capacity);
+            census.share(member.state).add(member.units());
         }
         census
     }

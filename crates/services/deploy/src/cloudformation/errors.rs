@@ -68,7 +68,7 @@ pub fn is_not_found(error: &Error) -> bool {
     code.contains("NotFound")
         || code == "NoSuchEntity"
         || code == "Gateway.NotAttached"
-        || (code == "ValidationError" && error.message.contains("not found"))
+        || (code == "ValidationError" && ["not found", "Cannot find"].iter().any(|said| error.message.contains(said)))
 }
 
 /// Whether the same call may succeed later: something else must go first.

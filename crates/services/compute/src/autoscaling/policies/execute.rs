@@ -115,8 +115,7 @@ pub fn standing(view: &View, cx: &Cx, name: &str, group: &Group, warmup_s: Optio
     let warmup = Duration::from_secs(u64::try_from(warmup_s).unwrap_or_default());
     let members = view.by_index::<Member>(cx.scope(), "group", name);
     let warm = |member: &Member| member.counts() && member.in_service.is_some_and(|at| at + warmup <= now);
-    let warm = members.iter().filter(|(_, member)| warm(member)).count();
-    let warm = i32::try_from(warm).unwrap_or(i32::MAX).saturating_mul(group.launch.weight());
+    let warm: i32 = members.iter().filter(|(_, member)| warm(member)).map(|(_, member)| member.units()).sum();
     let min = predictive::floor(view, cx.scope(), name, group, cx.now());
     Standing { min, max: group.max, desired: group.desired, warming: (group.desired - warm).max(0) }
 }

@@ -40,6 +40,7 @@ pub static TYPES: &[ResourceType] = &[
             "MinSize",
             "MixedInstancesPolicy",
             "NewInstancesProtectedFromScaleIn",
+            "NotificationConfigurations",
             "PlacementGroup",
             "ServiceLinkedRoleARN",
             "Tags",
@@ -49,7 +50,7 @@ pub static TYPES: &[ResourceType] = &[
         ],
         attributes: &["AutoScalingGroupARN"],
         create: |job| Box::pin(create_group(job)),
-        equip: |job| Box::pin(collect_metrics(job)),
+        equip: |job| Box::pin(equip_group(job)),
         find: |job| Box::pin(find_group(job)),
         read: |job| Box::pin(read_group(job)),
         update: |job| Box::pin(update_group(job)),
@@ -133,6 +134,7 @@ fn group_input(job: &Job) -> Map<String, Value> {
         "LifecycleHookSpecificationList",
         "LoadBalancerNames",
         "MetricsCollection",
+        "NotificationConfigurations",
         "Tags",
         "TargetGroupARNs",
     ]);
@@ -157,7 +159,39 @@ async fn create_group(job: &Job) -> Result<String> {
     Ok(name)
 }
 
+async fn equip_group(job: &Job) -> Result<()> {
+    collect_metrics(job).await?;
+    notify(job).await
+}
+
+/// Which topics are told of a group, and of what.
+async fn notify(job: &Job) -> Result<()> {
+    if !job.changes("NotificationConfigurations") {
+        return Ok(());
+    }
+    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+    // Templates have two names for a topic.
+    let topic = |own: &Value| [&own["TopicARN"], &own["TopicArn"]].into_iter().find_map(text);
+    let wanted = list(job.get("NotificationConfigurations"));
+    let old = list(job.old.as_ref().and_then(|old| old.evaluated.properties.get("NotificationConfigurations")));
+    for gone in old.iter().filter_map(topic).filter(|own| !wanted.iter().any(|kept| topic(kept).as_ref() == Some(own)))
+    {
+        let input = json!({"AutoScalingGroupName": job.id(), "TopicARN": gone});
+        job.forget(api::DeleteNotificationConfiguration, input).await?;
+    }
+    for own in &wanted {
+        let input = json!({
+            "AutoScalingGroupName": job.id(), "TopicARN": topic(own), "NotificationTypes": own["NotificationTypes"],
+        });
+        job.ask(api::PutNotificationConfiguration, input).await?;
+    }
+    Ok(())
+}
+
 async fn collect_metrics(job: &Job) -> Result<()> {
+    if job.old.is_some() && job.changes("MetricsCollection") {
+        job.ask(api::DisableMetricsCollection, json!({"AutoScalingGroupName": job.id()})).await?;
+    }
     let wanted = job.get("MetricsCollection").and_then(Value::as_array).into_iter().flatten();
     for collection in wanted.filter(|_| job.changes("MetricsCollection")) {
         let mut input = collection.as_object().cloned().unwrap_or_default();
@@ -250,7 +284,7 @@ async fn update_group(job: &Job) -> Result<()> {
     input.insert("AutoScalingGroupName".into(), name.clone().into());
     job.ask(api::UpdateAutoScalingGroup, input.into()).await?;
     retarget(job, &name).await?;
-    collect_metrics(job).await?;
+    equip_group(job).await?;
     retag(job, &name).await
 }
 

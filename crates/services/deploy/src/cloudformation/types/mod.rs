@@ -3,7 +3,9 @@
 //! Invariant: a type's functions call the same operations as every client, and each may run twice: what exists already
 //! is found again, what is gone already is gone. Not here: when they run, and what is recorded.
 
+mod application_autoscaling;
 mod autoscaling;
+mod autoscaling_policies;
 mod cloudformation;
 mod cloudwatch;
 mod ec2_compute;
@@ -92,7 +94,9 @@ pub const BASE: ResourceType = ResourceType {
 
 /// Every file's types.
 static ALL: &[&[ResourceType]] = &[
+    application_autoscaling::TYPES,
     autoscaling::TYPES,
+    autoscaling_policies::TYPES,
     cloudformation::TYPES,
     cloudwatch::TYPES,
     ec2_compute::TYPES,

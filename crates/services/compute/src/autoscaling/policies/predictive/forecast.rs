@@ -3,7 +3,7 @@
 //! The load of an hour to come is the mean of the loads of the same hour of the week in up to two weeks of history; where
 //! there is none, of the same hour of the day; where there is none either, of all. A day's worth of hours must be there.
 //! The capacity that a load needs is the load over what one instance bears at the target: `per_instance` tells how much
-//! load makes how much of the scaling metric on one instance (ADR 5).
+//! load makes how much of the scaling metric on one instance (ADR 6).
 
 use std::collections::BTreeMap;
 
