@@ -28,6 +28,8 @@ pub struct Mail {
 pub enum Undelivered {
     /// It may arrive another time.
     Passing(String),
+    /// Nobody listens there, on this very machine; it may arrive another time.
+    Nobody(String),
     /// It never will.
     Final(String),
 }

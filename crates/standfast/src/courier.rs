@@ -69,7 +69,7 @@ async fn send(post: Post, egress: Egress) -> Result<u16, Undelivered> {
     };
     let address = resolve(host.trim_matches(['[', ']']), port, egress).await.map_err(|why| match why {
         Undelivered::Passing(why) => Undelivered::Passing(format!("{}: {why}", post.url)),
-        Undelivered::Final(why) => refused(&why),
+        Undelivered::Nobody(why) | Undelivered::Final(why) => refused(&why),
     })?;
     let passing = |error: anyhow::Error| Undelivered::Passing(format!("{}: {error:#}", post.url));
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -78,7 +78,13 @@ async fn send(post: Post, egress: Egress) -> Result<u16, Undelivered> {
         request = request.header(name, value);
     }
     let request = request.body(Full::new(post.body.into())).map_err(|_| refused("cannot be asked for"))?;
-    let mut connection = Connection::open(address).await.map_err(passing)?;
+    let mut connection = Connection::open(address).await.map_err(|error| {
+        let refused = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        match refused == Some(std::io::ErrorKind::ConnectionRefused) && address.ip().is_loopback() {
+            true => Undelivered::Nobody(format!("{}: {error:#}", post.url)),
+            false => passing(error),
+        }
+    })?;
     Ok(connection.send(request).await.map_err(passing)?.status().as_u16())
 }
 

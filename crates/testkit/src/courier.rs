@@ -11,6 +11,8 @@ use standfast_core::{BoxFuture, Clock, Timestamp};
 pub enum Answer {
     Status(u16),
     Refused,
+    /// Nobody listens there, on this machine.
+    Nobody,
     /// The answer comes after this long.
     Late(Duration, u16),
 }
@@ -72,6 +74,7 @@ impl Courier for TestCourier {
             match endpoints(&post) {
                 Answer::Status(status) => Ok(status),
                 Answer::Refused => Err(Undelivered::Passing("connection refused".into())),
+                Answer::Nobody => Err(Undelivered::Nobody("connection refused".into())),
                 Answer::Late(by, status) => {
                     clock.sleep(by).await;
                     Ok(status)

@@ -68,6 +68,25 @@ async fn publish(cloud: &TestCloud, topic: &str, message: &str) -> String {
 }
 
 #[test]
+fn an_endpoint_of_this_machine_at_which_nobody_listens_counts_as_confirmed() {
+    standfast_testkit::run(1, |cloud| async move {
+        let topic = topic(&cloud, "t").await;
+        cloud.courier.answer(|post| if post.url.ends_with("/none") { Answer::Nobody } else { Answer::Refused });
+        for (path, pending) in [("none", "false"), ("elsewhere", "true")] {
+            let endpoint = format!("http://127.0.0.1:9/{path}");
+            let input = json!({
+                "TopicArn": topic, "Protocol": "http", "Endpoint": endpoint, "ReturnSubscriptionArn": true,
+            });
+            let made = cloud.send(&sns::MODEL, "Subscribe", input).await.expect("subscribed");
+            cloud.pass(MINUTE).await;
+            let input = json!({"SubscriptionArn": made["SubscriptionArn"]});
+            let shown = cloud.send(&sns::MODEL, "GetSubscriptionAttributes", input).await.expect("it is there");
+            assert_eq!(shown["Attributes"]["PendingConfirmation"], pending, "{path}");
+        }
+    });
+}
+
+#[test]
 fn a_message_arrives_at_those_who_confirmed() {
     standfast_testkit::run(1, |cloud| async move {
         let topic = topic(&cloud, "alerts").await;
