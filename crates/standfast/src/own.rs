@@ -8,6 +8,7 @@ use http_body_util::Full;
 use serde_json::{Value as Json, json};
 use standfast_core::place::DEFAULT_REGION;
 use standfast_kernel::Cloud;
+use standfast_telemetry::cloudwatch::prometheus;
 
 /// Where these paths begin.
 pub const PREFIX: &str = "/_standfast/";
@@ -23,6 +24,7 @@ pub fn answer(cloud: &Cloud, name: &str, query: &str, from_instance: bool) -> Re
             json_of(&standfast_messaging::events::seen(cloud, region(query), after))
         }
         "mail" => json_of(&standfast_messaging::sns::mails(cloud, region(query))),
+        "metrics" => metrics(cloud),
         _ => text(StatusCode::NOT_FOUND, "Standfast has nothing of this name.\n"),
     }
 }
@@ -39,10 +41,16 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 /// Where load balancers' listeners can be reached on this machine.
 fn listeners(cloud: &Cloud) -> Json {
     let observed = cloud.planes().lb.observe().listeners;
-    let row = |((arn, zone, port), socket): (&(String, String, u16), &std::net::SocketAddr)| {
-        json!({"load_balancer": arn, "zone": zone, "port": port, "socket": socket.to_string()})
-    };
+    let row = |((arn, zone, port), socket): (&(String, String, u16), &std::net::SocketAddr)| json!({"load_balancer": arn, "zone": zone, "port": port, "socket": socket.to_string()});
     observed.iter().map(row).collect()
+}
+
+/// The newest values of all metrics, for Prometheus.
+fn metrics(cloud: &Cloud) -> Response<Full<Bytes>> {
+    match prometheus::text(cloud.store(), cloud.clock().now()) {
+        Ok(text) => with_type(prometheus::CONTENT_TYPE, text.into()),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "The metrics cannot be read.\n"),
+    }
 }
 
 fn json_of(value: &Json) -> Response<Full<Bytes>> {

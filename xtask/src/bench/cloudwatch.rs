@@ -31,7 +31,7 @@ pub fn rows(bench: &mut Bench) -> Result<Vec<Row>> {
     let rows = FIGURES.iter().map(|(line, what, unit, target)| {
         let figure = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(": "));
         let figure = figure.context("a line of cloudwatch_bench")?.trim().parse()?;
-        Ok(table::row(*what, *unit, *target, vec![("standfast", figure)]))
+        Ok(table::row(*what, unit, *target, vec![("standfast", figure)]))
     });
     let rows = rows.collect();
     std::fs::remove_dir_all(&folder)?;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use serde_json::{Value as Json, json};
 use standfast_api::cloudwatch;
+use standfast_core::Clock;
 use standfast_wire::sigv4;
 
 use crate::api_client::ApiClient;
@@ -38,7 +39,7 @@ pub async fn run(options: &cli::Agent, client: &ApiClient) -> Result<ExitCode> {
         if options.once {
             return Ok(ExitCode::SUCCESS);
         }
-        tokio::time::sleep(options.interval.max(Duration::from_secs(1))).await;
+        Clock::system(1.0).sleep(options.interval.max(Duration::from_secs(1))).await;
     }
 }
 

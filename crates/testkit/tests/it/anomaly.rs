@@ -19,7 +19,7 @@ async fn call(cloud: &TestCloud, operation: &str, input: Json) -> Json {
 /// A value for each of the last minutes, 8 and 12 in turns.
 async fn history(cloud: &TestCloud, minutes: u32) {
     let datum = |minute: u32| {
-        let value = if minute % 2 == 0 { 8.0 } else { 12.0 };
+        let value = if minute.is_multiple_of(2) { 8.0 } else { 12.0 };
         json!({"MetricName": "Heat", "Timestamp": (cloud.now() - MINUTE * minute).iso8601(), "Value": value})
     };
     let data: Vec<Json> = (1..=minutes).map(datum).collect();

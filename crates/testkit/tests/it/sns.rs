@@ -25,7 +25,7 @@ async fn subscribed(cloud: &TestCloud, topic: &str, url: &str, attributes: Json)
     let asked = cloud
         .until("the question", MINUTE, || async {
             let posts = cloud.courier.posts().into_iter().map(|(_, post)| post);
-            posts.filter(|post| post.url == url && kind(post) == "SubscriptionConfirmation").last()
+            posts.rfind(|post| post.url == url && kind(post) == "SubscriptionConfirmation")
         })
         .await;
     let token = body(&asked)["Token"].clone();

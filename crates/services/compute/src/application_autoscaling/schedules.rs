@@ -46,7 +46,7 @@ pub const WATCHED: &[&str] = &[Scheduled::TABLE];
 enum Times {
     At(Timestamp),
     Every(Duration),
-    Cron(Cron),
+    Cron(Box<Cron>),
 }
 
 impl Times {
@@ -61,7 +61,9 @@ impl Times {
         }
         if inside("cron").is_some() {
             let inside = inside("cron").unwrap_or_default();
-            return Cron::eventbridge(inside).or_else(|_| Cron::eventbridge(text)).map(Times::Cron);
+            return Cron::eventbridge(inside)
+                .or_else(|_| Cron::eventbridge(text))
+                .map(|cron| Times::Cron(Box::new(cron)));
         }
         Err("it must be at(...), rate(...) or cron(...)".to_owned())
     }

@@ -110,7 +110,9 @@ fn one(tx: &mut Txn, pass: &Pass, records: &mut Records, decision: &Decision) {
             let (activity, zone, pool) = (record.activity.clone(), record.zone.clone(), pool(records.launch(), record));
             activities::finish(tx, scope, activity.as_ref(), now, Status::Successful, None);
             records.group.back_offs.remove(&zone);
-            pool.into_iter().for_each(|pool| drop(records.group.back_offs.remove(&pool)));
+            if let Some(pool) = pool {
+                records.group.back_offs.remove(&pool);
+            }
             change(tx, scope, records, member, |m| {
                 m.state = Lifecycle::InService;
                 m.in_service = Some(now);

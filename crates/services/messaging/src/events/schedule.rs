@@ -13,14 +13,14 @@ use super::route;
 
 pub enum Schedule {
     Rate(Duration),
-    Cron(Cron),
+    Cron(Box<Cron>),
 }
 
 impl Schedule {
     pub fn parse(text: &str) -> Result<Self, String> {
         let inside = |name: &str| text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
         if let Some(cron) = inside("cron") {
-            return Cron::eventbridge(cron).map(Self::Cron);
+            return Cron::eventbridge(cron).map(|cron| Self::Cron(Box::new(cron)));
         }
         let rate = inside("rate").and_then(|rate| rate.split_once(' ')).ok_or("it is neither rate(..) nor cron(..)")?;
         let number = rate.0.parse::<u32>().ok().filter(|number| *number > 0).ok_or("a rate is 1 or more")?;

@@ -77,10 +77,10 @@ pub(super) fn advance(s: &Snapshot, doomed: &BTreeSet<Arc<str>>, plan: &mut Plan
             Lifecycle::Pending if s.power(member) == Some(Power::Running) && s.has_hooks(true) => {
                 plan.push(Decision::Wait { member: id.clone() });
             }
-            Lifecycle::Pending | Lifecycle::PendingProceed => {
-                if s.power(member) == Some(Power::Running) && s.unregistered(member).next().is_none() {
-                    plan.push(Decision::InService { member: id.clone() });
-                }
+            Lifecycle::Pending | Lifecycle::PendingProceed
+                if s.power(member) == Some(Power::Running) && s.unregistered(member).next().is_none() =>
+            {
+                plan.push(Decision::InService { member: id.clone() });
             }
             Lifecycle::WarmedPending | Lifecycle::WarmedPendingProceed => warm_up(s, id, member, plan),
             Lifecycle::PendingWait | Lifecycle::WarmedPendingWait => match hooks(s, member, plan) {

@@ -17,6 +17,7 @@ mod ec2_storage;
 mod elbv2;
 mod iam;
 pub mod job;
+mod messaging;
 mod rolling;
 mod ssm;
 pub mod values;
@@ -107,6 +108,7 @@ static ALL: &[&[ResourceType]] = &[
     ec2_storage::TYPES,
     elbv2::TYPES,
     iam::TYPES,
+    messaging::TYPES,
     ssm::TYPES,
 ];
 
@@ -134,6 +136,7 @@ impl ResourceType {
     pub fn service(&self) -> &str {
         match self.name.split("::").nth(1) {
             Some("EC2") => "Ec2",
+            Some("SNS") => "Sns",
             Some("SSM") => "Ssm",
             Some("IAM") => "Iam",
             other => other.unwrap_or_default(),
