@@ -1,5 +1,6 @@
 """The reference picture: load raises CPU, an alarm fires, an e-mail arrives, the group grows; the load ends, it shrinks."""
 
+import email
 import os
 import re
 import socketserver
@@ -49,9 +50,9 @@ def mailbox():
 
 
 def decoded(message: str) -> str:
-    """A message's text without the line breaks of quoted-printable."""
-    text = re.sub(r"=\r?\n", "", message)
-    return re.sub(r"=([0-9A-F]{2})", lambda found: chr(int(found.group(1), 16)), text)
+    """A message's text, as a mail program shows it."""
+    body = email.message_from_string(message.removesuffix(".\r\n"))
+    return body.get_payload(decode=True).decode()
 
 
 def test_the_reference_picture(tmp_path, mailbox):

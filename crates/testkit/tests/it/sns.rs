@@ -24,7 +24,7 @@ async fn subscribed(cloud: &TestCloud, topic: &str, url: &str, attributes: Json)
     assert_eq!(answer["SubscriptionArn"], "pending confirmation");
     let asked = cloud
         .until("the question", MINUTE, || async {
-            let posts = cloud.courier.posts().into_iter().map(|(_, post)| post);
+            let mut posts = cloud.courier.posts().into_iter().map(|(_, post)| post);
             posts.rfind(|post| post.url == url && kind(post) == "SubscriptionConfirmation")
         })
         .await;
