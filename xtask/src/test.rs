@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 
-const CLIENTS: &[&str] = &["boto3==1.43.11", "cryptography==46.0.3", "awscli==1.45.11", "pytest==8.4.2", "pytest-timeout==2.4.0"];
+const CLIENTS: &[&str] =
+    &["boto3==1.43.11", "cryptography==46.0.3", "awscli==1.45.11", "pytest==8.4.2", "pytest-timeout==2.4.0"];
 
 /// What hangs ends, and says where: one test with a client after so many seconds, ...
 const TEST_LIMIT: &str = "600";

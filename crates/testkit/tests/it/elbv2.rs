@@ -321,7 +321,7 @@ fn what_cannot_be_is_refused_with_the_code_of_aws() {
                 json!({
                     "LoadBalancerArn": web.balancer, "Protocol": "HTTPS", "Port": 443, "DefaultActions": forward,
                 }),
-                "OperationNotPermitted",
+                "ValidationError",
             ),
             ("CreateTargetGroup", group(json!({"TargetType": "lambda"})), "OperationNotPermitted"),
             ("CreateTargetGroup", group(json!({"Protocol": "TCP"})), "OperationNotPermitted"),
