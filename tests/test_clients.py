@@ -14,8 +14,8 @@ import recorded
 from cloud import DEFAULT_ACCOUNT, REGION
 
 SERVICES = (
-    "application-autoscaling", "autoscaling", "autoscaling-plans", "cloudformation", "cloudwatch", "ec2", "elbv2", "fis",
-    "iam", "ssm", "sts",
+    "acm", "application-autoscaling", "autoscaling", "autoscaling-plans", "cloudformation", "cloudwatch", "ec2", "elbv2",
+    "events", "fis", "iam", "sns", "ssm", "sts",
 )  # fmt: skip
 
 

@@ -61,6 +61,9 @@ def test_endpoint_confirms_and_gets_signed_messages(client, endpoint, version):
     urllib.request.urlopen(question["SubscribeURL"], timeout=LIMIT_S).read()
     (subscription,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     assert subscription["Endpoint"] == url and subscription["SubscriptionArn"].startswith(topic)
+    # As a program would, and a second time: it is the same subscription.
+    confirmed = sns.confirm_subscription(TopicArn=topic, Token=question["Token"])
+    assert confirmed["SubscriptionArn"] == subscription["SubscriptionArn"]
     sns.publish(TopicArn=topic, Subject="s", Message="hello", MessageAttributes={"a": {"DataType": "String", "StringValue": "b"}})
     headers, body = got.get(timeout=LIMIT_S)
     message = json.loads(body)

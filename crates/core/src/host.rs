@@ -157,7 +157,7 @@ pub struct Observed {
     /// Where it can be reached from the data plane: a loopback address in the process driver, its private address (from
     /// within its VPC) where instances have networks.
     pub address: Option<Ipv4Addr>,
-    /// CPU time used since the boot.
+    /// CPU time used since the boot, on the control plane's clock: at twice the speed it is twice what the machine counted.
     pub cpu_time: Duration,
     /// What its interfaces carried since the boot, where it has interfaces of its own.
     pub traffic: Option<Traffic>,

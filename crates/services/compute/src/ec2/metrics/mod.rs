@@ -86,9 +86,7 @@ pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
     let readings = read(&cx, &observed, now);
     // The run that finds the first instance only notes where it begins.
     if due.is_some() {
-        // A driver counts real CPU time, the simulation that of the clock.
-        let speed = if cx.host().name() == "sim" { 1.0 } else { cx.clock().speed() };
-        let mut all = data(&readings, &old, speed, now);
+        let mut all = data(&readings, &old, now);
         cx.view(|view| disks::add(view, &readings, &observed.disks, &old_disks, now, &mut all));
         put(&cx, all).await?;
     }
@@ -138,8 +136,8 @@ fn read(cx: &Cx, observed: &HostObservation, now: Timestamp) -> Vec<Reading> {
 }
 
 /// The percentage of an instance's processors that it used between two samples; none across a boot.
-pub fn utilization(old: &Sample, new: &Sample, vcpus: i32, speed: f64) -> Option<f64> {
-    let passed = new.at.since(old.at).as_secs_f64() / speed;
+pub fn utilization(old: &Sample, new: &Sample, vcpus: i32) -> Option<f64> {
+    let passed = new.at.since(old.at).as_secs_f64();
     if old.boot != new.boot || passed <= 0.0 {
         return None;
     }
@@ -147,12 +145,12 @@ pub fn utilization(old: &Sample, new: &Sample, vcpus: i32, speed: f64) -> Option
     Some((100.0 * used / passed / f64::from(vcpus.max(1))).clamp(0.0, 100.0))
 }
 
-fn data(readings: &[Reading], old: &BTreeMap<Arc<str>, Sample>, speed: f64, now: Timestamp) -> Data {
+fn data(readings: &[Reading], old: &BTreeMap<Arc<str>, Sample>, now: Timestamp) -> Data {
     let mut out = Data::new();
     for reading in readings {
         let to = out.entry((reading.scope.clone(), NAMESPACE)).or_default();
         let samples = old.get(&reading.id).zip(reading.sample.as_ref());
-        let used = samples.and_then(|(old, new)| utilization(old, new, reading.vcpus, speed));
+        let used = samples.and_then(|(old, new)| utilization(old, new, reading.vcpus));
         let carried = samples.and_then(|(old, new)| carried(old, new)).map_or([None; 4], |carried| carried.map(Some));
         for dimension in reading.dimensions() {
             to.extend(used.map(|used| datum("CPUUtilization", "Percent", used, dimension.clone(), now)));
@@ -226,16 +224,15 @@ mod tests {
     #[test]
     fn utilization_is_the_share_of_all_vcpus() {
         let old = sample(1, 10.0, 0);
-        for (new, vcpus, speed, expected) in [
-            (sample(1, 40.0, 60), 1, 1.0, Some(50.0)),
-            (sample(1, 40.0, 60), 2, 1.0, Some(25.0)),
-            (sample(1, 13.0, 60), 1, 10.0, Some(50.0)),
-            (sample(1, 500.0, 60), 1, 1.0, Some(100.0)),
-            (sample(1, 10.0, 60), 2, 1.0, Some(0.0)),
-            (sample(2, 1.0, 60), 1, 1.0, None),
-            (sample(1, 10.0, 0), 1, 1.0, None),
+        for (new, vcpus, expected) in [
+            (sample(1, 40.0, 60), 1, Some(50.0)),
+            (sample(1, 40.0, 60), 2, Some(25.0)),
+            (sample(1, 500.0, 60), 1, Some(100.0)),
+            (sample(1, 10.0, 60), 2, Some(0.0)),
+            (sample(2, 1.0, 60), 1, None),
+            (sample(1, 10.0, 0), 1, None),
         ] {
-            assert_eq!(utilization(&old, &new, vcpus, speed), expected, "{new:?} {vcpus} {speed}");
+            assert_eq!(utilization(&old, &new, vcpus), expected, "{new:?} {vcpus}");
         }
     }
 
@@ -263,7 +260,7 @@ mod tests {
         };
         let readings = [reading("i-1", "eu-west-1", Some("web")), reading("i-2", "eu-west-2", None)];
         let old = BTreeMap::from([("i-1".into(), sample(1, 0.0, 0))]);
-        let data = data(&readings, &old, 1.0, Timestamp(60_000));
+        let data = data(&readings, &old, Timestamp(60_000));
         assert_eq!(data.len(), 2);
         let of = |reading: &Reading| &data[&(reading.scope.clone(), NAMESPACE)];
         let first = of(&readings[0]);
