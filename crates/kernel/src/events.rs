@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use standfast_core::{Rng, Scope, Timestamp};
+use standfast_core::{Scope, Timestamp};
 use standfast_store::{Record, Txn};
 
 /// The table to watch for new events.
@@ -27,8 +27,9 @@ impl Record for Event {
     const TABLE: &'static str = TABLE;
 }
 
-/// Notes an event for the default bus. `rng` is a generator of the transaction's own; keys are in the order of time.
-pub fn note(tx: &mut Txn, scope: &Scope, rng: &Rng, event: Event) {
-    let key = format!("{:016x}-{}", event.at.0, rng.uuid());
+/// Notes an event for the default bus. `id` is what no other event of the same millisecond has; keys are in the order of
+/// time.
+pub fn note(tx: &mut Txn, scope: &Scope, id: &str, event: Event) {
+    let key = format!("{:016x}-{id}", event.at.0);
     tx.put(scope, &key, event);
 }

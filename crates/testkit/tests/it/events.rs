@@ -6,6 +6,8 @@ use serde_json::{Value as Json, json};
 use standfast_api::{cloudwatch, events, sns};
 use standfast_testkit::TestCloud;
 
+use crate::autoscaling::{asg, group, settled};
+
 const MINUTE: Duration = Duration::from_secs(60);
 const HOOK: &str = "http://127.0.0.1:9999/hook";
 
@@ -116,5 +118,32 @@ fn what_is_wrong_is_said() {
             answer["FailedEntries"][0]["ErrorMessage"].as_str().is_some_and(|text| text.contains("sqs")),
             "{answer}"
         );
+    });
+}
+
+#[test]
+fn instances_and_groups_tell_of_themselves() {
+    standfast_testkit::run(4, |cloud| async move {
+        let topic = topic(&cloud).await;
+        let pattern = json!({"source": ["aws.ec2", "aws.autoscaling"]}).to_string();
+        let target = json!({"Id": "t", "Arn": topic});
+        rule(&cloud, json!({"Name": "compute", "EventPattern": pattern}), target).await;
+        group(&cloud, 1, json!({"MinSize": 0})).await;
+        settled(&cloud, 1).await;
+        asg(&cloud, "SetDesiredCapacity", json!({"AutoScalingGroupName": "web", "DesiredCapacity": 0})).await;
+        cloud.pass(5 * MINUTE).await;
+        let told: Vec<Json> = got(&cloud).iter().map(|body| serde_json::from_str(body).expect("JSON")).collect();
+        let of = |source: &str, member: &str| -> Vec<String> {
+            let own = told.iter().filter(|event| event["source"] == source);
+            own.map(|event| event[member].as_str().or(event["detail"]["state"].as_str()).unwrap_or("?").to_owned())
+                .collect()
+        };
+        let states = ["pending", "running", "shutting-down", "terminated"];
+        assert_eq!(of("aws.ec2", "no such member"), states);
+        let activities = ["EC2 Instance Launch Successful", "EC2 Instance Terminate Successful"];
+        assert_eq!(of("aws.autoscaling", "detail-type"), activities);
+        let launched = told.iter().find(|event| event["detail-type"] == activities[0]).expect("told");
+        assert_eq!(launched["detail"]["AutoScalingGroupName"], "web");
+        assert!(launched["resources"][1].as_str().is_some_and(|arn| arn.contains(":instance/i-")), "{launched}");
     });
 }

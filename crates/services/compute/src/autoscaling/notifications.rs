@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use standfast_api::{autoscaling as api, sns};
 use standfast_core::page::page;
 use standfast_core::{Arn, Result, Rng, Scope, Timestamp};
+use standfast_kernel::events::{self, Event};
 use standfast_kernel::owed::{self, Debt};
 use standfast_kernel::{Cx, Wake};
 use standfast_store::{Record, Txn};
@@ -25,6 +26,8 @@ const TEST: &str = "autoscaling:TEST_NOTIFICATION";
 /// What a topic can be told of.
 pub const TYPES: &[&str] = &[LAUNCH, LAUNCH_ERROR, TERMINATE, TERMINATE_ERROR, TEST];
 const SERVICE: &str = "AWS Auto Scaling";
+/// And on the event bus.
+const SOURCE: &str = "aws.autoscaling";
 /// Topics of a group.
 const TOPICS_MAX: usize = 10;
 const PAGE: i32 = 50;
@@ -92,6 +95,7 @@ pub fn activity_ended(tx: &mut Txn, scope: &Scope, activity: &Activity, now: Tim
         (false, false) => (TERMINATE, "termination"),
         (false, true) => (TERMINATE_ERROR, "failed termination"),
     };
+    bus(tx, scope, activity, (launches, failed), now);
     let told = tx.by_index::<Notifies>(scope, "group", &activity.group);
     for (_, notifies) in told.iter().filter(|(_, notifies)| notifies.types.iter().any(|own| own == event)) {
         let instance = instance(&activity.description);
@@ -102,6 +106,43 @@ pub fn activity_ended(tx: &mut Txn, scope: &Scope, activity: &Activity, now: Tim
         let id = format!("{}-{}", activity.id, notifies.topic);
         owe(tx, scope, &id, &notifies.topic, subject, &body(scope, activity, event, instance, now), now);
     }
+}
+
+/// Tells the event bus of an activity's end.
+fn bus(tx: &mut Txn, scope: &Scope, activity: &Activity, (launches, failed): (bool, bool), now: Timestamp) {
+    let verb = if launches { "Launch" } else { "Terminate" };
+    let outcome = if failed { "Unsuccessful" } else { "Successful" };
+    let id = instance(&activity.description);
+    let detail = json!({
+        "ActivityId": activity.id,
+        "AutoScalingGroupName": activity.group,
+        "Cause": activity.cause,
+        "Description": activity.description,
+        "Details": {"Availability Zone": activity.zone, "Subnet ID": activity.subnet},
+        "EC2InstanceId": id,
+        "EndTime": activity.ended.unwrap_or(now).iso8601(),
+        "RequestId": activity.id,
+        "StartTime": activity.started.iso8601(),
+        "StatusCode": if failed { activity.status.name() } else { "InProgress" },
+        "StatusMessage": activity.message.as_deref().unwrap_or_default(),
+    });
+    let kind = format!("EC2 Instance {verb} {outcome}");
+    note(tx, scope, &activity.id, kind, (&activity.group_arn, id), detail, now);
+}
+
+fn note(
+    tx: &mut Txn,
+    scope: &Scope,
+    id: &str,
+    detail_type: String,
+    (group, instance): (&str, &str),
+    detail: Value,
+    at: Timestamp,
+) {
+    let instance = (!instance.is_empty()).then(|| Arn::new("ec2", scope, format!("instance/{instance}")).to_string());
+    let resources = [group.to_owned()].into_iter().chain(instance).collect();
+    let event = Event { source: SOURCE.to_owned(), detail_type, resources, detail, at };
+    events::note(tx, scope, id, event);
 }
 
 /// The instance that an activity's description ends with.
@@ -138,7 +179,6 @@ fn body(scope: &Scope, activity: &Activity, event: &str, instance: &str, now: Ti
 pub fn waits(tx: &mut Txn, scope: &Scope, hooks: &[(String, std::sync::Arc<Hook>)], member: &Member, now: Timestamp) {
     for wait in &member.waits {
         let Some((_, hook)) = hooks.iter().find(|(name, _)| *name == wait.hook) else { continue };
-        let Some(target) = &hook.notification_target else { continue };
         let (transition, origin, destination) = if hook.launching {
             (hooks::LAUNCHING, "EC2", "AutoScalingGroup")
         } else {
@@ -160,6 +200,8 @@ pub fn waits(tx: &mut Txn, scope: &Scope, hooks: &[(String, std::sync::Arc<Hook>
         if let Some(metadata) = &hook.metadata {
             body["NotificationMetadata"] = metadata.clone().into();
         }
+        waits_on_the_bus(tx, scope, hook.launching, &body, now);
+        let Some(target) = &hook.notification_target else { continue };
         let verb = if hook.launching { "launching" } else { "terminating" };
         let subject = format!(
             "Auto Scaling:  Lifecycle action '{}' for instance {} in progress.",
@@ -168,6 +210,26 @@ pub fn waits(tx: &mut Txn, scope: &Scope, hooks: &[(String, std::sync::Arc<Hook>
         );
         owe(tx, scope, &wait.token, target, subject, &body, now);
     }
+}
+
+/// Tells the event bus of a wait, in the words that a topic is told.
+fn waits_on_the_bus(tx: &mut Txn, scope: &Scope, launching: bool, body: &Value, now: Timestamp) {
+    let members = [
+        "LifecycleActionToken",
+        "AutoScalingGroupName",
+        "LifecycleHookName",
+        "EC2InstanceId",
+        "LifecycleTransition",
+        "NotificationMetadata",
+        "Origin",
+        "Destination",
+    ];
+    let told = members.into_iter().filter_map(|name| Some((name.to_owned(), body.get(name)?.clone())));
+    let text = |name: &str| body[name].as_str().unwrap_or_default();
+    let group = tx.get::<Group>(scope, text("AutoScalingGroupName")).map(|group| group.arn.clone()).unwrap_or_default();
+    let what = if launching { "launch" } else { "terminate" };
+    let (id, kind) = (text("LifecycleActionToken"), format!("EC2 Instance-{what} Lifecycle Action"));
+    note(tx, scope, id, kind, (&group, ""), Value::Object(told.collect()), now);
 }
 
 /// Tells a topic that it will be told.

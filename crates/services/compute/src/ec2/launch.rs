@@ -20,7 +20,7 @@ use super::model::{
 };
 use super::network_interfaces::{self, new_mac};
 use super::run::{Interface, Launch};
-use super::{convert, spot, subnets, tags, volumes};
+use super::{convert, spot, state_events, subnets, tags, volumes};
 use super::{placement_groups, security_groups};
 
 /// Launches instances. The answer to a token that was used before is what it made then.
@@ -83,6 +83,7 @@ impl Launching<'_> {
             let instance = self.instance(&reservation, index, &primary, &subnet, interfaces, devices);
             tags::put(tx, self.scope, &id, &launch.instance_tags);
             self.giver.give(tx, self.scope, &instance, &self.rng)?;
+            state_events::moved(tx, self.scope, &id, None, &instance);
             tx.put(self.scope, &id, instance);
             let instance = find::<Instance>(tx, self.scope, &id)?;
             if let Some(asked) = &launch.spot {

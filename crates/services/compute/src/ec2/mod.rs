@@ -54,6 +54,7 @@ mod security_rules;
 mod snapshots;
 mod spot;
 mod ssh_keys;
+mod state_events;
 mod subnets;
 mod tags;
 mod template_data;

@@ -13,7 +13,7 @@ use super::auto_addresses::Giver;
 use super::errors;
 use super::model::{Instance, State, StateReason};
 use super::run::user_initiated;
-use super::{convert, launch, spot};
+use super::{convert, launch, spot, state_events};
 
 /// How many instances one request may name.
 const INSTANCES_MAX: usize = 1000;
@@ -69,6 +69,7 @@ async fn change(
                 if new.state == State::Pending {
                     giver.give(tx, scope, &new, &rng)?;
                 }
+                state_events::moved(tx, scope, &id, Some(old.state), &new);
                 tx.put(scope, &id, new);
             }
             changes.push(api::InstanceStateChange {

@@ -28,7 +28,7 @@ use super::model::{
     self, Check, IMPAIRED_INDEX, IMPAIRED_TAG, Instance, KeyPair, RoleCredentials, Snapshot, State, Tagged, Volume,
 };
 use super::plan::{self, Step, World};
-use super::{launch, tags};
+use super::{launch, state_events, tags};
 use instance::Before;
 use network::{Index, Row, Tables, same};
 
@@ -235,6 +235,7 @@ fn apply(tx: &mut Txn, (scope, id, planned): &Row<Instance>, step: &Step, giver:
                 State::Pending => giver.give(tx, scope, &now, rng).unwrap_or_default(),
                 _ => (),
             }
+            state_events::moved(tx, scope, id, Some(now.state), new);
             tx.put(scope, id, moved(&now, new));
         }
         Step::Heal(new) => {
@@ -247,6 +248,7 @@ fn apply(tx: &mut Txn, (scope, id, planned): &Row<Instance>, step: &Step, giver:
         }
         Step::Terminate(new) => {
             launch::release(tx, scope, &now);
+            state_events::moved(tx, scope, id, Some(now.state), new);
             let empty = Instance { interfaces: Vec::new(), devices: Vec::new(), ..moved(&now, new) };
             tx.put(scope, id, empty);
         }

@@ -11,7 +11,7 @@ use super::{INTERRUPTION_TAG, prices, token};
 use crate::ec2::host::{REBALANCE_TAG, SPOT_ACTION_TAG};
 use crate::ec2::instance_types::InstanceType;
 use crate::ec2::model::{Instance, Interruption, SpotRequest, SpotState, State, StateReason, Tagged};
-use crate::ec2::{power, run, tags, template_data};
+use crate::ec2::{power, run, state_events, tags, template_data};
 
 /// What wakes it.
 pub const TABLES: &[&str] = &[SpotRequest::TABLE, Instance::TABLE, Tagged::TABLE, zones::TABLE];
@@ -139,11 +139,12 @@ fn take(tx: &mut Txn, scope: &Scope, id: &str, now: Timestamp) -> Result<()> {
                 request.instance.as_ref().filter(|_| request.notice.is_none() && new.notice.is_some())
             {
                 set_tags(tx, scope, instance, &[(REBALANCE_TAG, Some(seconds(now)))]);
+                state_events::rebalance(tx, scope, instance, now);
             }
             new
         }
         Some(Step::Tell(new)) => {
-            tell(tx, scope, &new);
+            tell(tx, scope, &new, now);
             new
         }
         Some(Step::Interrupt(new)) => {
@@ -155,7 +156,9 @@ fn take(tx: &mut Txn, scope: &Scope, id: &str, now: Timestamp) -> Result<()> {
             if zones::is_dark(tx, &instance.zone) {
                 return Ok(());
             }
-            tx.put(scope, &instance_id, power::started(&instance, now));
+            let started = power::started(&instance, now);
+            state_events::moved(tx, scope, &instance_id, Some(instance.state), &started);
+            tx.put(scope, &instance_id, started);
             new
         }
     };
@@ -174,7 +177,7 @@ fn seconds(time: Timestamp) -> String {
 }
 
 /// Lets the instance see in its metadata what will happen to it.
-fn tell(tx: &mut Txn, scope: &Scope, request: &SpotRequest) {
+fn tell(tx: &mut Txn, scope: &Scope, request: &SpotRequest, now: Timestamp) {
     let (Some(instance), Some(notice)) = (&request.instance, request.notice) else { return };
     let action = match request.interruption {
         Interruption::Terminate => "terminate",
@@ -182,6 +185,7 @@ fn tell(tx: &mut Txn, scope: &Scope, request: &SpotRequest) {
     };
     let text = serde_json::json!({ "action": action, "time": seconds(notice.at) }).to_string();
     set_tags(tx, scope, instance, &[(SPOT_ACTION_TAG, Some(text))]);
+    state_events::interruption(tx, scope, instance, action, now);
 }
 
 fn interrupt(tx: &mut Txn, scope: &Scope, request: &SpotRequest, now: Timestamp) {
@@ -192,7 +196,10 @@ fn interrupt(tx: &mut Txn, scope: &Scope, request: &SpotRequest, now: Timestamp)
     };
     let reason = StateReason { code: code.into(), message: format!("{code}: Spot instance interruption") };
     let transition = run::user_initiated(now).replace("User initiated", "Service initiated");
-    tx.put(scope, &id, Instance { state, reason: Some(reason), transition, changed: now, resume: false, ..old });
+    let (before, new) =
+        (old.state, Instance { state, reason: Some(reason), transition, changed: now, resume: false, ..old });
+    state_events::moved(tx, scope, &id, Some(before), &new);
+    tx.put(scope, &id, new);
     set_tags(tx, scope, &id, &[(SPOT_ACTION_TAG, None), (REBALANCE_TAG, None), (INTERRUPTION_TAG, None)]);
 }
 

@@ -56,7 +56,7 @@ pub fn note(tx: &mut Txn, scope: &Scope, rng: &Rng, name: &str, alarm: &Alarm, n
         }),
         at: new.updated,
     };
-    events::note(tx, scope, rng, event);
+    events::note(tx, scope, &rng.uuid(), event);
 }
 
 /// Publishes the notice of an alarm's state.
