@@ -8,6 +8,7 @@ pub mod cloud;
 pub mod controller;
 pub mod cx;
 pub mod events;
+pub mod faults;
 pub mod owed;
 pub mod pipeline;
 pub mod service;

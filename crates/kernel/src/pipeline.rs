@@ -12,6 +12,7 @@ use standfast_wire::{ServiceSchema, chunked, codec, sigv4};
 
 use crate::cloud::Cloud;
 use crate::cx::{Cx, Principal};
+use crate::faults;
 
 /// Stands for the service of a request that names none, so that its error has an envelope too.
 static UNKNOWN: ServiceSchema = ServiceSchema {
@@ -46,6 +47,13 @@ impl Cloud {
             }
         };
         if let Err(error) = self.authorize(service, operation.name, &scope, &principal) {
+            let id = self.rng().uuid();
+            return codec::encode_error(protocol, service, Some(operation), &error, &id);
+        }
+        let prefix = action_prefix(service);
+        let fault =
+            self.store().view(|view| faults::of_request(view, self.rng(), &scope, &principal, prefix, operation.name));
+        if let Some(error) = fault {
             let id = self.rng().uuid();
             return codec::encode_error(protocol, service, Some(operation), &error, &id);
         }
