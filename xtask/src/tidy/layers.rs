@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{File, Finding};
 
 /// A layer and the layers that it may depend on. A service is not among what services may see, nor is a data plane.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("core", &[]),
     ("wire", &["core"]),
     ("api", &["core", "wire", "api"]),
@@ -19,8 +19,9 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("dataplane", &["core"]),
     ("host", &["core", "network"]),
     ("network", &["core"]),
+    ("chart", &["core"]),
     // The binary carries the examples' programs for its instances' image.
-    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "example"]),
+    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "chart", "example"]),
     ("testkit", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "standfast"]),
     ("xtask", &["core", "wire", "api"]),
     ("example", &[]),
