@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{File, Finding};
 
 /// A layer and the layers that it may depend on. A service is not among what services may see, nor is a data plane.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("wire", &["core"]),
     ("api", &["core", "wire", "api"]),
@@ -20,9 +20,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("host", &["core", "network"]),
     ("network", &["core"]),
     ("chart", &["core"]),
+    ("gameday", &["core", "chart"]),
     // The binary carries the examples' programs for its instances' image.
-    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "chart", "example"]),
-    ("testkit", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "standfast"]),
+    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "chart", "example"]),
+    ("testkit", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "standfast"]),
     ("xtask", &["core", "wire", "api"]),
     ("example", &[]),
 ];

@@ -1,0 +1,13 @@
+//! Game days: break a stack on purpose, measure what its users see, and say what it means.
+//!
+//! Everything goes through a [`World`]: the time, calls of the API, and requests of probes. The command line gives it the
+//! real one, the testkit a simulated cloud on virtual time, where a whole game day is the same to the byte every time.
+//!
+//! Not here: services, hosts, sockets, and any knowledge of the cloud that its API does not tell.
+
+pub mod probe;
+pub mod report;
+pub mod world;
+pub mod yaml;
+
+pub use world::World;

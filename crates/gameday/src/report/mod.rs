@@ -1,0 +1,3 @@
+//! The report: what was measured, beside what was promised and expected.
+
+pub mod words;
