@@ -15,6 +15,9 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// Every address.
+    pub const ANY: Self = Self { base: 0, prefix: 0 };
+
     /// The block that holds `address`, with the bits after the prefix set to zero; `None` for a prefix over 32.
     pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Self> {
         (prefix <= 32).then(|| Self { base: u32::from(address) & mask(prefix), prefix })

@@ -242,6 +242,34 @@ pub enum Health {
     },
 }
 
+/// What a node of a load balancer, or the targets of a group in a zone, have counted since the data plane knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// `LoadBalancer::dimension`.
+    pub balancer: String,
+    /// `TargetGroup::dimension`; none for a node.
+    pub group: Option<String>,
+    /// The zone of the node, or of the targets.
+    pub zone: String,
+    pub counts: TrafficCounts,
+}
+
+/// Counters that only grow, until a new data plane begins with zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficCounts {
+    /// Requests that were sent to a target.
+    pub requests: u64,
+    /// Answers of any kind, also the load balancer's own.
+    pub answers: u64,
+    /// Answers with a status of 500 or more.
+    pub errors: u64,
+    /// Connections that targets refused or broke.
+    pub connection_errors: u64,
+    /// Answers of targets, and how long all of them took together.
+    pub timed: u64,
+    pub time_us: u64,
+}
+
 /// The load balancers' data plane, or a simulation of it.
 pub trait LbDriver: Send + Sync + 'static {
     /// Takes the state that should be and returns at once.
@@ -254,6 +282,9 @@ pub trait LbDriver: Send + Sync + 'static {
 
     /// What was measured since the last call.
     fn take_metrics(&self) -> Vec<Datum>;
+
+    /// The traffic so far, for whoever watches it live. Nothing when the data plane does not answer.
+    fn traffic(&self) -> Vec<Traffic>;
 
     /// Closes everything; resolves when in-flight requests are done or `grace` has passed.
     fn shutdown(&self, grace: Duration) -> BoxFuture<'static, ()>;

@@ -23,6 +23,8 @@ pub struct NetworkSnapshot {
     pub peerings: BTreeMap<Id<id::VpcPeering>, (Id<id::Vpc>, Id<id::Vpc>)>,
     /// What is wrong, on purpose, with the links between zones.
     pub impairments: Vec<Impairment>,
+    /// What is wrong, on purpose, with single interfaces.
+    pub faults: Vec<(Id<id::NetworkInterface>, PacketFault)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,4 +167,31 @@ pub struct Impairment {
     pub loss_percent: u8,
     /// Added to each packet's way, there and back: a round trip takes twice this longer. Several for one link add up.
     pub delay_ms: u32,
+}
+
+/// What is wrong with an interface's packets. It is about what goes through the VPC's router: not about the metadata service
+/// and names, which answer there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketFault {
+    pub way: Way,
+    /// Who is at the other end; everybody when there are none.
+    pub peers: Vec<Cidr>,
+    pub traffic: Traffic,
+    pub harm: Harm,
+}
+
+/// Which packets: those that are sent by the interface, or those that are for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    Sent,
+    Received,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Harm {
+    /// So many of a hundred are lost.
+    Loss(u8),
+    /// They arrive this much later, and so many of a hundred with a bit that is wrong. It takes the place of the delay
+    /// between zones. Only of what is received.
+    Late { delay_ms: u32, corrupt_percent: u8 },
 }

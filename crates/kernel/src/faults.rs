@@ -30,8 +30,8 @@ pub enum Fault {
     Volumes(BTreeSet<String>),
     /// What these instances send or get is lost, late or damaged.
     Packets { instances: BTreeSet<String>, faults: Vec<PacketFault> },
-    /// The targets of these target groups (ARNs) fail their health checks; those of one zone only, when one is named.
-    Targets { groups: BTreeSet<String>, zone: Option<String> },
+    /// The targets of these target groups (ARNs) fail their health checks.
+    Targets(BTreeSet<String>),
 }
 
 /// Which requests fail, and how.

@@ -6,7 +6,7 @@ use standfast_api::ec2 as api;
 use standfast_core::id::{self, Id};
 use standfast_core::place::Region;
 use standfast_core::{Error, Result, Rng, Scope, Timestamp};
-use standfast_kernel::{Cx, zones};
+use standfast_kernel::{Cx, Principal, faults, zones};
 use standfast_store::{Txn, View};
 
 use super::addresses::Refused;
@@ -23,6 +23,9 @@ use super::run::{Interface, Launch};
 use super::{convert, spot, state_events, subnets, tags, volumes};
 use super::{placement_groups, security_groups};
 
+/// The tag with the name of the Auto Scaling group that an instance is for.
+const GROUP_TAG: &str = "aws:autoscaling:groupName";
+
 /// Launches instances. The answer to a token that was used before is what it made then.
 pub async fn launch(cx: &Cx, launch: Launch) -> Result<api::Reservation> {
     let (scope, seed, now) = (cx.scope(), cx.rng().u64(), cx.now());
@@ -32,7 +35,8 @@ pub async fn launch(cx: &Cx, launch: Launch) -> Result<api::Reservation> {
             return Ok(answer);
         }
         // The closure may run twice: the same seed gives the same ids.
-        Launching { scope, launch: &launch, rng: Rng::seeded(seed), now, giver }.run(tx)
+        let caller = cx.principal();
+        Launching { scope, caller, launch: &launch, rng: Rng::seeded(seed), now, giver }.run(tx)
     })
     .await
 }
@@ -56,6 +60,7 @@ fn repeated(view: &View, scope: &Scope, launch: &Launch) -> Result<Option<api::R
 /// A launch under way.
 struct Launching<'a> {
     scope: &'a Scope,
+    caller: &'a Principal,
     launch: &'a Launch,
     rng: Rng,
     now: Timestamp,
@@ -142,7 +147,8 @@ impl Launching<'_> {
     }
 
     fn power(&self, tx: &Txn, zone: &str) -> Result<()> {
-        if zones::is_dark(tx, zone) {
+        let group = self.launch.instance_tags.get(GROUP_TAG).map(String::as_str);
+        if zones::is_dark(tx, zone) || faults::refuses_launch(tx, &self.rng, self.scope, self.caller, group, zone) {
             Err(no_capacity(tx, self.scope, &self.launch.instance_type, zone))
         } else {
             Ok(())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use standfast_api::ec2 as api;
 use standfast_core::id::{self, Id};
-use standfast_core::{Error, Result, Scope, Timestamp};
-use standfast_kernel::{Cx, zones};
+use standfast_core::{Error, Result, Rng, Scope, Timestamp};
+use standfast_kernel::{Cx, faults, zones};
 use standfast_store::{Txn, View};
 
 use super::auto_addresses::Giver;
@@ -97,9 +97,12 @@ fn not_permitted(id: &Id<id::Instance>, verb: &str, attribute: &str) -> Error {
 
 pub async fn start(cx: Cx, input: api::StartInstancesInput) -> Result<api::StartInstancesOutput> {
     let scope = cx.scope();
+    let seed = cx.rng().u64();
+    let refused =
+        |tx: &Txn, zone: &str| faults::refuses_launch(tx, &Rng::seeded(seed), scope, cx.principal(), None, zone);
     let changes = change(&cx, &input.instance_ids, input.dry_run, |tx, id, old, now| match old.state {
         State::Running | State::Pending => Ok(None),
-        State::Stopped if zones::is_dark(tx, &old.zone) => {
+        State::Stopped if zones::is_dark(tx, &old.zone) || refused(tx, &old.zone) => {
             Err(launch::no_capacity(tx, scope, &old.instance_type, &old.zone))
         }
         State::Stopped if !old.devices.iter().any(|device| device.device == old.root_device) => {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use standfast_core::host::{HostObservation, Phase};
 use standfast_core::lb::{Health, LbSnapshot, TargetKey};
 use standfast_core::{Result, Scope, Timestamp};
+use standfast_kernel::faults::{self, Fault};
 use standfast_kernel::{Cx, Wake, zones};
+use standfast_store::View;
 
 use super::model::{LoadBalancer, State, Target, TargetGroup, TargetType, ZoneMapping};
 use super::snapshot::{self, Records, Seen};
@@ -38,7 +40,7 @@ impl Planes {
 }
 
 pub async fn run(cx: Cx, planes: &Planes) -> Result<Wake> {
-    let (records, dark) = cx.view(|view| (Records::read(view), zones::dark(view)));
+    let (records, dark, failing) = cx.view(|view| (Records::read(view), zones::dark(view), failing(view)));
     // Only targets and nodes need them, and instances change by the thousand where there is no load balancer.
     let networks = cx.host().abilities().networks;
     let is_needed = !records.targets.is_empty() || networks && !records.load_balancers.is_empty();
@@ -47,7 +49,8 @@ pub async fn run(cx: Cx, planes: &Planes) -> Result<Wake> {
     let owners = if networks { None } else { Some(owners(&cx, &records).await?) };
     let reach =
         |scope: &Scope, group: &TargetGroup, target: &Target| reach(scope, group, target, owners.as_ref(), &hosts);
-    let seen = Seen { dark: &dark, namespaces: networks.then_some(&hosts.namespaces), address: &reach };
+    let seen =
+        Seen { dark: &dark, failing: &failing, namespaces: networks.then_some(&hosts.namespaces), address: &reach };
     let snapshot = snapshot::build(&records, seen);
     let fresh = ready(&records, seen);
     let addressed: BTreeSet<TargetKey> = (snapshot.target_groups.values())
@@ -72,6 +75,15 @@ pub async fn run(cx: Cx, planes: &Planes) -> Result<Wake> {
     forget(&cx, &gone).await?;
     activate(&cx, &fresh).await?;
     Ok(wake)
+}
+
+/// The target groups whose targets are to fail.
+fn failing(view: &View) -> BTreeSet<String> {
+    let each = faults::all(view).into_iter().filter_map(|fault| match fault {
+        Fault::Targets(groups) => Some(groups),
+        _ => None,
+    });
+    each.flatten().collect()
 }
 
 pub fn key(scope: &Scope, target: &Target) -> TargetKey {

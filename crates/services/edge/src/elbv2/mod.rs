@@ -30,7 +30,7 @@ mod targets;
 use std::sync::Arc;
 
 use standfast_api::elbv2 as api;
-use standfast_kernel::{On, Service, zones};
+use standfast_kernel::{On, Service, faults, zones};
 
 pub use self::secure::users_of_certificate;
 use crate::acm;
@@ -46,6 +46,7 @@ const PLANES_WATCH: &[&str] = &[
     "ec2.instances",
     acm::TABLE,
     zones::TABLE,
+    faults::TABLE,
 ];
 
 /// The service's table.

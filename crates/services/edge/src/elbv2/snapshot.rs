@@ -85,6 +85,8 @@ pub fn zone_in_use(zones: &BTreeSet<&str>, zone: &str) -> bool {
 pub struct Seen<'a> {
     /// Zones without power.
     pub dark: &'a BTreeSet<String>,
+    /// Target groups, by ARN, whose targets are to fail: no answer to a health check is right.
+    pub failing: &'a BTreeSet<String>,
     /// Where the namespaces of interfaces can be opened; `None` where instances have no networks.
     pub namespaces: Option<&'a BTreeMap<Id<id::NetworkInterface>, PathBuf>>,
     /// Where a target can be reached now.
@@ -134,7 +136,11 @@ pub fn build(records: &Records, seen: Seen<'_>) -> LbSnapshot {
             address: (seen.address)(scope, group, target).filter(is_reached),
             draining_until: target.draining.map(|draining| draining.until),
         });
-        target_groups.insert(arn.clone(), self::target_group(arn, id, group, members.collect()));
+        let mut built = self::target_group(arn.clone(), id, group, members.collect());
+        if seen.failing.contains(&arn) {
+            built.health.matcher.clear();
+        }
+        target_groups.insert(arn, built);
     }
     LbSnapshot { load_balancers, target_groups }
 }
@@ -363,7 +369,7 @@ mod tests {
     type Namespaces = BTreeMap<Id<id::NetworkInterface>, PathBuf>;
 
     fn seen<'a>(dark: &'a BTreeSet<String>, namespaces: Option<&'a Namespaces>) -> Seen<'a> {
-        Seen { dark, namespaces, address: &nowhere }
+        Seen { dark, failing: const { &BTreeSet::new() }, namespaces, address: &nowhere }
     }
 
     #[test]

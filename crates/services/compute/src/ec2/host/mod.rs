@@ -6,6 +6,7 @@
 
 mod credentials;
 mod dhcp;
+mod faults;
 mod instance;
 mod metadata;
 mod names;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use standfast_core::host::{Abilities, HostSnapshot, Observed, Phase};
 use standfast_core::network::NetworkSnapshot;
 use standfast_core::{Result, Rng, Scope};
+use standfast_kernel::faults::{self as kernel_faults, Fault};
 use standfast_kernel::{Cx, Wake, zones};
 use standfast_store::{Record, Txn, View};
 
@@ -55,6 +57,7 @@ pub const TABLES: &[&str] = &[
     RoleCredentials::TABLE,
     zones::TABLE,
     zones::LINKS_TABLE,
+    kernel_faults::TABLE,
 ];
 
 /// A run walks all instances. With many of them, changes are left to gather for this long each before a run, so that
@@ -76,6 +79,8 @@ struct Records {
     /// The tags of instances that may see something of them.
     tags: Vec<Row<Tagged>>,
     dark: BTreeSet<String>,
+    /// The volumes whose I/O hangs.
+    paused: BTreeSet<String>,
     /// The instances that are asked to fail a check.
     impaired: HashMap<Arc<str>, Check>,
 }
@@ -157,6 +162,7 @@ impl Records {
             credentials: if able.metadata { view.all() } else { Vec::new() },
             tags: tags.collect(),
             dark: zones::dark(view),
+            paused: paused(view),
             impaired,
             tables,
         }
@@ -169,6 +175,15 @@ impl Records {
             && same(&self.tags, &new.tags)
             && self.tables.same_around_instances(&new.tables)
     }
+}
+
+/// The volumes whose I/O hangs because of a fault.
+fn paused(view: &View) -> BTreeSet<String> {
+    let each = kernel_faults::all(view).into_iter().filter_map(|fault| match fault {
+        Fault::Volumes(ids) => Some(ids),
+        _ => None,
+    });
+    each.flatten().collect()
 }
 
 /// The instances that have the tag of an impaired check, by the index of tags.
@@ -192,7 +207,7 @@ impl Memory {
         let networks = told.filter(|_| tables);
         let around = told.filter(|_| old.same_around_instances(new));
         let instances = around.filter(|_| tables);
-        let volumes = told.filter(|_| same(&old.volumes, &new.volumes));
+        let volumes = told.filter(|_| same(&old.volumes, &new.volumes) && old.paused == new.paused);
         let snapshots = same(&old.snapshots, &new.snapshots);
         if networks.is_some() && instances.is_some() && volumes.is_some() && snapshots && old.dark == new.dark {
             return None;
@@ -213,7 +228,7 @@ impl Memory {
                 None if able.networks => new.tables.snapshot(&index),
                 None => NetworkSnapshot::default(),
             },
-            volumes: volumes.map_or_else(|| volumes::specs(&new.volumes), |told| told.volumes.clone()),
+            volumes: volumes.map_or_else(|| volumes::specs(&new.volumes, &new.paused), |told| told.volumes.clone()),
             snapshots: volumes::snapshots(&new.snapshots),
         })
     }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use standfast_core::id::{self, Id};
 use standfast_core::network::{
-    Acl, AclEntry, Address, GroupRule, Impairment, Interface, NetworkSnapshot, Owner, Peer, Route, RouteTarget,
-    SecurityGroup, Subnet, Vpc,
+    Acl, AclEntry, Address, GroupRule, Impairment, Interface, NetworkSnapshot, Owner, PacketFault, Peer, Route,
+    RouteTarget, SecurityGroup, Subnet, Vpc,
 };
 use standfast_core::{Cidr, Scope};
+use standfast_kernel::faults::{self, Fault};
 use standfast_kernel::zones;
 use standfast_store::View;
 
@@ -45,6 +46,8 @@ pub struct Tables {
     /// Names that services gave to their interfaces, by the interface.
     service_names: Vec<(Arc<str>, Arc<Tagged>)>,
     impairments: Vec<Impairment>,
+    /// What is wrong with subnets and interfaces, among others.
+    faults: Vec<Fault>,
 }
 
 /// Whether these are the very same rows: a record that was written again is another one.
@@ -73,6 +76,7 @@ impl Tables {
             peerings: view.all(),
             prefix_lists: view.all(),
             impairments: zones::impairments(view),
+            faults: faults::all(view),
             service_names: tagged.filter(|(_, tagged)| tagged.tags.contains_key(names::DNS_NAME_TAG)).collect(),
             interfaces,
         }
@@ -84,6 +88,7 @@ impl Tables {
             && self.service_names.iter().zip(&new.service_names).all(|(old, new)| Arc::ptr_eq(&old.1, &new.1));
         names
             && self.impairments == new.impairments
+            && self.faults == new.faults
             && same(&self.vpcs, &new.vpcs)
             && same(&self.subnets, &new.subnets)
             && same(&self.gateways, &new.gateways)
@@ -125,6 +130,7 @@ impl Tables {
         self.subnets.iter().for_each(|row| index.add_subnet(&mut vpcs, row));
         self.route_tables.iter().for_each(|row| index.add_route_table(&mut vpcs, row));
         self.acls.iter().for_each(|row| add_acl(&mut vpcs, row));
+        super::faults::cut_off(&mut vpcs, &self.faults);
         self.interfaces.iter().for_each(|row| index.add_names(&mut vpcs, row));
         self.service_names.iter().for_each(|(id, tagged)| index.add_service_name(&mut vpcs, id, tagged));
         NetworkSnapshot {
@@ -133,7 +139,25 @@ impl Tables {
             interfaces: self.interfaces.iter().map(|(_, id, one)| (id_of(id), index.interface(one))).collect(),
             peerings: index.peerings.iter().map(|(id, peering)| (Id::from_text(id), peering.vpcs())).collect(),
             impairments: self.impairments.clone(),
+            faults: self.packet_faults(),
         }
+    }
+}
+
+impl Tables {
+    /// What is wrong with the interfaces of instances.
+    fn packet_faults(&self) -> Vec<(Id<id::NetworkInterface>, PacketFault)> {
+        let of_packets = self.faults.iter().filter_map(|fault| match fault {
+            Fault::Packets { instances, faults } => Some((instances, faults)),
+            _ => None,
+        });
+        let each = of_packets.flat_map(|(instances, faults)| {
+            let hit = self.interfaces.iter().filter(|(_, _, interface)| {
+                interface.attachment.as_ref().is_some_and(|to| instances.contains(to.instance.as_str()))
+            });
+            hit.flat_map(|(_, id, _)| faults.iter().map(|fault| (id_of(id), fault.clone())))
+        });
+        each.collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the records of volumes and snapshots to what a host should keep: pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use standfast_core::host::{SnapshotSpec, VolumeSpec};
 use standfast_core::id::{self, Id};
@@ -12,9 +12,13 @@ use crate::ec2::{burst, catalogue};
 /// The size in GiB up to which `gp2` volumes have less throughput.
 const GP2_SMALL_GIB: u32 = 170;
 
-/// Every volume.
-pub fn specs(volumes: &[Row<Volume>]) -> BTreeMap<Id<id::Volume>, VolumeSpec> {
-    volumes.iter().map(|(_, id, volume)| (Id::from_shared(id.clone()), spec(volume))).collect()
+/// Every volume; `paused` are those whose I/O hangs.
+pub fn specs(volumes: &[Row<Volume>], paused: &BTreeSet<String>) -> BTreeMap<Id<id::Volume>, VolumeSpec> {
+    let each = |(_, id, volume): &Row<Volume>| {
+        let spec = spec(volume);
+        (Id::from_shared(id.clone()), VolumeSpec { paused: spec.paused || paused.contains(&**id), ..spec })
+    };
+    volumes.iter().map(each).collect()
 }
 
 fn spec(volume: &Volume) -> VolumeSpec {

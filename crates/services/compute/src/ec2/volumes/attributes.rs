@@ -5,6 +5,7 @@ use standfast_core::Result;
 use standfast_core::id;
 use standfast_core::place::Zone;
 use standfast_kernel::Cx;
+use standfast_kernel::faults::{self, Fault};
 
 use crate::ec2::errors;
 use crate::ec2::filters::{self, Described, Field, Paging, USUAL_BOUNDS};
@@ -13,24 +14,26 @@ use crate::ec2::model::Volume;
 /// A volume whose I/O hangs is impaired; others do not fail.
 pub async fn describe_status(cx: Cx, input: api::DescribeVolumeStatusInput) -> Result<api::DescribeVolumeStatusOutput> {
     let volumes = cx.view(|view| errors::select::<Volume>(view, cx.scope(), input.volume_ids.as_ref()))?;
-    let rows = volumes.iter().map(|(id, volume)| status(id, volume));
+    let hang = cx.view(|view| faults::at(view, cx.scope()));
+    let hangs = |id: &str| hang.iter().any(|fault| matches!(fault, Fault::Volumes(ids) if ids.contains(id)));
+    let rows = volumes.iter().map(|(id, volume)| status(id, volume, volume.paused || hangs(id)));
     let paging = Paging { max: input.max_results, token: input.next_token.as_deref(), bounds: USUAL_BOUNDS };
     let (statuses, next_token) = filters::answer(rows, input.filters.as_ref(), paging)?;
     Ok(api::DescribeVolumeStatusOutput { next_token, volume_statuses: Some(statuses) })
 }
 
-fn status(id: &str, volume: &Volume) -> api::VolumeStatusItem {
+fn status(id: &str, volume: &Volume, paused: bool) -> api::VolumeStatusItem {
     let detail = |name: &str, status: &str| api::VolumeStatusDetails {
         name: Some(name.to_owned()),
         status: Some(status.to_owned()),
     };
     let provisioned = matches!(volume.volume_type.as_str(), "io1" | "io2");
-    let performance = match (volume.paused, provisioned) {
+    let performance = match (paused, provisioned) {
         (true, true) => "stalled",
         (false, true) => "normal",
         (_, false) => "not-applicable",
     };
-    let (summary, enabled) = if volume.paused { ("impaired", "failed") } else { ("ok", "passed") };
+    let (summary, enabled) = if paused { ("impaired", "failed") } else { ("ok", "passed") };
     api::VolumeStatusItem {
         actions: Some(Vec::new()),
         availability_zone: Some(volume.zone.clone()),
