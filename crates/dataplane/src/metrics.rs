@@ -6,7 +6,9 @@
 //! AWS-DIFF: ActiveConnectionCount counts connections from clients, not those to targets.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
+use standfast_core::lb::TrafficCounts;
 use standfast_core::metric::{Datum, Stats};
 
 const NAMESPACE: &str = "AWS/ApplicationELB";
@@ -21,6 +23,8 @@ pub struct Counters {
     time_us_min: AtomicU64,
     time_us_max: AtomicU64,
     times: AtomicU64,
+    /// What was taken already.
+    before: Mutex<TrafficCounts>,
 }
 
 /// What is counted. The order is that of `NAMES`.
@@ -73,6 +77,7 @@ impl Default for Counters {
             time_us_min: AtomicU64::new(u64::MAX),
             time_us_max: AtomicU64::new(0),
             times: AtomicU64::new(0),
+            before: Mutex::default(),
         }
     }
 }
@@ -122,6 +127,13 @@ impl Counters {
         self.active.fetch_sub(1, Relaxed);
     }
 
+    /// All that was ever counted. Neither runs beside `take`: both have the registry to themselves.
+    pub fn total(&self) -> TrafficCounts {
+        let before = *self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = std::array::from_fn(|at| self.counts[at].load(Relaxed));
+        sum(before, &counts, self.times.load(Relaxed), self.time_us_sum.load(Relaxed))
+    }
+
     fn take(&self) -> Taken {
         let mut counts = [0; COUNT];
         for (taken, count) in counts.iter_mut().zip(&self.counts) {
@@ -129,11 +141,28 @@ impl Counters {
         }
         let times = self.times.swap(0, Relaxed);
         let sum_us = self.time_us_sum.swap(0, Relaxed);
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        *before = sum(*before, &counts, times, sum_us);
         let max_us = self.time_us_max.swap(0, Relaxed);
         let min_us = self.time_us_min.swap(u64::MAX, Relaxed).min(max_us);
         let seconds = |us: u64| us as f64 / 1e6;
         let time = Stats { count: times as f64, sum: seconds(sum_us), min: seconds(min_us), max: seconds(max_us) };
         Taken { counts, active: self.active.load(Relaxed), time }
+    }
+}
+
+/// The counts with what was counted since.
+fn sum(before: TrafficCounts, counts: &[u64; COUNT], timed: u64, time_us: u64) -> TrafficCounts {
+    let of = |events: &[Event]| events.iter().map(|event| counts[*event as usize]).sum::<u64>();
+    let errors = of(&[Event::Target5xx, Event::Elb5xx]);
+    let others = [Event::Target2xx, Event::Target3xx, Event::Target4xx, Event::Elb4xx];
+    TrafficCounts {
+        requests: before.requests + of(&[Event::Request]),
+        answers: before.answers + errors + of(&others) + of(&[Event::Redirect, Event::FixedResponse]),
+        errors: before.errors + errors,
+        connection_errors: before.connection_errors + of(&[Event::ConnectionError]),
+        timed: before.timed + timed,
+        time_us: before.time_us + time_us,
     }
 }
 
@@ -294,6 +323,10 @@ mod tests {
         data.clear();
         collect_balancer("app/x/1", &[("a", &a), ("b", &b)], &mut data);
         assert_eq!(data.len(), 1, "only the open connection is left: {data:?}");
+        a.refused(502);
+        let total =
+            TrafficCounts { requests: 1, answers: 2, errors: 1, timed: 1, time_us: 1_000, ..Default::default() };
+        assert_eq!(a.total(), total, "what was taken counts too");
         assert_eq!(find(&data, "ActiveConnectionCount", &[lb]), Some(&Stats::one(1.0)));
     }
 

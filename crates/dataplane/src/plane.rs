@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use mio::{Poll, Waker};
-use standfast_core::lb::{LbDriver, LbObservation, LbSnapshot};
+use standfast_core::lb::{LbDriver, LbObservation, LbSnapshot, Traffic};
 use standfast_core::metric::Datum;
 use standfast_core::{BoxFuture, Clock, Rng};
 use tokio::sync::watch;
@@ -185,6 +185,10 @@ impl LbDriver for Plane {
         let mut registry = lock(&self.registry);
         let table = lock(&self.table).clone();
         registry.collect(&table)
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        lock(&self.registry).traffic()
     }
 
     fn shutdown(&self, grace: Duration) -> BoxFuture<'static, ()> {

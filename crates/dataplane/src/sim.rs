@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use standfast_core::lb::{HealthCheck, LbDriver, LbObservation, LbSnapshot};
+use standfast_core::lb::{HealthCheck, LbDriver, LbObservation, LbSnapshot, Traffic};
 use standfast_core::metric::Datum;
 use standfast_core::{BoxFuture, Clock};
 use tokio::task::AbortHandle;
@@ -207,6 +207,10 @@ impl LbDriver for SimLb {
         let mut registry = lock(&self.registry);
         let table = lock(&self.table).clone();
         registry.collect(&table)
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        lock(&self.registry).traffic()
     }
 
     fn shutdown(&self, _grace: Duration) -> BoxFuture<'static, ()> {

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use standfast_core::Timestamp;
-use standfast_core::lb::{self, Action, Algorithm, Condition, Health, HealthCheck, LbSnapshot, TargetKey, XffMode};
+use standfast_core::lb::{
+    self, Action, Algorithm, Condition, Health, HealthCheck, LbSnapshot, TargetKey, Traffic, XffMode,
+};
 use standfast_core::metric::Datum;
 use tokio::sync::watch;
 
@@ -453,6 +455,20 @@ impl Registry {
         }
         self.forget(table);
         out
+    }
+
+    /// What each counter has counted so far.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        let nodes = self.node_counters.iter().map(|((balancer, zone), counters)| (balancer, None, zone, counters));
+        let groups = self.group_counters.iter();
+        let groups = groups.map(|((balancer, group, zone), counters)| (balancer, Some(group.clone()), zone, counters));
+        let traffic = |(balancer, group, zone, counters): (&String, Option<String>, &String, &Arc<Counters>)| Traffic {
+            balancer: balancer.clone(),
+            group,
+            zone: zone.clone(),
+            counts: counters.total(),
+        };
+        nodes.chain(groups).map(traffic).collect()
     }
 
     fn group_views<'a>(&'a self, table: &'a Table) -> Vec<metrics::GroupView<'a>> {

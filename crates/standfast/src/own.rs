@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value as Json, json};
+use standfast_core::lb::Traffic;
 use standfast_core::place::DEFAULT_REGION;
 use standfast_kernel::Cloud;
 use standfast_telemetry::cloudwatch::prometheus;
@@ -25,6 +26,7 @@ pub fn answer(cloud: &Cloud, name: &str, query: &str, from_instance: bool) -> Re
         }
         "mail" => json_of(&standfast_messaging::sns::mails(cloud, region(query))),
         "metrics" => metrics(cloud),
+        "traffic" => json_of(&traffic(cloud)),
         _ => text(StatusCode::NOT_FOUND, "Standfast has nothing of this name.\n"),
     }
 }
@@ -43,6 +45,19 @@ fn listeners(cloud: &Cloud) -> Json {
     let observed = cloud.planes().lb.observe().listeners;
     let row = |((arn, zone, port), socket): (&(String, String, u16), &std::net::SocketAddr)| json!({"load_balancer": arn, "zone": zone, "port": port, "socket": socket.to_string()});
     observed.iter().map(row).collect()
+}
+
+/// What load balancers have counted so far; who asks twice knows the rates between.
+fn traffic(cloud: &Cloud) -> Json {
+    let row = |traffic: &Traffic| {
+        let counts = traffic.counts;
+        json!({
+            "load_balancer": traffic.balancer, "target_group": traffic.group, "zone": traffic.zone,
+            "requests": counts.requests, "answers": counts.answers, "errors": counts.errors,
+            "connection_errors": counts.connection_errors, "timed": counts.timed, "time_us": counts.time_us,
+        })
+    };
+    cloud.planes().lb.traffic().iter().map(row).collect()
 }
 
 /// The newest values of all metrics, for Prometheus.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use standfast_core::host::{Abilities, ExecOutput, HostObservation, HostSnapshot};
-use standfast_core::lb::{LbObservation, LbSnapshot};
+use standfast_core::lb::{LbObservation, LbSnapshot, Traffic};
 use standfast_core::metric::Datum;
 use standfast_core::{Error, Fault, Id, Timestamp, id::Instance};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -92,12 +92,14 @@ pub enum HostAnswer {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum LbCall {
     TakeMetrics,
+    Traffic,
     Shutdown(Duration),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum LbAnswer {
     Metrics(Vec<Datum>),
+    Traffic(Vec<Traffic>),
     Done,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standfast_core::host::{Abilities, ExecOutput, HostDriver, HostObservation, HostSnapshot, Phase};
-use standfast_core::lb::{LbDriver, LbObservation, LbSnapshot};
+use standfast_core::lb::{LbDriver, LbObservation, LbSnapshot, Traffic};
 use standfast_core::metric::Datum;
 use standfast_core::{BoxFuture, Error, Id, id::Instance};
 use standfast_host::errors;
@@ -110,6 +110,13 @@ impl LbDriver for RemoteLb {
     fn take_metrics(&self) -> Vec<Datum> {
         match self.line.ask_blocking(LbCall::TakeMetrics, ANSWER_LIMIT) {
             Some(LbAnswer::Metrics(data)) => data,
+            _ => Vec::new(),
+        }
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        match self.line.ask_blocking(LbCall::Traffic, ANSWER_LIMIT) {
+            Some(LbAnswer::Traffic(traffic)) => traffic,
             _ => Vec::new(),
         }
     }

@@ -197,6 +197,7 @@ impl Served<LbKind> for Dataplane {
         Box::pin(async move {
             match call {
                 LbCall::TakeMetrics => LbAnswer::Metrics(plane.take_metrics()),
+                LbCall::Traffic => LbAnswer::Traffic(plane.traffic()),
                 LbCall::Shutdown(grace) => {
                     plane.shutdown(grace).await;
                     LbAnswer::Done
