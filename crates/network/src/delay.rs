@@ -1,4 +1,5 @@
-//! Links that take longer: a TAP device through which late frames leave the kernel, and come back when they are due.
+//! Links that take longer, or damage what they carry: a TAP device through which late frames leave the kernel, and come back
+//! when they are due.
 //!
 //! A device has one delay, so what comes first leaves first, and a queue is enough. Which frames go to the device, and where
 //! they go on from it, is nftables' business (see `rules::detours`); here a frame is bytes. Times are the machine's own:
@@ -17,12 +18,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 use rustix::pipe::{PipeFlags, pipe_with};
+use standfast_core::Rng;
 
 use crate::links::{self, Links};
 use crate::namespace::{self, in_namespace};
 use crate::netlink::Messages;
 use crate::nft::Nft;
-use crate::rules;
+use crate::rules::{self, Detour};
 
 /// How many frames a link holds; what comes when it is full is lost, as on a link. 50 ms of 2.4 Gbit/s.
 const FRAMES_MAX: usize = 10_000;
@@ -30,6 +32,11 @@ const FRAMES_MAX: usize = 10_000;
 const FRAME_BYTES_MAX: usize = 4096;
 /// So many are taken in before it is looked again whether one is due.
 const FRAMES_AT_ONCE: usize = 64;
+
+/// A frame's and an IPv4 packet's headers: what is damaged comes after them, so that it still finds its way.
+const HEADERS_BYTES: usize = 14 + 20;
+/// Which packets are damaged does not matter, only how many.
+const DAMAGE_SEED: u64 = 5;
 
 const SET_INTERFACE: Opcode = opcode::write::<c_int>(b'T', 202);
 const SET_INDEX: Opcode = opcode::write::<c_int>(b'T', 218);
@@ -53,13 +60,13 @@ pub struct Delay {
 
 impl Delay {
     /// A device of this number in the namespace.
-    pub fn start(namespace: BorrowedFd, links: &Links, number: u32, delay: Duration) -> io::Result<Self> {
+    pub fn start(namespace: BorrowedFd, links: &Links, number: u32, detour: Detour) -> io::Result<Self> {
         let device = in_namespace(namespace, || open(number))??;
         let mut messages = Messages::default();
         links::up(&mut messages, number, false);
         links.execute(messages)?;
         let (end, stop) = pipe_with(PipeFlags::CLOEXEC)?;
-        let thread = std::thread::Builder::new().name(name(number)).spawn(move || run(&device, &end, delay))?;
+        let thread = std::thread::Builder::new().name(name(number)).spawn(move || run(&device, &end, detour))?;
         Ok(Self { number, stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -98,7 +105,9 @@ fn open(number: u32) -> io::Result<OwnedFd> {
 /// Frames on their way, the next that is due first.
 type Late = VecDeque<(Instant, Vec<u8>)>;
 
-fn run(device: &OwnedFd, end: &OwnedFd, delay: Duration) {
+fn run(device: &OwnedFd, end: &OwnedFd, detour: Detour) {
+    let delay = Duration::from_millis(detour.delay_ms.into());
+    let damage = Damage { percent: detour.corrupt_percent, rng: Rng::seeded(DAMAGE_SEED) };
     let mut late = Late::new();
     let mut buffer = vec![0; FRAME_BYTES_MAX];
     loop {
@@ -113,7 +122,7 @@ fn run(device: &OwnedFd, end: &OwnedFd, delay: Duration) {
             Err(_) => return,
         }
         let is_over = !ready[1].revents().is_empty();
-        take_in(device, &mut late, delay, &mut buffer);
+        take_in(device, &mut late, delay, &damage, &mut buffer);
         if is_over {
             while !late.is_empty() {
                 deliver(device, &mut late);
@@ -123,10 +132,31 @@ fn run(device: &OwnedFd, end: &OwnedFd, delay: Duration) {
     }
 }
 
-fn take_in(device: &OwnedFd, late: &mut Late, delay: Duration, buffer: &mut [u8]) {
+/// Damages frames, by chance.
+struct Damage {
+    percent: u8,
+    rng: Rng,
+}
+
+impl Damage {
+    /// Turns one bit of what comes after the headers' addresses.
+    fn hit(&self, frame: &mut [u8]) {
+        if self.percent == 0 || frame.len() <= HEADERS_BYTES || self.rng.below(100) >= usize::from(self.percent) {
+            return;
+        }
+        let at = HEADERS_BYTES + self.rng.below(frame.len() - HEADERS_BYTES);
+        frame[at] ^= 1 << self.rng.below(8);
+    }
+}
+
+fn take_in(device: &OwnedFd, late: &mut Late, delay: Duration, damage: &Damage, buffer: &mut [u8]) {
     for _ in 0..FRAMES_AT_ONCE {
         match rustix::io::read(device, &mut *buffer) {
-            Ok(length) if late.len() < FRAMES_MAX => late.push_back((now() + delay, buffer[..length].to_vec())),
+            Ok(length) if late.len() < FRAMES_MAX => {
+                let mut frame = buffer[..length].to_vec();
+                damage.hit(&mut frame);
+                late.push_back((now() + delay, frame));
+            }
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,
         }
@@ -150,8 +180,9 @@ pub fn probe_delay() -> io::Result<()> {
     const NUMBER: u32 = 100;
     let namespace = namespace::new()?;
     let links = Links::of(namespace.as_fd())?;
-    let delay = Delay::start(namespace.as_fd(), &links, NUMBER, Duration::ZERO)?;
-    let detours = [(NUMBER, delay.number)].into();
+    let detour = rules::detour_between_zones(0);
+    let delay = Delay::start(namespace.as_fd(), &links, NUMBER, detour)?;
+    let detours = [(detour, delay.number)].into();
     let done =
         Nft::of(namespace.as_fd())?.replace(rules::DETOURS, &rules::detours(&detours, &[(NUMBER, name(NUMBER), true)]));
     drop(delay);

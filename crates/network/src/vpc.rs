@@ -5,7 +5,6 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use standfast_core::Cidr;
 use standfast_core::id::{self, Id};
@@ -18,7 +17,7 @@ use crate::links::{self, End, Hop, LOOPBACK, Links, Route, Selector};
 use crate::namespace::{self, in_namespace, set};
 use crate::netlink::Messages;
 use crate::nft::{Nft, Table};
-use crate::rules::{self, DETOURS, Numbers};
+use crate::rules::{self, DETOURS, Detour, Numbers};
 
 /// The table with a route to every address of the VPC, looked up before all others.
 const LOCAL_ROUTES: u32 = 100;
@@ -56,8 +55,8 @@ pub struct VpcNet {
     addresses: BTreeSet<Ipv4Addr>,
     routes: Vec<Route>,
     rules: Option<Table>,
-    /// What delays packets, by milliseconds, and the way there and back.
-    delays: BTreeMap<u32, Delay>,
+    /// What delays packets, and the way there and back.
+    delays: BTreeMap<Detour, Delay>,
     detours: Option<Table>,
     /// Public to private addresses as they are translated now.
     pub translated: BTreeMap<Ipv4Addr, Ipv4Addr>,
@@ -183,15 +182,18 @@ impl VpcNet {
         mut number: impl FnMut() -> u32,
     ) -> io::Result<()> {
         let late = rules::late(snapshot, id);
-        self.delays.retain(|delay, _| late.values().any(|wanted| wanted == delay));
-        if late.is_empty() && self.detours.is_none() {
+        let faults = snapshot.faults.iter().filter(|(interface, _)| self.plugs.contains_key(interface));
+        let hit: Vec<_> = faults.filter_map(|(id, fault)| Some((id, rules::detour_of(fault)?))).collect();
+        let between = late.values().map(|delay| rules::detour_between_zones(*delay));
+        let wanted: BTreeSet<Detour> = between.chain(hit.iter().map(|(_, detour)| *detour)).collect();
+        self.delays.retain(|detour, _| wanted.contains(detour));
+        if wanted.is_empty() && self.detours.is_none() {
             return Ok(());
         }
-        for delay in late.values() {
-            if !self.delays.contains_key(delay) {
-                let time = Duration::from_millis((*delay).into());
-                let device = Delay::start(self.namespace.as_fd(), &self.links, number(), time)?;
-                self.delays.insert(*delay, device);
+        for detour in &wanted {
+            if !self.delays.contains_key(detour) {
+                let device = Delay::start(self.namespace.as_fd(), &self.links, number(), *detour)?;
+                self.delays.insert(*detour, device);
             }
         }
         // The link of an instance that is ending may be gone before its end is told.
@@ -200,14 +202,15 @@ impl VpcNet {
         let links = self.plugs.iter().filter_map(|(id, plug)| {
             let zone = snapshot.interfaces.get(id)?.zone.as_str();
             let name = link_name(plug.number);
-            (zones.contains(zone) && there.contains(&name)).then(|| (plug.number, name, !dark.contains(zone)))
+            ((zones.contains(zone) || hit.iter().any(|(hit, _)| *hit == id)) && there.contains(&name))
+                .then(|| (plug.number, name, !dark.contains(zone)))
         });
         let devices = self.delays.iter().map(|(delay, device)| (*delay, device.number)).collect();
         let detours = rules::detours(&devices, &links.collect::<Vec<_>>());
         if self.detours.as_ref() != Some(&detours) {
             self.nft.replace(DETOURS, &detours)?;
         }
-        self.detours = (!late.is_empty()).then_some(detours);
+        self.detours = (!wanted.is_empty()).then_some(detours);
         Ok(())
     }
 

@@ -1,17 +1,39 @@
-//! What is wrong between zones: loss and delay, and the way of late frames.
+//! What is wrong between zones and with single interfaces: loss and delay, and the way of late frames.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use standfast_core::Cidr;
 use standfast_core::id::{self, Id};
-use standfast_core::network::{Impairment, NetworkSnapshot};
+use standfast_core::network::{Harm, Impairment, NetworkSnapshot, PacketFault, Way};
 
-use super::{Builder, drop_it, hook};
+use super::{Builder, drop_it, hook, traffic};
 use crate::delay;
 use crate::nft::{DEVICES_MAX, EGRESS, Elements, FORWARD, INGRESS, Step, Table};
 
-/// What is late by N milliseconds is marked with this plus N; route tables' marks are below.
+/// What is late by N milliseconds is marked with this plus N, in the bits below `CORRUPT_FROM`; route tables' marks are
+/// below this. From there on is how many packets of a hundred are damaged.
 const LATE_FROM: u32 = 1 << 24;
+const CORRUPT_FROM: u32 = 25;
+/// Over four hours.
+const DELAY_MS_MAX: u32 = LATE_FROM - 1;
+
+/// What happens to frames on a detour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Detour {
+    pub delay_ms: u32,
+    pub corrupt_percent: u8,
+}
+
+impl Detour {
+    fn new(delay_ms: u32, corrupt_percent: u8) -> Self {
+        Self { delay_ms: delay_ms.min(DELAY_MS_MAX), corrupt_percent: corrupt_percent.min(100) }
+    }
+
+    fn mark(self) -> u32 {
+        u32::from(self.corrupt_percent) << CORRUPT_FROM | LATE_FROM | self.delay_ms
+    }
+}
+
 /// The name of the rules for late frames.
 pub const DETOURS: &str = "standfast-late";
 const DELAYS: &str = "delays";
@@ -33,7 +55,7 @@ impl Builder<'_> {
             })
             .collect();
         let late = late(self.snapshot, self.vpc_id);
-        faults.extend(late.into_iter().map(|(way, delay)| (way, vec![Step::Mark(mark_of(delay))])));
+        faults.extend(late.into_iter().map(|(way, delay)| (way, vec![Step::Mark(Detour::new(delay, 0).mark())])));
 
         let mut rules = Vec::new();
         let mut used = BTreeSet::new();
@@ -50,6 +72,10 @@ impl Builder<'_> {
                 rules.push([way, fault.clone()].concat());
             }
         }
+        rules.extend(self.snapshot.faults.iter().flat_map(|(id, fault)| {
+            let link = self.numbers.interfaces.get(id);
+            link.into_iter().flat_map(|link| harm(*link, fault))
+        }));
         let sets: Vec<_> = used.into_iter().map(|name| (zone(name), zones[name].clone())).collect();
         sets.into_iter().for_each(|(name, links)| self.table.set(name, Elements::Links(links)));
         self.table.base("impairments", hook("filter", FORWARD, -20), rules);
@@ -94,19 +120,56 @@ pub fn late<'a>(snapshot: &'a NetworkSnapshot, vpc: &Id<id::Vpc>) -> BTreeMap<(&
     late
 }
 
-fn mark_of(delay: u32) -> u32 {
-    LATE_FROM.saturating_add(delay)
+/// The rules of a fault of the interface behind a link, one for each peer.
+fn harm(link: u32, fault: &PacketFault) -> Vec<Vec<Step>> {
+    let harm = match fault.harm {
+        Harm::Loss(100..) => vec![drop_it()],
+        Harm::Loss(percent) => vec![Step::Percent(percent), drop_it()],
+        Harm::Late { .. } => detour_of(fault).map(|detour| Step::Mark(detour.mark())).into_iter().collect(),
+    };
+    if harm.is_empty() {
+        return Vec::new();
+    }
+    let peers: Vec<_> = match (&fault.peers[..], fault.way) {
+        ([], _) => vec![None],
+        (peers, Way::Sent) => peers.iter().map(|peer| Some(Step::Destination(*peer))).collect(),
+        (peers, Way::Received) => peers.iter().map(|peer| Some(Step::Source(*peer))).collect(),
+    };
+    let rule = |peer: Option<Step>| {
+        let mut rule = vec![match fault.way {
+            Way::Sent => Step::In(link),
+            Way::Received => Step::Out(link),
+        }];
+        rule.extend(peer);
+        traffic(&mut rule, fault.traffic);
+        rule.extend(harm.iter().cloned());
+        rule
+    };
+    peers.into_iter().map(rule).collect()
 }
 
-/// The way of late frames: from the links, by their marks, to the devices that delay them (`delays`: milliseconds to a
+/// The detour of what an interface receives, when its fault is one.
+pub fn detour_of(fault: &PacketFault) -> Option<Detour> {
+    match (fault.way, fault.harm) {
+        (Way::Received, Harm::Late { delay_ms, corrupt_percent }) => Some(Detour::new(delay_ms, corrupt_percent)),
+        _ => None,
+    }
+}
+
+/// The detour of what is late between zones.
+pub fn detour_between_zones(delay_ms: u32) -> Detour {
+    Detour::new(delay_ms, 0)
+}
+
+/// The way of late frames: from the links, by their marks, to the devices that delay them (`delays`: the detour to a
 /// device's number), and from there to the link that they were for. `links` are numbers, names, and whether what was late
 /// may still arrive.
-pub fn detours(delays: &BTreeMap<u32, u32>, links: &[(u32, String, bool)]) -> Table {
+pub fn detours(delays: &BTreeMap<Detour, u32>, links: &[(u32, String, bool)]) -> Table {
     let mut table = Table::of_devices();
     if delays.is_empty() {
         return table;
     }
-    let marks = delays.iter().map(|(delay, device)| (mark_of(*delay), *device)).collect();
+    let marks = delays.iter().map(|(detour, device)| (detour.mark(), *device)).collect();
     let live = links.iter().filter(|(.., live)| *live).map(|(number, ..)| *number).collect();
     table.set(DELAYS, Elements::MarkLinks(marks));
     table.set(LIVE, Elements::Links(live));

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod churn;
+mod faults;
 mod late;
 mod open;
 mod paths;

@@ -12,7 +12,7 @@ use standfast_core::network::*;
 use standfast_network::{Net, in_namespace};
 
 /// How long something that must not answer is given to answer; and something that must.
-const SILENCE: Duration = Duration::from_millis(250);
+pub const SILENCE: Duration = Duration::from_millis(250);
 pub const ANSWER: Duration = Duration::from_secs(3);
 
 pub fn root() -> bool {
