@@ -132,7 +132,8 @@ pub struct Status {
 
 #[derive(Debug, Args)]
 pub struct Probe {
-    /// An http:// URL on this machine: a load balancer's name, localhost, or a loopback address
+    /// http://HOST/PATH, tcp://HOST:PORT or dns://RESOLVER:PORT/NAME, on this machine: a load balancer's name, localhost, or
+    /// a loopback address
     pub url: String,
     /// Requests a second, sent at their times whether or not earlier ones have been answered
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=20_000))]

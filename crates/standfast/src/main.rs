@@ -17,6 +17,7 @@ mod processes;
 mod server;
 mod signals;
 mod smtp;
+mod world;
 
 use std::process::ExitCode;
 

@@ -11,8 +11,8 @@ use anyhow::Result;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use super::probe::{Idle, attempt, millis, percentile};
 use crate::http_client::{Place, place, site_url};
+use crate::world::{Idle, get};
 use crate::{cli, output, signals};
 
 /// Requests under way at once; each is a connection.
@@ -144,8 +144,8 @@ pub async fn run(options: &cli::Load, endpoint: &str) -> Result<ExitCode> {
 }
 
 async fn one(target: Place, idle: Idle, timeout: Duration, due: Instant, tally: Shared) {
-    let answer = tokio::time::timeout(timeout, attempt(&target, &idle)).await;
-    let succeeded = matches!(answer, Ok(Ok(status)) if status < 500);
+    let answer = tokio::time::timeout(timeout, get(&target, &idle)).await;
+    let succeeded = answer.is_ok_and(|answer| answer.fate.succeeded());
     lock(&tally).add(succeeded, due.elapsed());
 }
 
@@ -155,6 +155,16 @@ fn report(url: &str, tally: &Tally, took: Duration) -> Json {
         "url": url, "requests": requests, "succeeded": tally.all_ok, "failed": tally.all_failed,
         "seconds": took.as_secs_f64(), "max_ms": millis(tally.slowest),
     })
+}
+
+fn percentile(sorted: &[Duration], p: f64) -> Duration {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * p).round() as usize).copied().unwrap_or_default()
+}
+
+/// In milliseconds, to a microsecond.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Mail(options) => told::mail(&client, &options).await,
         Command::Events(options) => told::events(&client, &options).await,
         Command::Doctor(options) => doctor::run(options.json),
-        Command::Probe(options) => probe::run(&options, client.endpoint()).await,
+        Command::Probe(options) => probe::run(&options, &client).await,
         Command::Load(options) => load::run(&options, client.endpoint()).await,
         Command::Agent(options) => agent::run(&options, &client).await,
         Command::Break(options) => faults::break_it(&client, &options.what).await,

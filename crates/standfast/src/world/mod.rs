@@ -1,0 +1,77 @@
+//! The real world of game days and probes: this machine's time, the API over HTTP, requests over sockets.
+//!
+//! Invariant: nothing here reaches beyond loopback, as `http_client::place` sees to.
+
+mod shots;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use standfast_core::{BoxFuture, Clock, Error, Result, Timestamp};
+use standfast_gameday::World;
+use standfast_gameday::probe::{Kind, Target};
+use standfast_gameday::world::Shot;
+use tokio::time::Instant;
+
+use crate::api_client::{ApiClient, api_error};
+
+pub use shots::{Idle, get};
+
+/// See the module's documentation.
+pub struct RealWorld {
+    client: ApiClient,
+    clock: Clock,
+    start: Instant,
+}
+
+impl RealWorld {
+    pub fn new(client: ApiClient) -> Self {
+        Self { client, clock: Clock::system(1.0), start: Instant::now() }
+    }
+}
+
+impl World for RealWorld {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep_until(&self, elapsed: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep_until(self.start + elapsed))
+    }
+
+    fn call(&self, service: &str, operation: &str, input: Json) -> BoxFuture<'_, Result<Json>> {
+        let model = standfast_api::SERVICES.iter().find(|model| model.name == service).copied();
+        let operation = operation.to_owned();
+        Box::pin(async move {
+            let model = model.ok_or_else(|| Error::internal("a service that no client knows"))?;
+            let answer = self.client.call(model, &operation, input).await;
+            answer.map_err(|error| match api_error(&error) {
+                Some(api) => api.clone(),
+                None => Error::unavailable(format!("{error:#}")),
+            })
+        })
+    }
+
+    fn aim(&self, target: &Target) -> Result<Shot, String> {
+        let kind = target.kind().ok_or_else(|| {
+            let known: Vec<_> = Kind::ALL.iter().map(|kind| format!("{}://", kind.name())).collect();
+            format!("'{}' does not begin with {}", target.url, known.join(" or "))
+        })?;
+        let aimed = match kind {
+            Kind::Http => shots::http(&target.url, self.client.endpoint(), target.timeout),
+            Kind::Tcp => shots::tcp(&target.url, target.timeout),
+            Kind::Dns => shots::dns(&target.url, target.timeout),
+        };
+        aimed.map_err(|error| format!("{error:#}"))
+    }
+}
+
+/// The world as game days take it.
+pub fn real(client: &ApiClient) -> Arc<dyn World> {
+    Arc::new(RealWorld::new(client.clone()))
+}
