@@ -1,5 +1,6 @@
 """A scenario's stack on the linux driver: deployed from examples/, reached from outside, looked into."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -129,6 +130,22 @@ class Stack:
         """Whether the instance can open a TCP connection."""
         script = f"import socket; socket.create_connection(('{address}', {port}), {SILENT_S})"
         return self.inside(instance_id, f'/usr/bin/python3 -c "{script}" 2>/dev/null && echo yes || echo no').strip() == "yes"
+
+
+@contextlib.contextmanager
+def deployments(cloud: Cloud, name: str):
+    """Gives what deploys an example in an account of this name's own; all of them are deleted at the end."""
+    stacks = []
+    account = "".join(str(byte % 10) for byte in name.encode())[-12:].zfill(12)
+
+    def make(example: str, prepare=lambda ec2: None, cloud: Cloud = cloud, **parameters: str) -> Stack:
+        prepare(cloud.client("ec2", account=account))
+        stacks.append(Stack(cloud, account, example, **parameters))
+        return stacks[-1]
+
+    yield make
+    for stack in reversed(stacks):
+        stack.delete()
 
 
 def get(address: str, path: str = "/", port: int = 80, source: str | None = None, timeout: float = SILENT_S) -> str | None:

@@ -37,17 +37,8 @@ def linux(tmp_path_factory):
 def deploy(linux, new_cloud, request):
     """Deploys an example in an account of the test's own and deletes it afterwards, before clouds of the test's own end."""
     del new_cloud
-    stacks = []
-    account = "".join(str(byte % 10) for byte in request.node.name.encode())[-12:].zfill(12)
-
-    def make(example: str, prepare=lambda ec2: None, cloud: Cloud = linux, **parameters: str) -> Stack:
-        prepare(cloud.client("ec2", account=account))
-        stacks.append(Stack(cloud, account, example, **parameters))
-        return stacks[-1]
-
-    yield make
-    for stack in reversed(stacks):
-        stack.delete()
+    with scenario.deployments(linux, request.node.name) as make:
+        yield make
 
 
 def test_w1_an_address_stays_when_its_server_stops(deploy):
@@ -348,9 +339,13 @@ def test_e7_each_way_of_blocking_an_address_blocks_it(deploy):
 def test_w8_a_spot_instance_gets_its_notice_and_is_replaced(deploy):
     stack = deploy("spot")
     group = stack.outputs["Group"]
-    (member,) = eventually(lambda: stack.members(group), limit_s=60, what="an instance in service")
-    instance = member["InstanceId"]
-    assert stack.instance(instance)["InstanceLifecycle"] == "spot"
+
+    def spot() -> list[str]:
+        members = [member["InstanceId"] for member in stack.members(group)]
+        return [one for one in members if stack.instance(one).get("InstanceLifecycle") == "spot"]
+
+    eventually(lambda: len(stack.members(group)) == 2, limit_s=60, what="two instances in service")
+    (instance,) = spot()
     stack.run("break", "spot", instance)
     notice = eventually(
         lambda: stack.inside(instance, "cat /var/log/notice", expect=None), limit_s=30, what="the notice inside"
