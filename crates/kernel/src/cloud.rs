@@ -12,6 +12,7 @@ use standfast_store::Store;
 
 use crate::controller;
 use crate::cx::{Cx, Principal};
+use crate::pipeline;
 use crate::service::{Registry, Service};
 use crate::supervisor::Supervisor;
 
@@ -103,6 +104,14 @@ impl Cloud {
         let mut all: Vec<_> = self.registry().dynamic.keys().copied().collect();
         all.sort_unstable();
         all
+    }
+
+    /// The operations that have a handler, of the service that policies call this; empty when there is none.
+    pub fn operations_of(&self, service: &str) -> Vec<&'static str> {
+        let models = self.registry().models.iter().filter(|model| pipeline::action_prefix(model) == service);
+        let names: Vec<&str> = models.map(|model| model.name).collect();
+        let all = self.bound_operations().into_iter().filter(|(of, _)| names.contains(of));
+        all.map(|(_, operation)| operation).collect()
     }
 
     /// Stops controllers, load balancers and instances, in that order, then closes the store.

@@ -73,7 +73,10 @@ pub struct CapacityFault {
 /// Whose launches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Launches {
-    Of(Callers),
+    /// Everybody's, and those of services of the cloud.
+    All,
+    /// Of those who have assumed one of these roles, by name.
+    Roles(BTreeSet<String>),
     /// Of these Auto Scaling groups, by name.
     Groups(BTreeSet<String>),
 }
@@ -128,10 +131,15 @@ impl Callers {
         match (self, caller) {
             (_, Principal::Service(_)) => false,
             (Self::All, _) => true,
-            (Self::Roles(names), Principal::Known { arn, .. }) => role_of(arn).is_some_and(|role| names.contains(role)),
-            (Self::Roles(_), Principal::Root) => false,
+            (Self::Roles(names), caller) => is_one_of(names, caller),
         }
     }
+}
+
+/// Whether the caller has assumed a role of one of these names.
+fn is_one_of(roles: &BTreeSet<String>, caller: &Principal) -> bool {
+    let Principal::Known { arn, .. } = caller else { return false };
+    role_of(arn).is_some_and(|role| roles.contains(role))
 }
 
 /// The name of the role that an ARN of a session is of: `arn:aws:sts::123456789012:assumed-role/NAME/SESSION`.
@@ -169,7 +177,8 @@ pub fn refuses_launch(
     at(view, scope).into_iter().any(|fault| {
         let Fault::Capacity(fault) = fault else { return false };
         let meant = match &fault.launches {
-            Launches::Of(callers) => callers.include(caller),
+            Launches::All => true,
+            Launches::Roles(names) => is_one_of(names, caller),
             Launches::Groups(names) => group.is_some_and(|group| names.contains(group)),
         };
         meant && fault.zones.contains(zone) && happens(rng, fault.percentage)

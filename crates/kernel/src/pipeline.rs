@@ -123,7 +123,7 @@ impl Cloud {
 }
 
 /// The service's name in policies.
-fn action_prefix(service: &ServiceSchema) -> &'static str {
+pub(crate) fn action_prefix(service: &ServiceSchema) -> &'static str {
     match service.signing_name {
         "monitoring" => "cloudwatch",
         name => name,

@@ -39,3 +39,12 @@ pub mod experiment_status {
     pub const FAILED: &str = "failed";
     pub const CANCELLED: &str = "cancelled";
 }
+pub mod safety_lever_status {
+    pub const DISENGAGED: &str = "disengaged";
+    pub const ENGAGED: &str = "engaged";
+    pub const ENGAGING: &str = "engaging";
+}
+pub mod safety_lever_status_input {
+    pub const DISENGAGED: &str = "disengaged";
+    pub const ENGAGED: &str = "engaged";
+}

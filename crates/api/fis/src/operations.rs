@@ -14,6 +14,17 @@ pub type CreateExperimentTemplateInput = shapes::CreateExperimentTemplateRequest
 pub type CreateExperimentTemplateOutput = shapes::CreateExperimentTemplateResponse;
 
 #[derive(Clone, Copy, Debug)]
+pub struct CreateTargetAccountConfiguration;
+impl Operation for CreateTargetAccountConfiguration {
+    type Input = shapes::CreateTargetAccountConfigurationRequest;
+    type Output = shapes::CreateTargetAccountConfigurationResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::CreateTargetAccountConfiguration;
+}
+pub type CreateTargetAccountConfigurationInput = shapes::CreateTargetAccountConfigurationRequest;
+pub type CreateTargetAccountConfigurationOutput = shapes::CreateTargetAccountConfigurationResponse;
+
+#[derive(Clone, Copy, Debug)]
 pub struct DeleteExperimentTemplate;
 impl Operation for DeleteExperimentTemplate {
     type Input = shapes::DeleteExperimentTemplateRequest;
@@ -23,6 +34,17 @@ impl Operation for DeleteExperimentTemplate {
 }
 pub type DeleteExperimentTemplateInput = shapes::DeleteExperimentTemplateRequest;
 pub type DeleteExperimentTemplateOutput = shapes::DeleteExperimentTemplateResponse;
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteTargetAccountConfiguration;
+impl Operation for DeleteTargetAccountConfiguration {
+    type Input = shapes::DeleteTargetAccountConfigurationRequest;
+    type Output = shapes::DeleteTargetAccountConfigurationResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::DeleteTargetAccountConfiguration;
+}
+pub type DeleteTargetAccountConfigurationInput = shapes::DeleteTargetAccountConfigurationRequest;
+pub type DeleteTargetAccountConfigurationOutput = shapes::DeleteTargetAccountConfigurationResponse;
 
 #[derive(Clone, Copy, Debug)]
 pub struct GetAction;
@@ -47,6 +69,17 @@ pub type GetExperimentInput = shapes::GetExperimentRequest;
 pub type GetExperimentOutput = shapes::GetExperimentResponse;
 
 #[derive(Clone, Copy, Debug)]
+pub struct GetExperimentTargetAccountConfiguration;
+impl Operation for GetExperimentTargetAccountConfiguration {
+    type Input = shapes::GetExperimentTargetAccountConfigurationRequest;
+    type Output = shapes::GetExperimentTargetAccountConfigurationResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::GetExperimentTargetAccountConfiguration;
+}
+pub type GetExperimentTargetAccountConfigurationInput = shapes::GetExperimentTargetAccountConfigurationRequest;
+pub type GetExperimentTargetAccountConfigurationOutput = shapes::GetExperimentTargetAccountConfigurationResponse;
+
+#[derive(Clone, Copy, Debug)]
 pub struct GetExperimentTemplate;
 impl Operation for GetExperimentTemplate {
     type Input = shapes::GetExperimentTemplateRequest;
@@ -56,6 +89,28 @@ impl Operation for GetExperimentTemplate {
 }
 pub type GetExperimentTemplateInput = shapes::GetExperimentTemplateRequest;
 pub type GetExperimentTemplateOutput = shapes::GetExperimentTemplateResponse;
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetSafetyLever;
+impl Operation for GetSafetyLever {
+    type Input = shapes::GetSafetyLeverRequest;
+    type Output = shapes::GetSafetyLeverResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::GetSafetyLever;
+}
+pub type GetSafetyLeverInput = shapes::GetSafetyLeverRequest;
+pub type GetSafetyLeverOutput = shapes::GetSafetyLeverResponse;
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetTargetAccountConfiguration;
+impl Operation for GetTargetAccountConfiguration {
+    type Input = shapes::GetTargetAccountConfigurationRequest;
+    type Output = shapes::GetTargetAccountConfigurationResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::GetTargetAccountConfiguration;
+}
+pub type GetTargetAccountConfigurationInput = shapes::GetTargetAccountConfigurationRequest;
+pub type GetTargetAccountConfigurationOutput = shapes::GetTargetAccountConfigurationResponse;
 
 #[derive(Clone, Copy, Debug)]
 pub struct GetTargetResourceType;
@@ -78,6 +133,28 @@ impl Operation for ListActions {
 }
 pub type ListActionsInput = shapes::ListActionsRequest;
 pub type ListActionsOutput = shapes::ListActionsResponse;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ListExperimentResolvedTargets;
+impl Operation for ListExperimentResolvedTargets {
+    type Input = shapes::ListExperimentResolvedTargetsRequest;
+    type Output = shapes::ListExperimentResolvedTargetsResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ListExperimentResolvedTargets;
+}
+pub type ListExperimentResolvedTargetsInput = shapes::ListExperimentResolvedTargetsRequest;
+pub type ListExperimentResolvedTargetsOutput = shapes::ListExperimentResolvedTargetsResponse;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ListExperimentTargetAccountConfigurations;
+impl Operation for ListExperimentTargetAccountConfigurations {
+    type Input = shapes::ListExperimentTargetAccountConfigurationsRequest;
+    type Output = shapes::ListExperimentTargetAccountConfigurationsResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ListExperimentTargetAccountConfigurations;
+}
+pub type ListExperimentTargetAccountConfigurationsInput = shapes::ListExperimentTargetAccountConfigurationsRequest;
+pub type ListExperimentTargetAccountConfigurationsOutput = shapes::ListExperimentTargetAccountConfigurationsResponse;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ListExperimentTemplates;
@@ -111,6 +188,17 @@ impl Operation for ListTagsForResource {
 }
 pub type ListTagsForResourceInput = shapes::ListTagsForResourceRequest;
 pub type ListTagsForResourceOutput = shapes::ListTagsForResourceResponse;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ListTargetAccountConfigurations;
+impl Operation for ListTargetAccountConfigurations {
+    type Input = shapes::ListTargetAccountConfigurationsRequest;
+    type Output = shapes::ListTargetAccountConfigurationsResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::ListTargetAccountConfigurations;
+}
+pub type ListTargetAccountConfigurationsInput = shapes::ListTargetAccountConfigurationsRequest;
+pub type ListTargetAccountConfigurationsOutput = shapes::ListTargetAccountConfigurationsResponse;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ListTargetResourceTypes;
@@ -177,3 +265,25 @@ impl Operation for UpdateExperimentTemplate {
 }
 pub type UpdateExperimentTemplateInput = shapes::UpdateExperimentTemplateRequest;
 pub type UpdateExperimentTemplateOutput = shapes::UpdateExperimentTemplateResponse;
+
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateSafetyLeverState;
+impl Operation for UpdateSafetyLeverState {
+    type Input = shapes::UpdateSafetyLeverStateRequest;
+    type Output = shapes::UpdateSafetyLeverStateResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::UpdateSafetyLeverState;
+}
+pub type UpdateSafetyLeverStateInput = shapes::UpdateSafetyLeverStateRequest;
+pub type UpdateSafetyLeverStateOutput = shapes::UpdateSafetyLeverStateResponse;
+
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateTargetAccountConfiguration;
+impl Operation for UpdateTargetAccountConfiguration {
+    type Input = shapes::UpdateTargetAccountConfigurationRequest;
+    type Output = shapes::UpdateTargetAccountConfigurationResponse;
+    const SERVICE: &'static ServiceSchema = &schemas::MODEL;
+    const SCHEMA: &'static OperationSchema = &schemas::operations::UpdateTargetAccountConfiguration;
+}
+pub type UpdateTargetAccountConfigurationInput = shapes::UpdateTargetAccountConfigurationRequest;
+pub type UpdateTargetAccountConfigurationOutput = shapes::UpdateTargetAccountConfigurationResponse;

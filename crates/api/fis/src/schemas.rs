@@ -87,11 +87,28 @@ pub static CreateExperimentTemplateTargetInput: StructSchema = StructSchema { na
     Member::plain("parameters", Type::Map(&ExperimentTemplateTargetParameterMap)),
 ] };
 pub static CreateExperimentTemplateTargetInputMap: MapSchema = MapSchema { key: &ExperimentTemplateTargetName, value: Type::Struct(&CreateExperimentTemplateTargetInput), key_wire: "key", value_wire: "value", flattened: false, limits: &FREE };
+pub static CreateTargetAccountConfigurationRequest: StructSchema = StructSchema { name: "CreateTargetAccountConfigurationRequest", payload: None, union: false, members: &[
+    Member::plain("clientToken", Type::String(&ClientToken)).idempotency_token(),
+    Member::new("experimentTemplateId", "id", "Id", Type::String(&ExperimentTemplateId)).at(Location::Uri).required(),
+    Member::new("accountId", "accountId", "AccountId", Type::String(&TargetAccountId)).at(Location::Uri).required(),
+    Member::plain("roleArn", Type::String(&RoleArn)).required(),
+    Member::plain("description", Type::String(&TargetAccountConfigurationDescription)),
+] };
+pub static CreateTargetAccountConfigurationResponse: StructSchema = StructSchema { name: "CreateTargetAccountConfigurationResponse", payload: None, union: false, members: &[
+    Member::plain("targetAccountConfiguration", Type::Struct(&TargetAccountConfiguration)),
+] };
 pub static DeleteExperimentTemplateRequest: StructSchema = StructSchema { name: "DeleteExperimentTemplateRequest", payload: None, union: false, members: &[
     Member::new("id", "id", "Id", Type::String(&ExperimentTemplateId)).at(Location::Uri).required(),
 ] };
 pub static DeleteExperimentTemplateResponse: StructSchema = StructSchema { name: "DeleteExperimentTemplateResponse", payload: None, union: false, members: &[
     Member::plain("experimentTemplate", Type::Struct(&ExperimentTemplate)),
+] };
+pub static DeleteTargetAccountConfigurationRequest: StructSchema = StructSchema { name: "DeleteTargetAccountConfigurationRequest", payload: None, union: false, members: &[
+    Member::new("experimentTemplateId", "id", "Id", Type::String(&ExperimentTemplateId)).at(Location::Uri).required(),
+    Member::new("accountId", "accountId", "AccountId", Type::String(&TargetAccountId)).at(Location::Uri).required(),
+] };
+pub static DeleteTargetAccountConfigurationResponse: StructSchema = StructSchema { name: "DeleteTargetAccountConfigurationResponse", payload: None, union: false, members: &[
+    Member::plain("targetAccountConfiguration", Type::Struct(&TargetAccountConfiguration)),
 ] };
 pub static EmptyTargetResolutionMode: Limits = Limits { min: None, max: None, values: &["fail", "skip"] };
 pub static Experiment: StructSchema = StructSchema { name: "Experiment", payload: None, union: false, members: &[
@@ -232,6 +249,17 @@ pub static ExperimentTarget: StructSchema = StructSchema { name: "ExperimentTarg
     Member::plain("filters", Type::List(&ExperimentTargetFilterList)),
     Member::plain("selectionMode", Type::String(&ExperimentTargetSelectionMode)),
     Member::plain("parameters", Type::Map(&ExperimentTargetParameterMap)),
+] };
+pub static ExperimentTargetAccountConfiguration: StructSchema = StructSchema { name: "ExperimentTargetAccountConfiguration", payload: None, union: false, members: &[
+    Member::plain("roleArn", Type::String(&RoleArn)),
+    Member::plain("accountId", Type::String(&TargetAccountId)),
+    Member::plain("description", Type::String(&TargetAccountConfigurationDescription)),
+] };
+pub static ExperimentTargetAccountConfigurationList: ListSchema = ListSchema { item: Type::Struct(&ExperimentTargetAccountConfigurationSummary), wire: "member", flattened: false, limits: &FREE };
+pub static ExperimentTargetAccountConfigurationSummary: StructSchema = StructSchema { name: "ExperimentTargetAccountConfigurationSummary", payload: None, union: false, members: &[
+    Member::plain("roleArn", Type::String(&RoleArn)),
+    Member::plain("accountId", Type::String(&TargetAccountId)),
+    Member::plain("description", Type::String(&TargetAccountConfigurationDescription)),
 ] };
 pub static ExperimentTargetFilter: StructSchema = StructSchema { name: "ExperimentTargetFilter", payload: None, union: false, members: &[
     Member::plain("path", Type::String(&ExperimentTargetFilterPath)),
@@ -380,11 +408,31 @@ pub static GetExperimentRequest: StructSchema = StructSchema { name: "GetExperim
 pub static GetExperimentResponse: StructSchema = StructSchema { name: "GetExperimentResponse", payload: None, union: false, members: &[
     Member::plain("experiment", Type::Struct(&Experiment)),
 ] };
+pub static GetExperimentTargetAccountConfigurationRequest: StructSchema = StructSchema { name: "GetExperimentTargetAccountConfigurationRequest", payload: None, union: false, members: &[
+    Member::new("experimentId", "id", "Id", Type::String(&ExperimentId)).at(Location::Uri).required(),
+    Member::new("accountId", "accountId", "AccountId", Type::String(&TargetAccountId)).at(Location::Uri).required(),
+] };
+pub static GetExperimentTargetAccountConfigurationResponse: StructSchema = StructSchema { name: "GetExperimentTargetAccountConfigurationResponse", payload: None, union: false, members: &[
+    Member::plain("targetAccountConfiguration", Type::Struct(&ExperimentTargetAccountConfiguration)),
+] };
 pub static GetExperimentTemplateRequest: StructSchema = StructSchema { name: "GetExperimentTemplateRequest", payload: None, union: false, members: &[
     Member::new("id", "id", "Id", Type::String(&ExperimentTemplateId)).at(Location::Uri).required(),
 ] };
 pub static GetExperimentTemplateResponse: StructSchema = StructSchema { name: "GetExperimentTemplateResponse", payload: None, union: false, members: &[
     Member::plain("experimentTemplate", Type::Struct(&ExperimentTemplate)),
+] };
+pub static GetSafetyLeverRequest: StructSchema = StructSchema { name: "GetSafetyLeverRequest", payload: None, union: false, members: &[
+    Member::new("id", "id", "Id", Type::String(&SafetyLeverId)).at(Location::Uri).required(),
+] };
+pub static GetSafetyLeverResponse: StructSchema = StructSchema { name: "GetSafetyLeverResponse", payload: None, union: false, members: &[
+    Member::plain("safetyLever", Type::Struct(&SafetyLever)),
+] };
+pub static GetTargetAccountConfigurationRequest: StructSchema = StructSchema { name: "GetTargetAccountConfigurationRequest", payload: None, union: false, members: &[
+    Member::new("experimentTemplateId", "id", "Id", Type::String(&ExperimentTemplateId)).at(Location::Uri).required(),
+    Member::new("accountId", "accountId", "AccountId", Type::String(&TargetAccountId)).at(Location::Uri).required(),
+] };
+pub static GetTargetAccountConfigurationResponse: StructSchema = StructSchema { name: "GetTargetAccountConfigurationResponse", payload: None, union: false, members: &[
+    Member::plain("targetAccountConfiguration", Type::Struct(&TargetAccountConfiguration)),
 ] };
 pub static GetTargetResourceTypeRequest: StructSchema = StructSchema { name: "GetTargetResourceTypeRequest", payload: None, union: false, members: &[
     Member::new("resourceType", "resourceType", "ResourceType", Type::String(&TargetResourceTypeId)).at(Location::Uri).required(),
@@ -399,6 +447,25 @@ pub static ListActionsRequest: StructSchema = StructSchema { name: "ListActionsR
 ] };
 pub static ListActionsResponse: StructSchema = StructSchema { name: "ListActionsResponse", payload: None, union: false, members: &[
     Member::plain("actions", Type::List(&ActionSummaryList)),
+    Member::plain("nextToken", Type::String(&NextToken)),
+] };
+pub static ListExperimentResolvedTargetsMaxResults: Limits = Limits { min: Some(1), max: Some(100), values: &[] };
+pub static ListExperimentResolvedTargetsRequest: StructSchema = StructSchema { name: "ListExperimentResolvedTargetsRequest", payload: None, union: false, members: &[
+    Member::new("experimentId", "id", "Id", Type::String(&ExperimentId)).at(Location::Uri).required(),
+    Member::new("maxResults", "maxResults", "MaxResults", Type::Int(&ListExperimentResolvedTargetsMaxResults)).at(Location::Query),
+    Member::new("nextToken", "nextToken", "NextToken", Type::String(&NextToken)).at(Location::Query),
+    Member::new("targetName", "targetName", "TargetName", Type::String(&TargetName)).at(Location::Query),
+] };
+pub static ListExperimentResolvedTargetsResponse: StructSchema = StructSchema { name: "ListExperimentResolvedTargetsResponse", payload: None, union: false, members: &[
+    Member::plain("resolvedTargets", Type::List(&ResolvedTargetList)),
+    Member::plain("nextToken", Type::String(&NextToken)),
+] };
+pub static ListExperimentTargetAccountConfigurationsRequest: StructSchema = StructSchema { name: "ListExperimentTargetAccountConfigurationsRequest", payload: None, union: false, members: &[
+    Member::new("experimentId", "id", "Id", Type::String(&ExperimentId)).at(Location::Uri).required(),
+    Member::new("nextToken", "nextToken", "NextToken", Type::String(&NextToken)).at(Location::Query),
+] };
+pub static ListExperimentTargetAccountConfigurationsResponse: StructSchema = StructSchema { name: "ListExperimentTargetAccountConfigurationsResponse", payload: None, union: false, members: &[
+    Member::plain("targetAccountConfigurations", Type::List(&ExperimentTargetAccountConfigurationList)),
     Member::plain("nextToken", Type::String(&NextToken)),
 ] };
 pub static ListExperimentTemplatesMaxResults: Limits = Limits { min: Some(1), max: Some(100), values: &[] };
@@ -426,6 +493,16 @@ pub static ListTagsForResourceRequest: StructSchema = StructSchema { name: "List
 pub static ListTagsForResourceResponse: StructSchema = StructSchema { name: "ListTagsForResourceResponse", payload: None, union: false, members: &[
     Member::plain("tags", Type::Map(&TagMap)),
 ] };
+pub static ListTargetAccountConfigurationsMaxResults: Limits = Limits { min: Some(1), max: Some(100), values: &[] };
+pub static ListTargetAccountConfigurationsRequest: StructSchema = StructSchema { name: "ListTargetAccountConfigurationsRequest", payload: None, union: false, members: &[
+    Member::new("experimentTemplateId", "id", "Id", Type::String(&ExperimentTemplateId)).at(Location::Uri).required(),
+    Member::new("maxResults", "maxResults", "MaxResults", Type::Int(&ListTargetAccountConfigurationsMaxResults)).at(Location::Query),
+    Member::new("nextToken", "nextToken", "NextToken", Type::String(&NextToken)).at(Location::Query),
+] };
+pub static ListTargetAccountConfigurationsResponse: StructSchema = StructSchema { name: "ListTargetAccountConfigurationsResponse", payload: None, union: false, members: &[
+    Member::plain("targetAccountConfigurations", Type::List(&TargetAccountConfigurationList)),
+    Member::plain("nextToken", Type::String(&NextToken)),
+] };
 pub static ListTargetResourceTypesMaxResults: Limits = Limits { min: Some(1), max: Some(100), values: &[] };
 pub static ListTargetResourceTypesRequest: StructSchema = StructSchema { name: "ListTargetResourceTypesRequest", payload: None, union: false, members: &[
     Member::new("maxResults", "maxResults", "MaxResults", Type::Int(&ListTargetResourceTypesMaxResults)).at(Location::Query),
@@ -451,11 +528,29 @@ pub static ReportConfigurationS3OutputInput: StructSchema = StructSchema { name:
     Member::plain("prefix", Type::String(&ReportConfigurationS3OutputPrefix)),
 ] };
 pub static ReportConfigurationS3OutputPrefix: Limits = Limits { min: None, max: Some(256), values: &[] };
+pub static ResolvedTarget: StructSchema = StructSchema { name: "ResolvedTarget", payload: None, union: false, members: &[
+    Member::plain("resourceType", Type::String(&TargetResourceTypeId)),
+    Member::plain("targetName", Type::String(&TargetName)),
+    Member::plain("targetInformation", Type::Map(&TargetInformationMap)),
+] };
+pub static ResolvedTargetList: ListSchema = ListSchema { item: Type::Struct(&ResolvedTarget), wire: "member", flattened: false, limits: &FREE };
 pub static ResourceArn: Limits = Limits { min: Some(20), max: Some(2048), values: &[] };
 pub static ResourceArnList: ListSchema = ListSchema { item: Type::String(&ResourceArn), wire: "member", flattened: false, limits: &Limits { min: None, max: Some(5), values: &[] } };
 pub static RoleArn: Limits = Limits { min: Some(20), max: Some(2048), values: &[] };
 pub static S3BucketName: Limits = Limits { min: Some(3), max: Some(63), values: &[] };
 pub static S3ObjectKey: Limits = Limits { min: Some(1), max: Some(700), values: &[] };
+pub static SafetyLever: StructSchema = StructSchema { name: "SafetyLever", payload: None, union: false, members: &[
+    Member::plain("id", Type::String(&SafetyLeverId)),
+    Member::plain("arn", Type::String(&ResourceArn)),
+    Member::plain("state", Type::Struct(&SafetyLeverState)),
+] };
+pub static SafetyLeverId: Limits = Limits { min: None, max: Some(64), values: &[] };
+pub static SafetyLeverState: StructSchema = StructSchema { name: "SafetyLeverState", payload: None, union: false, members: &[
+    Member::plain("status", Type::String(&SafetyLeverStatus)),
+    Member::plain("reason", Type::String(&FREE)),
+] };
+pub static SafetyLeverStatus: Limits = Limits { min: None, max: None, values: &["disengaged", "engaged", "engaging"] };
+pub static SafetyLeverStatusInput: Limits = Limits { min: None, max: None, values: &["disengaged", "engaged"] };
 pub static StartExperimentExperimentOptionsInput: StructSchema = StructSchema { name: "StartExperimentExperimentOptionsInput", payload: None, union: false, members: &[
     Member::plain("actionsMode", Type::String(&ActionsMode)),
 ] };
@@ -485,7 +580,24 @@ pub static TagResourceRequest: StructSchema = StructSchema { name: "TagResourceR
 ] };
 pub static TagResourceResponse: StructSchema = StructSchema { name: "TagResourceResponse", payload: None, union: false, members: &[] };
 pub static TagValue: Limits = Limits { min: None, max: Some(256), values: &[] };
+pub static TargetAccountConfiguration: StructSchema = StructSchema { name: "TargetAccountConfiguration", payload: None, union: false, members: &[
+    Member::plain("roleArn", Type::String(&RoleArn)),
+    Member::plain("accountId", Type::String(&TargetAccountId)),
+    Member::plain("description", Type::String(&TargetAccountConfigurationDescription)),
+] };
+pub static TargetAccountConfigurationDescription: Limits = Limits { min: None, max: Some(512), values: &[] };
+pub static TargetAccountConfigurationList: ListSchema = ListSchema { item: Type::Struct(&TargetAccountConfigurationSummary), wire: "member", flattened: false, limits: &FREE };
+pub static TargetAccountConfigurationSummary: StructSchema = StructSchema { name: "TargetAccountConfigurationSummary", payload: None, union: false, members: &[
+    Member::plain("roleArn", Type::String(&RoleArn)),
+    Member::plain("accountId", Type::String(&TargetAccountId)),
+    Member::plain("description", Type::String(&TargetAccountConfigurationDescription)),
+] };
 pub static TargetAccountConfigurationsCount: Limits = Limits { min: Some(0), max: None, values: &[] };
+pub static TargetAccountId: Limits = Limits { min: Some(12), max: Some(48), values: &[] };
+pub static TargetInformationKey: Limits = Limits { min: None, max: Some(64), values: &[] };
+pub static TargetInformationMap: MapSchema = MapSchema { key: &TargetInformationKey, value: Type::String(&TargetInformationValue), key_wire: "key", value_wire: "value", flattened: false, limits: &FREE };
+pub static TargetInformationValue: Limits = Limits { min: None, max: Some(2048), values: &[] };
+pub static TargetName: Limits = Limits { min: None, max: Some(64), values: &[] };
 pub static TargetResourceType: StructSchema = StructSchema { name: "TargetResourceType", payload: None, union: false, members: &[
     Member::plain("resourceType", Type::String(&TargetResourceTypeId)),
     Member::plain("description", Type::String(&TargetResourceTypeDescription)),
@@ -560,6 +672,26 @@ pub static UpdateExperimentTemplateTargetInput: StructSchema = StructSchema { na
     Member::plain("parameters", Type::Map(&ExperimentTemplateTargetParameterMap)),
 ] };
 pub static UpdateExperimentTemplateTargetInputMap: MapSchema = MapSchema { key: &ExperimentTemplateTargetName, value: Type::Struct(&UpdateExperimentTemplateTargetInput), key_wire: "key", value_wire: "value", flattened: false, limits: &FREE };
+pub static UpdateSafetyLeverStateInput: StructSchema = StructSchema { name: "UpdateSafetyLeverStateInput", payload: None, union: false, members: &[
+    Member::plain("status", Type::String(&SafetyLeverStatusInput)).required(),
+    Member::plain("reason", Type::String(&FREE)).required(),
+] };
+pub static UpdateSafetyLeverStateRequest: StructSchema = StructSchema { name: "UpdateSafetyLeverStateRequest", payload: None, union: false, members: &[
+    Member::new("id", "id", "Id", Type::String(&SafetyLeverId)).at(Location::Uri).required(),
+    Member::plain("state", Type::Struct(&UpdateSafetyLeverStateInput)).required(),
+] };
+pub static UpdateSafetyLeverStateResponse: StructSchema = StructSchema { name: "UpdateSafetyLeverStateResponse", payload: None, union: false, members: &[
+    Member::plain("safetyLever", Type::Struct(&SafetyLever)),
+] };
+pub static UpdateTargetAccountConfigurationRequest: StructSchema = StructSchema { name: "UpdateTargetAccountConfigurationRequest", payload: None, union: false, members: &[
+    Member::new("experimentTemplateId", "id", "Id", Type::String(&ExperimentTemplateId)).at(Location::Uri).required(),
+    Member::new("accountId", "accountId", "AccountId", Type::String(&TargetAccountId)).at(Location::Uri).required(),
+    Member::plain("roleArn", Type::String(&RoleArn)),
+    Member::plain("description", Type::String(&TargetAccountConfigurationDescription)),
+] };
+pub static UpdateTargetAccountConfigurationResponse: StructSchema = StructSchema { name: "UpdateTargetAccountConfigurationResponse", payload: None, union: false, members: &[
+    Member::plain("targetAccountConfiguration", Type::Struct(&TargetAccountConfiguration)),
+] };
 
 pub mod operations {
 use super::*;
@@ -568,9 +700,19 @@ pub static CreateExperimentTemplate: OperationSchema = OperationSchema {
     input: &super::CreateExperimentTemplateRequest, output: &super::CreateExperimentTemplateResponse, result_wrapper: None, input_root: None,
     errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::CONFLICT_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION, &crate::errors::SERVICE_QUOTA_EXCEEDED_EXCEPTION],
 };
+pub static CreateTargetAccountConfiguration: OperationSchema = OperationSchema {
+    name: "CreateTargetAccountConfiguration", method: "POST", uri: "/experimentTemplates/{id}/targetAccountConfigurations/{accountId}", status: 200,
+    input: &super::CreateTargetAccountConfigurationRequest, output: &super::CreateTargetAccountConfigurationResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::CONFLICT_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION, &crate::errors::SERVICE_QUOTA_EXCEEDED_EXCEPTION],
+};
 pub static DeleteExperimentTemplate: OperationSchema = OperationSchema {
     name: "DeleteExperimentTemplate", method: "DELETE", uri: "/experimentTemplates/{id}", status: 200,
     input: &super::DeleteExperimentTemplateRequest, output: &super::DeleteExperimentTemplateResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
+};
+pub static DeleteTargetAccountConfiguration: OperationSchema = OperationSchema {
+    name: "DeleteTargetAccountConfiguration", method: "DELETE", uri: "/experimentTemplates/{id}/targetAccountConfigurations/{accountId}", status: 200,
+    input: &super::DeleteTargetAccountConfigurationRequest, output: &super::DeleteTargetAccountConfigurationResponse, result_wrapper: None, input_root: None,
     errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
 };
 pub static GetAction: OperationSchema = OperationSchema {
@@ -583,10 +725,25 @@ pub static GetExperiment: OperationSchema = OperationSchema {
     input: &super::GetExperimentRequest, output: &super::GetExperimentResponse, result_wrapper: None, input_root: None,
     errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
 };
+pub static GetExperimentTargetAccountConfiguration: OperationSchema = OperationSchema {
+    name: "GetExperimentTargetAccountConfiguration", method: "GET", uri: "/experiments/{id}/targetAccountConfigurations/{accountId}", status: 200,
+    input: &super::GetExperimentTargetAccountConfigurationRequest, output: &super::GetExperimentTargetAccountConfigurationResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::RESOURCE_NOT_FOUND_EXCEPTION, &crate::errors::VALIDATION_EXCEPTION],
+};
 pub static GetExperimentTemplate: OperationSchema = OperationSchema {
     name: "GetExperimentTemplate", method: "GET", uri: "/experimentTemplates/{id}", status: 200,
     input: &super::GetExperimentTemplateRequest, output: &super::GetExperimentTemplateResponse, result_wrapper: None, input_root: None,
     errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
+};
+pub static GetSafetyLever: OperationSchema = OperationSchema {
+    name: "GetSafetyLever", method: "GET", uri: "/safetyLevers/{id}", status: 200,
+    input: &super::GetSafetyLeverRequest, output: &super::GetSafetyLeverResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
+};
+pub static GetTargetAccountConfiguration: OperationSchema = OperationSchema {
+    name: "GetTargetAccountConfiguration", method: "GET", uri: "/experimentTemplates/{id}/targetAccountConfigurations/{accountId}", status: 200,
+    input: &super::GetTargetAccountConfigurationRequest, output: &super::GetTargetAccountConfigurationResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::RESOURCE_NOT_FOUND_EXCEPTION, &crate::errors::VALIDATION_EXCEPTION],
 };
 pub static GetTargetResourceType: OperationSchema = OperationSchema {
     name: "GetTargetResourceType", method: "GET", uri: "/targetResourceTypes/{resourceType}", status: 200,
@@ -597,6 +754,16 @@ pub static ListActions: OperationSchema = OperationSchema {
     name: "ListActions", method: "GET", uri: "/actions", status: 200,
     input: &super::ListActionsRequest, output: &super::ListActionsResponse, result_wrapper: None, input_root: None,
     errors: &[&crate::errors::VALIDATION_EXCEPTION],
+};
+pub static ListExperimentResolvedTargets: OperationSchema = OperationSchema {
+    name: "ListExperimentResolvedTargets", method: "GET", uri: "/experiments/{id}/resolvedTargets", status: 200,
+    input: &super::ListExperimentResolvedTargetsRequest, output: &super::ListExperimentResolvedTargetsResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
+};
+pub static ListExperimentTargetAccountConfigurations: OperationSchema = OperationSchema {
+    name: "ListExperimentTargetAccountConfigurations", method: "GET", uri: "/experiments/{id}/targetAccountConfigurations", status: 200,
+    input: &super::ListExperimentTargetAccountConfigurationsRequest, output: &super::ListExperimentTargetAccountConfigurationsResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
 };
 pub static ListExperimentTemplates: OperationSchema = OperationSchema {
     name: "ListExperimentTemplates", method: "GET", uri: "/experimentTemplates", status: 200,
@@ -612,6 +779,11 @@ pub static ListTagsForResource: OperationSchema = OperationSchema {
     name: "ListTagsForResource", method: "GET", uri: "/tags/{resourceArn}", status: 200,
     input: &super::ListTagsForResourceRequest, output: &super::ListTagsForResourceResponse, result_wrapper: None, input_root: None,
     errors: &[],
+};
+pub static ListTargetAccountConfigurations: OperationSchema = OperationSchema {
+    name: "ListTargetAccountConfigurations", method: "GET", uri: "/experimentTemplates/{id}/targetAccountConfigurations", status: 200,
+    input: &super::ListTargetAccountConfigurationsRequest, output: &super::ListTargetAccountConfigurationsResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
 };
 pub static ListTargetResourceTypes: OperationSchema = OperationSchema {
     name: "ListTargetResourceTypes", method: "GET", uri: "/targetResourceTypes", status: 200,
@@ -643,6 +815,16 @@ pub static UpdateExperimentTemplate: OperationSchema = OperationSchema {
     input: &super::UpdateExperimentTemplateRequest, output: &super::UpdateExperimentTemplateResponse, result_wrapper: None, input_root: None,
     errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION, &crate::errors::SERVICE_QUOTA_EXCEEDED_EXCEPTION],
 };
+pub static UpdateSafetyLeverState: OperationSchema = OperationSchema {
+    name: "UpdateSafetyLeverState", method: "PATCH", uri: "/safetyLevers/{id}/state", status: 200,
+    input: &super::UpdateSafetyLeverStateRequest, output: &super::UpdateSafetyLeverStateResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::CONFLICT_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
+};
+pub static UpdateTargetAccountConfiguration: OperationSchema = OperationSchema {
+    name: "UpdateTargetAccountConfiguration", method: "PATCH", uri: "/experimentTemplates/{id}/targetAccountConfigurations/{accountId}", status: 200,
+    input: &super::UpdateTargetAccountConfigurationRequest, output: &super::UpdateTargetAccountConfigurationResponse, result_wrapper: None, input_root: None,
+    errors: &[&crate::errors::VALIDATION_EXCEPTION, &crate::errors::RESOURCE_NOT_FOUND_EXCEPTION],
+};
 }
 
 pub static MODEL: ServiceSchema = ServiceSchema {
@@ -652,20 +834,30 @@ pub static MODEL: ServiceSchema = ServiceSchema {
     xml_namespace: "", global: false,
     operations: &[
     &operations::CreateExperimentTemplate,
+    &operations::CreateTargetAccountConfiguration,
     &operations::DeleteExperimentTemplate,
+    &operations::DeleteTargetAccountConfiguration,
     &operations::GetAction,
     &operations::GetExperiment,
+    &operations::GetExperimentTargetAccountConfiguration,
     &operations::GetExperimentTemplate,
+    &operations::GetSafetyLever,
+    &operations::GetTargetAccountConfiguration,
     &operations::GetTargetResourceType,
     &operations::ListActions,
+    &operations::ListExperimentResolvedTargets,
+    &operations::ListExperimentTargetAccountConfigurations,
     &operations::ListExperimentTemplates,
     &operations::ListExperiments,
     &operations::ListTagsForResource,
+    &operations::ListTargetAccountConfigurations,
     &operations::ListTargetResourceTypes,
     &operations::StartExperiment,
     &operations::StopExperiment,
     &operations::TagResource,
     &operations::UntagResource,
     &operations::UpdateExperimentTemplate,
+    &operations::UpdateSafetyLeverState,
+    &operations::UpdateTargetAccountConfiguration,
     ],
 };

@@ -243,6 +243,42 @@ impl wire::Decode for CreateExperimentTemplateTargetInput {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateTargetAccountConfigurationRequest {
+    pub client_token: Option<String>,
+    pub experiment_template_id: String,
+    pub account_id: String,
+    pub role_arn: String,
+    pub description: Option<String>,
+}
+impl wire::Decode for CreateTargetAccountConfigurationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateTargetAccountConfigurationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.client_token = FromValue::from_value(value),
+            1 => self.experiment_template_id = FromValue::from_value(value),
+            2 => self.account_id = FromValue::from_value(value),
+            3 => self.role_arn = FromValue::from_value(value),
+            4 => self.description = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateTargetAccountConfigurationResponse {
+    pub target_account_configuration: Option<TargetAccountConfiguration>,
+}
+impl wire::Encode for CreateTargetAccountConfigurationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::CreateTargetAccountConfigurationResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.target_account_configuration).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteExperimentTemplateRequest {
     pub id: String,
 }
@@ -265,6 +301,36 @@ impl wire::Encode for DeleteExperimentTemplateResponse {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.experiment_template).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteTargetAccountConfigurationRequest {
+    pub experiment_template_id: String,
+    pub account_id: String,
+}
+impl wire::Decode for DeleteTargetAccountConfigurationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteTargetAccountConfigurationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.experiment_template_id = FromValue::from_value(value),
+            1 => self.account_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteTargetAccountConfigurationResponse {
+    pub target_account_configuration: Option<TargetAccountConfiguration>,
+}
+impl wire::Encode for DeleteTargetAccountConfigurationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::DeleteTargetAccountConfigurationResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.target_account_configuration).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -665,6 +731,42 @@ impl wire::Encode for ExperimentTarget {
             3 => std::mem::take(&mut self.filters).into_value(),
             4 => std::mem::take(&mut self.selection_mode).into_value(),
             5 => std::mem::take(&mut self.parameters).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExperimentTargetAccountConfiguration {
+    pub role_arn: Option<String>,
+    pub account_id: Option<String>,
+    pub description: Option<String>,
+}
+impl wire::Encode for ExperimentTargetAccountConfiguration {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ExperimentTargetAccountConfiguration;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.role_arn).into_value(),
+            1 => std::mem::take(&mut self.account_id).into_value(),
+            2 => std::mem::take(&mut self.description).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExperimentTargetAccountConfigurationSummary {
+    pub role_arn: Option<String>,
+    pub account_id: Option<String>,
+    pub description: Option<String>,
+}
+impl wire::Encode for ExperimentTargetAccountConfigurationSummary {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ExperimentTargetAccountConfigurationSummary;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.role_arn).into_value(),
+            1 => std::mem::take(&mut self.account_id).into_value(),
+            2 => std::mem::take(&mut self.description).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -1085,6 +1187,36 @@ impl wire::Encode for GetExperimentResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetExperimentTargetAccountConfigurationRequest {
+    pub experiment_id: String,
+    pub account_id: String,
+}
+impl wire::Decode for GetExperimentTargetAccountConfigurationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetExperimentTargetAccountConfigurationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.experiment_id = FromValue::from_value(value),
+            1 => self.account_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetExperimentTargetAccountConfigurationResponse {
+    pub target_account_configuration: Option<ExperimentTargetAccountConfiguration>,
+}
+impl wire::Encode for GetExperimentTargetAccountConfigurationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetExperimentTargetAccountConfigurationResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.target_account_configuration).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetExperimentTemplateRequest {
     pub id: String,
 }
@@ -1107,6 +1239,64 @@ impl wire::Encode for GetExperimentTemplateResponse {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.experiment_template).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSafetyLeverRequest {
+    pub id: String,
+}
+impl wire::Decode for GetSafetyLeverRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetSafetyLeverRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSafetyLeverResponse {
+    pub safety_lever: Option<SafetyLever>,
+}
+impl wire::Encode for GetSafetyLeverResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetSafetyLeverResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.safety_lever).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetTargetAccountConfigurationRequest {
+    pub experiment_template_id: String,
+    pub account_id: String,
+}
+impl wire::Decode for GetTargetAccountConfigurationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetTargetAccountConfigurationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.experiment_template_id = FromValue::from_value(value),
+            1 => self.account_id = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetTargetAccountConfigurationResponse {
+    pub target_account_configuration: Option<TargetAccountConfiguration>,
+}
+impl wire::Encode for GetTargetAccountConfigurationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::GetTargetAccountConfigurationResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.target_account_configuration).into_value(),
             _ => wire::Value::Null,
         }
     }
@@ -1166,6 +1356,74 @@ impl wire::Encode for ListActionsResponse {
     fn take(&mut self, slot: usize) -> wire::Value {
         match slot {
             0 => std::mem::take(&mut self.actions).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListExperimentResolvedTargetsRequest {
+    pub experiment_id: String,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub target_name: Option<String>,
+}
+impl wire::Decode for ListExperimentResolvedTargetsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ListExperimentResolvedTargetsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.experiment_id = FromValue::from_value(value),
+            1 => self.max_results = FromValue::from_value(value),
+            2 => self.next_token = FromValue::from_value(value),
+            3 => self.target_name = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListExperimentResolvedTargetsResponse {
+    pub resolved_targets: Option<Vec<ResolvedTarget>>,
+    pub next_token: Option<String>,
+}
+impl wire::Encode for ListExperimentResolvedTargetsResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ListExperimentResolvedTargetsResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.resolved_targets).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListExperimentTargetAccountConfigurationsRequest {
+    pub experiment_id: String,
+    pub next_token: Option<String>,
+}
+impl wire::Decode for ListExperimentTargetAccountConfigurationsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ListExperimentTargetAccountConfigurationsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.experiment_id = FromValue::from_value(value),
+            1 => self.next_token = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListExperimentTargetAccountConfigurationsResponse {
+    pub target_account_configurations: Option<Vec<ExperimentTargetAccountConfigurationSummary>>,
+    pub next_token: Option<String>,
+}
+impl wire::Encode for ListExperimentTargetAccountConfigurationsResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ListExperimentTargetAccountConfigurationsResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.target_account_configurations).into_value(),
             1 => std::mem::take(&mut self.next_token).into_value(),
             _ => wire::Value::Null,
         }
@@ -1267,6 +1525,40 @@ impl wire::Encode for ListTagsForResourceResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListTargetAccountConfigurationsRequest {
+    pub experiment_template_id: String,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+impl wire::Decode for ListTargetAccountConfigurationsRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ListTargetAccountConfigurationsRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.experiment_template_id = FromValue::from_value(value),
+            1 => self.max_results = FromValue::from_value(value),
+            2 => self.next_token = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListTargetAccountConfigurationsResponse {
+    pub target_account_configurations: Option<Vec<TargetAccountConfigurationSummary>>,
+    pub next_token: Option<String>,
+}
+impl wire::Encode for ListTargetAccountConfigurationsResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ListTargetAccountConfigurationsResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.target_account_configurations).into_value(),
+            1 => std::mem::take(&mut self.next_token).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListTargetResourceTypesRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
@@ -1340,6 +1632,58 @@ impl wire::Decode for ReportConfigurationS3OutputInput {
             0 => self.bucket_name = FromValue::from_value(value),
             1 => self.prefix = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResolvedTarget {
+    pub resource_type: Option<String>,
+    pub target_name: Option<String>,
+    pub target_information: Option<BTreeMap<String, String>>,
+}
+impl wire::Encode for ResolvedTarget {
+    const SCHEMA: &'static wire::StructSchema = &schemas::ResolvedTarget;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.resource_type).into_value(),
+            1 => std::mem::take(&mut self.target_name).into_value(),
+            2 => std::mem::take(&mut self.target_information).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SafetyLever {
+    pub id: Option<String>,
+    pub arn: Option<String>,
+    pub state: Option<SafetyLeverState>,
+}
+impl wire::Encode for SafetyLever {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SafetyLever;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.id).into_value(),
+            1 => std::mem::take(&mut self.arn).into_value(),
+            2 => std::mem::take(&mut self.state).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SafetyLeverState {
+    pub status: Option<String>,
+    pub reason: Option<String>,
+}
+impl wire::Encode for SafetyLeverState {
+    const SCHEMA: &'static wire::StructSchema = &schemas::SafetyLeverState;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.status).into_value(),
+            1 => std::mem::take(&mut self.reason).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }
@@ -1441,6 +1785,42 @@ pub struct TagResourceResponse {}
 impl wire::Encode for TagResourceResponse {
     const SCHEMA: &'static wire::StructSchema = &schemas::TagResourceResponse;
     fn take(&mut self, _: usize) -> wire::Value { wire::Value::Null }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetAccountConfiguration {
+    pub role_arn: Option<String>,
+    pub account_id: Option<String>,
+    pub description: Option<String>,
+}
+impl wire::Encode for TargetAccountConfiguration {
+    const SCHEMA: &'static wire::StructSchema = &schemas::TargetAccountConfiguration;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.role_arn).into_value(),
+            1 => std::mem::take(&mut self.account_id).into_value(),
+            2 => std::mem::take(&mut self.description).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetAccountConfigurationSummary {
+    pub role_arn: Option<String>,
+    pub account_id: Option<String>,
+    pub description: Option<String>,
+}
+impl wire::Encode for TargetAccountConfigurationSummary {
+    const SCHEMA: &'static wire::StructSchema = &schemas::TargetAccountConfigurationSummary;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.role_arn).into_value(),
+            1 => std::mem::take(&mut self.account_id).into_value(),
+            2 => std::mem::take(&mut self.description).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1670,6 +2050,86 @@ impl wire::Decode for UpdateExperimentTemplateTargetInput {
             4 => self.selection_mode = FromValue::from_value(value),
             5 => self.parameters = FromValue::from_value(value),
             _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateSafetyLeverStateInputShape {
+    pub status: String,
+    pub reason: String,
+}
+impl wire::Decode for UpdateSafetyLeverStateInputShape {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UpdateSafetyLeverStateInput;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.status = FromValue::from_value(value),
+            1 => self.reason = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateSafetyLeverStateRequest {
+    pub id: String,
+    pub state: UpdateSafetyLeverStateInputShape,
+}
+impl wire::Decode for UpdateSafetyLeverStateRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UpdateSafetyLeverStateRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.id = FromValue::from_value(value),
+            1 => self.state = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateSafetyLeverStateResponse {
+    pub safety_lever: Option<SafetyLever>,
+}
+impl wire::Encode for UpdateSafetyLeverStateResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UpdateSafetyLeverStateResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.safety_lever).into_value(),
+            _ => wire::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTargetAccountConfigurationRequest {
+    pub experiment_template_id: String,
+    pub account_id: String,
+    pub role_arn: Option<String>,
+    pub description: Option<String>,
+}
+impl wire::Decode for UpdateTargetAccountConfigurationRequest {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UpdateTargetAccountConfigurationRequest;
+    fn set(&mut self, slot: usize, value: wire::Value) {
+        match slot {
+            0 => self.experiment_template_id = FromValue::from_value(value),
+            1 => self.account_id = FromValue::from_value(value),
+            2 => self.role_arn = FromValue::from_value(value),
+            3 => self.description = FromValue::from_value(value),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTargetAccountConfigurationResponse {
+    pub target_account_configuration: Option<TargetAccountConfiguration>,
+}
+impl wire::Encode for UpdateTargetAccountConfigurationResponse {
+    const SCHEMA: &'static wire::StructSchema = &schemas::UpdateTargetAccountConfigurationResponse;
+    fn take(&mut self, slot: usize) -> wire::Value {
+        match slot {
+            0 => std::mem::take(&mut self.target_account_configuration).into_value(),
+            _ => wire::Value::Null,
         }
     }
 }

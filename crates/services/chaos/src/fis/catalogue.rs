@@ -1,34 +1,11 @@
-//! The actions there are, and what they act on. The one list.
+//! The actions there are: what each acts on, what it is told, and what it does. The one list.
 //!
-//! Actions of the `standfast:` family have no AWS counterpart: a zone's power and an instance's hardware are things that
-//! a real cloud does not let its users switch off.
+//! Actions of the `standfast:` family have no AWS counterpart: a zone's power, an instance's hardware and everybody's
+//! requests are things that a real cloud does not let its users break.
 
-use standfast_api::fis::{
-    Action, ActionParameter, ActionSummary, ActionTarget, GetActionInput, GetActionOutput, GetTargetResourceTypeInput,
-    GetTargetResourceTypeOutput, ListActionsInput, ListActionsOutput, ListTargetResourceTypesInput,
-    ListTargetResourceTypesOutput, TargetResourceType, TargetResourceTypeSummary,
-};
-use standfast_core::page::page;
-use standfast_core::{Arn, Error, Result};
-use standfast_kernel::Cx;
+use standfast_kernel::faults::ApiFailure;
 
-/// What an action acts on.
-#[derive(Debug, PartialEq, Eq)]
-pub struct TargetType {
-    /// Under which name actions refer to it.
-    pub name: &'static str,
-    pub resource_type: &'static str,
-    pub description: &'static str,
-}
-
-pub static INSTANCES: TargetType =
-    TargetType { name: "Instances", resource_type: "aws:ec2:instance", description: "An EC2 instance." };
-pub static SPOT_INSTANCES: TargetType =
-    TargetType { name: "SpotInstances", resource_type: "aws:ec2:spot-instance", description: "An EC2 Spot Instance." };
-pub static TARGETS: &[&TargetType] = &[&INSTANCES, &SPOT_INSTANCES];
-
-/// Pages of ListActions and ListTargetResourceTypes.
-const PAGE_MAX: usize = 100;
+use super::targets::{GROUPS, INSTANCES, ROLES, SPOT_INSTANCES, SUBNETS, TARGET_GROUPS, TargetType, VOLUMES};
 
 /// What an action does. The name on the wire stands in `ACTIONS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +17,49 @@ pub enum Effect {
     ZonePower,
     FailHardware,
     ImpairLink,
+    ImpairPackets,
     InterruptSpotInstances,
+    SendCommand,
+    CutOffSubnets,
+    PauseVolumes,
+    NoCapacity(Whose),
+    Api(ApiFailure),
+    FailTargets,
+    AssertAlarms,
     Wait,
+}
+
+/// Whose launches find no capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Roles,
+    Groups,
+    Everybody,
+}
+
+/// What a parameter's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    Text,
+    Duration,
+    /// A duration between bounds in seconds.
+    DurationWithin(u64, u64),
+    /// A number up to this.
+    Number(u32),
+    /// 1 to 100.
+    Percent,
+    Zone,
+    /// Names or ids of zones, with commas.
+    Zones,
+    Bool,
+    OneOf(&'static [&'static str]),
+}
+
+pub struct Parameter {
+    pub name: &'static str,
+    pub required: bool,
+    pub value: Value,
+    pub description: &'static str,
 }
 
 pub struct ActionType {
@@ -50,19 +68,85 @@ pub struct ActionType {
     pub description: &'static str,
     /// What it acts on, which an experiment has to say.
     pub target: Option<&'static TargetType>,
-    /// Name, whether it is required, description.
-    pub parameters: &'static [(&'static str, bool, &'static str)],
+    pub parameters: &'static [Parameter],
+}
+
+const fn needs(name: &'static str, value: Value, description: &'static str) -> Parameter {
+    Parameter { name, required: true, value, description }
+}
+
+const fn takes(name: &'static str, value: Value, description: &'static str) -> Parameter {
+    Parameter { name, required: false, value, description }
 }
 
 pub const DURATION: &str = "duration";
 pub const ZONE: &str = "availabilityZoneIdentifier";
 pub const OTHER_ZONE: &str = "otherAvailabilityZoneIdentifier";
+pub const ZONES: &str = "availabilityZoneIdentifiers";
 pub const LOSS: &str = "lossPercent";
 pub const DELAY: &str = "delayMilliseconds";
+pub const CORRUPT: &str = "corruptPercent";
 pub const BEFORE_INTERRUPTION: &str = "durationBeforeInterruption";
 pub const START_AFTER: &str = "startInstancesAfterDuration";
+pub const IF_TERMINATED: &str = "completeIfInstancesTerminated";
+pub const SCOPE: &str = "scope";
+pub const PREFIX_LIST: &str = "prefixListIdentifier";
+pub const SERVICE: &str = "service";
+pub const OPERATIONS: &str = "operations";
+pub const PERCENTAGE: &str = "percentage";
+pub const DOCUMENT: &str = "documentArn";
+pub const DOCUMENT_PARAMETERS: &str = "documentParameters";
+pub const ALARMS: &str = "alarmArns";
+pub const ALARM_STATES: &str = "alarmStates";
+
+/// The longest delay of a packet.
+pub const DELAY_MS_MAX: u32 = 60_000;
+
+const LASTS: Parameter = needs(DURATION, Value::Duration, "How long, as an ISO 8601 duration.");
+const MAY_LAST: Parameter = takes(
+    DURATION,
+    Value::Duration,
+    "How long, as an ISO 8601 duration; until the experiment is stopped when not given.",
+);
+const OF_SERVICE: Parameter = needs(SERVICE, Value::Text, "The service, as in IAM's policies: ec2.");
+const OF_OPERATIONS: Parameter = needs(OPERATIONS, Value::Text, "Names of operations, with commas.");
+const ALL_OR_OPERATIONS: Parameter =
+    takes(OPERATIONS, Value::Text, "Names of operations, with commas; all of the service when not given.");
+const SHARE: Parameter = takes(PERCENTAGE, Value::Percent, "How many requests of a hundred; 100 when not given.");
+const IN_ZONES: Parameter = needs(ZONES, Value::Zones, "Names or ids of zones, with commas.");
 
 pub static ACTIONS: &[ActionType] = &[
+    ActionType {
+        id: "aws:cloudwatch:assert-alarm-state",
+        effect: Effect::AssertAlarms,
+        description: "Fail unless the alarms are in one of the states.",
+        target: None,
+        parameters: &[
+            needs(ALARMS, Value::Text, "ARNs of alarms, with commas."),
+            needs(ALARM_STATES, Value::Text, "OK, ALARM or INSUFFICIENT_DATA, with commas."),
+        ],
+    },
+    ActionType {
+        id: "aws:ebs:pause-volume-io",
+        effect: Effect::PauseVolumes,
+        description: "Let reading from the target volumes and writing to them hang.",
+        target: Some(&VOLUMES),
+        parameters: &[LASTS],
+    },
+    ActionType {
+        id: "aws:ec2:api-insufficient-instance-capacity-error",
+        effect: Effect::NoCapacity(Whose::Roles),
+        description: "Answer launches by the target roles with InsufficientInstanceCapacity.",
+        target: Some(&ROLES),
+        parameters: &[LASTS, IN_ZONES, SHARE],
+    },
+    ActionType {
+        id: "aws:ec2:asg-insufficient-instance-capacity-error",
+        effect: Effect::NoCapacity(Whose::Groups),
+        description: "Answer launches by the target Auto Scaling groups with InsufficientInstanceCapacity.",
+        target: Some(&GROUPS),
+        parameters: &[LASTS, IN_ZONES, SHARE],
+    },
     ActionType {
         id: "aws:ec2:reboot-instances",
         effect: Effect::RebootInstances,
@@ -75,9 +159,9 @@ pub static ACTIONS: &[ActionType] = &[
         effect: Effect::InterruptSpotInstances,
         description: "Interrupt the target Spot Instances, with a notice two minutes before.",
         target: Some(&SPOT_INSTANCES),
-        parameters: &[(
+        parameters: &[needs(
             BEFORE_INTERRUPTION,
-            true,
+            Value::DurationWithin(120, 900),
             "How long until they are interrupted, as an ISO 8601 duration from PT2M to PT15M.",
         )],
     },
@@ -86,7 +170,10 @@ pub static ACTIONS: &[ActionType] = &[
         effect: Effect::StopInstances,
         description: "Stop the target instances.",
         target: Some(&INSTANCES),
-        parameters: &[(START_AFTER, false, "How long until they are started again, as an ISO 8601 duration.")],
+        parameters: &[
+            takes(START_AFTER, Value::Duration, "How long until they are started again, as an ISO 8601 duration."),
+            takes(IF_TERMINATED, Value::Bool, "Whether it is no failure when they have been terminated meanwhile."),
+        ],
     },
     ActionType {
         id: "aws:ec2:terminate-instances",
@@ -96,21 +183,81 @@ pub static ACTIONS: &[ActionType] = &[
         parameters: &[],
     },
     ActionType {
+        id: "aws:fis:inject-api-internal-error",
+        effect: Effect::Api(ApiFailure::InternalError),
+        description: "Answer requests by the target roles with internal errors.",
+        target: Some(&ROLES),
+        parameters: &[LASTS, OF_SERVICE, OF_OPERATIONS, SHARE],
+    },
+    ActionType {
+        id: "aws:fis:inject-api-throttle-error",
+        effect: Effect::Api(ApiFailure::Throttling),
+        description: "Throttle requests by the target roles.",
+        target: Some(&ROLES),
+        parameters: &[LASTS, OF_SERVICE, OF_OPERATIONS, SHARE],
+    },
+    ActionType {
+        id: "aws:fis:inject-api-unavailable-error",
+        effect: Effect::Api(ApiFailure::Unavailable),
+        description: "Answer requests by the target roles with unavailability.",
+        target: Some(&ROLES),
+        parameters: &[LASTS, OF_SERVICE, OF_OPERATIONS, SHARE],
+    },
+    ActionType {
         id: "aws:fis:wait",
         effect: Effect::Wait,
         description: "Wait for the given time.",
         target: None,
-        parameters: &[(DURATION, true, "How long, as an ISO 8601 duration.")],
+        parameters: &[LASTS],
     },
     ActionType {
-        id: "standfast:az:power-interruption",
-        effect: Effect::ZonePower,
-        description: "Cut the power of an availability zone: its instances, load balancer nodes and links.",
-        target: None,
+        id: "aws:network:disrupt-connectivity",
+        effect: Effect::CutOffSubnets,
+        description: "Cut the target subnets off; what is within a subnet goes on.",
+        target: Some(&SUBNETS),
         parameters: &[
-            (ZONE, true, "The zone's name."),
-            (DURATION, false, "How long, as an ISO 8601 duration; until the experiment is stopped when not given."),
+            LASTS,
+            needs(
+                SCOPE,
+                Value::OneOf(&["all", "availability-zone", "dynamodb", "prefix-list", "s3", "vpc"]),
+                "all: from everything; availability-zone: from other zones of the VPC; vpc: from outside the VPC; \
+                 prefix-list: from the blocks of a prefix list.",
+            ),
+            takes(PREFIX_LIST, Value::Text, "The prefix list, for the scope prefix-list."),
         ],
+    },
+    ActionType {
+        id: "aws:ssm:send-command",
+        effect: Effect::SendCommand,
+        description: "Run a document of Systems Manager on the target instances.",
+        target: Some(&INSTANCES),
+        parameters: &[
+            needs(DOCUMENT, Value::Text, "arn:aws:ssm:REGION::document/AWSFIS-Run-CPU-Stress, for example."),
+            takes("documentVersion", Value::Text, "The document's version; there is one."),
+            takes(DOCUMENT_PARAMETERS, Value::Text, "The document's parameters, as JSON."),
+            LASTS,
+        ],
+    },
+    ActionType {
+        id: "standfast:api:internal-error",
+        effect: Effect::Api(ApiFailure::InternalError),
+        description: "Answer everybody's requests to a service with internal errors.",
+        target: None,
+        parameters: &[MAY_LAST, OF_SERVICE, ALL_OR_OPERATIONS, SHARE],
+    },
+    ActionType {
+        id: "standfast:api:throttle-error",
+        effect: Effect::Api(ApiFailure::Throttling),
+        description: "Throttle everybody's requests to a service.",
+        target: None,
+        parameters: &[MAY_LAST, OF_SERVICE, ALL_OR_OPERATIONS, SHARE],
+    },
+    ActionType {
+        id: "standfast:api:unavailable-error",
+        effect: Effect::Api(ApiFailure::Unavailable),
+        description: "Answer everybody's requests to a service with unavailability.",
+        target: None,
+        parameters: &[MAY_LAST, OF_SERVICE, ALL_OR_OPERATIONS, SHARE],
     },
     ActionType {
         id: "standfast:az:impair-link",
@@ -118,12 +265,30 @@ pub static ACTIONS: &[ActionType] = &[
         description: "Lose or delay packets between two availability zones, in both directions.",
         target: None,
         parameters: &[
-            (ZONE, true, "A zone's name."),
-            (OTHER_ZONE, true, "The other zone's name; the same name for traffic within the zone."),
-            (LOSS, false, "How many packets of a hundred are lost; 100 is a partition."),
-            (DELAY, false, "How many milliseconds each packet's way takes longer, in each direction."),
-            (DURATION, false, "How long, as an ISO 8601 duration; until the experiment is stopped when not given."),
+            needs(ZONE, Value::Zone, "A zone's name."),
+            needs(OTHER_ZONE, Value::Zone, "The other zone's name; the same name for traffic within the zone."),
+            takes(LOSS, Value::Number(100), "How many packets of a hundred are lost; 100 is a partition."),
+            takes(
+                DELAY,
+                Value::Number(DELAY_MS_MAX),
+                "How many milliseconds each packet's way takes longer, in each direction.",
+            ),
+            MAY_LAST,
         ],
+    },
+    ActionType {
+        id: "standfast:az:insufficient-capacity",
+        effect: Effect::NoCapacity(Whose::Everybody),
+        description: "Answer everybody's launches with InsufficientInstanceCapacity, and those of groups.",
+        target: None,
+        parameters: &[MAY_LAST, IN_ZONES, SHARE],
+    },
+    ActionType {
+        id: "standfast:az:power-interruption",
+        effect: Effect::ZonePower,
+        description: "Cut the power of an availability zone: its instances, load balancer nodes and links.",
+        target: None,
+        parameters: &[needs(ZONE, Value::Zone, "The zone's name."), MAY_LAST],
     },
     ActionType {
         id: "standfast:ec2:fail-hardware",
@@ -133,12 +298,52 @@ pub static ACTIONS: &[ActionType] = &[
         parameters: &[],
     },
     ActionType {
+        id: "standfast:ec2:impair-network",
+        effect: Effect::ImpairPackets,
+        description: "Lose what the target instances send; delay or damage what they get.",
+        target: Some(&INSTANCES),
+        parameters: &[
+            takes(LOSS, Value::Number(100), "How many packets of a hundred that they send are lost."),
+            takes(DELAY, Value::Number(DELAY_MS_MAX), "How many milliseconds later packets reach them."),
+            takes(CORRUPT, Value::Number(100), "How many packets of a hundred that they get have a wrong bit."),
+            MAY_LAST,
+        ],
+    },
+    ActionType {
         id: "standfast:ec2:kill-instances",
         effect: Effect::KillInstances,
         description: "Kill the target instances with SIGKILL, as failing hardware would.",
         target: Some(&INSTANCES),
         parameters: &[],
     },
+    ActionType {
+        id: "standfast:elbv2:fail-targets",
+        effect: Effect::FailTargets,
+        description: "Let the targets of the target groups fail their health checks, whatever they answer.",
+        target: Some(&TARGET_GROUPS),
+        parameters: &[MAY_LAST],
+    },
+];
+
+/// What AWS has beside, by what its names begin with: the services that they act on are not here, or not what they need.
+const ELSEWHERE: &[&str] = &[
+    "aws:arc:",
+    "aws:directconnect:",
+    "aws:dsql:",
+    "aws:dynamodb:",
+    "aws:ebs:volume-io-latency",
+    "aws:ecs:",
+    "aws:eks:",
+    "aws:elasticache:",
+    "aws:kinesis:",
+    "aws:lambda:",
+    "aws:memorydb:",
+    "aws:network:disrupt-vpc-endpoint",
+    "aws:network:route-table-disrupt-cross-region-connectivity",
+    "aws:network:transit-gateway-disrupt-cross-region-connectivity",
+    "aws:rds:",
+    "aws:s3:",
+    "aws:ssm:start-automation-execution",
 ];
 
 /// The action of this id.
@@ -146,80 +351,18 @@ pub fn action(id: &str) -> Option<&'static ActionType> {
     ACTIONS.iter().find(|action| action.id == id)
 }
 
-/// The type of target of this name.
-pub fn target_type(resource_type: &str) -> Option<&'static TargetType> {
-    TARGETS.iter().copied().find(|target| target.resource_type == resource_type)
+/// Whether it is an action that AWS has and Standfast has not.
+pub fn is_elsewhere(id: &str) -> bool {
+    ELSEWHERE.iter().any(|known| id.starts_with(known))
 }
 
-fn arn(cx: &Cx, action: &ActionType) -> String {
-    Arn::new("fis", cx.scope(), format!("action/{}", action.id)).to_string()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn targets(action: &ActionType) -> Option<std::collections::BTreeMap<String, ActionTarget>> {
-    let target = action.target?;
-    let shape = ActionTarget { resource_type: Some(target.resource_type.into()) };
-    Some([(target.name.to_owned(), shape)].into())
-}
-
-pub async fn list_actions(cx: Cx, input: ListActionsInput) -> Result<ListActionsOutput> {
-    let limit = input.max_results.map_or(PAGE_MAX, |limit| limit as usize);
-    let page = page(ACTIONS, |a| a.id.to_owned(), input.next_token.as_deref(), limit, "ValidationException")?;
-    let actions = (page.items.into_iter())
-        .map(|action| ActionSummary {
-            id: Some(action.id.into()),
-            arn: Some(arn(&cx, action)),
-            description: Some(action.description.into()),
-            targets: targets(action),
-            tags: Some(Default::default()),
-        })
-        .collect();
-    Ok(ListActionsOutput { actions: Some(actions), next_token: page.next })
-}
-
-pub async fn get_action(cx: Cx, input: GetActionInput) -> Result<GetActionOutput> {
-    let action = action(&input.id).ok_or_else(|| {
-        Error::client("ResourceNotFoundException", format!("The action '{}' does not exist.", input.id))
-    })?;
-    let parameters = (action.parameters.iter())
-        .map(|(name, required, description)| {
-            let parameter = ActionParameter { description: Some((*description).into()), required: Some(*required) };
-            ((*name).to_owned(), parameter)
-        })
-        .collect();
-    Ok(GetActionOutput {
-        action: Some(Action {
-            id: Some(action.id.into()),
-            arn: Some(arn(&cx, action)),
-            description: Some(action.description.into()),
-            parameters: Some(parameters),
-            targets: targets(action),
-            tags: Some(Default::default()),
-        }),
-    })
-}
-
-pub async fn list_target_resource_types(
-    _: Cx,
-    _: ListTargetResourceTypesInput,
-) -> Result<ListTargetResourceTypesOutput> {
-    let summary = |target: &&TargetType| TargetResourceTypeSummary {
-        resource_type: Some(target.resource_type.into()),
-        description: Some(target.description.into()),
-    };
-    let types = TARGETS.iter().map(summary).collect();
-    Ok(ListTargetResourceTypesOutput { target_resource_types: Some(types), next_token: None })
-}
-
-pub async fn get_target_resource_type(_: Cx, input: GetTargetResourceTypeInput) -> Result<GetTargetResourceTypeOutput> {
-    let target = target_type(&input.resource_type).ok_or_else(|| {
-        let message = format!("The target resource type '{}' does not exist.", input.resource_type);
-        Error::client("ResourceNotFoundException", message)
-    })?;
-    Ok(GetTargetResourceTypeOutput {
-        target_resource_type: Some(TargetResourceType {
-            resource_type: Some(target.resource_type.into()),
-            description: Some(target.description.into()),
-            parameters: Some(Default::default()),
-        }),
-    })
+    #[test]
+    fn actions_stand_in_the_order_of_their_names() {
+        let names: Vec<_> = ACTIONS.iter().map(|action| action.id).collect();
+        assert!(names.is_sorted_by(|one, other| one < other), "pages of ListActions are cut by name");
+    }
 }

@@ -1,11 +1,14 @@
 //! Runs experiments: plan, act, write down how far it came.
 
-use standfast_core::{Error, Result, Scope, Timestamp};
+use std::collections::BTreeMap;
+
+use standfast_core::{Error, Fault, Result, Rng, Timestamp};
 use standfast_kernel::{Cx, Wake};
 
 use super::actions::{self, Lasts};
 use super::model::{Experiment, Progress, Status};
 use super::plan::{Step, plan};
+use super::{check, events, stop_conditions, targets};
 
 pub async fn run(cx: Cx) -> Result<Wake> {
     let mut wake = Wake::OnChange;
@@ -13,9 +16,14 @@ pub async fn run(cx: Cx) -> Result<Wake> {
         if experiment.status.is_over() {
             continue;
         }
+        let cx = cx.at(&scope);
+        if experiment.status == Status::Running && stop_conditions::is_met(&cx, &experiment.template).await? {
+            update(&cx, &id, |e| stopping(e, stop_conditions::STOPPED)).await?;
+            continue;
+        }
         let (steps, next) = plan(&experiment, cx.now());
         for step in steps {
-            apply(&cx.at(&scope), &scope, &id, &experiment, step).await?;
+            apply(&cx, &id, &experiment, step).await?;
         }
         if let Some(next) = next {
             wake = wake.or(Wake::At(next));
@@ -24,59 +32,17 @@ pub async fn run(cx: Cx) -> Result<Wake> {
     Ok(wake)
 }
 
-async fn apply(cx: &Cx, scope: &Scope, id: &str, experiment: &Experiment, step: Step) -> Result<()> {
+async fn apply(cx: &Cx, id: &str, experiment: &Experiment, step: Step) -> Result<()> {
     let now = cx.now();
     match step {
         Step::Resolve => match resolve(cx, experiment).await {
-            Ok(resolved) => {
-                update(cx, scope, id, |e| {
-                    e.resolved = resolved.clone();
-                    if e.status == Status::Initiating {
-                        e.status = Status::Running;
-                    }
-                    e.started = Some(now);
-                })
-                .await
-            }
-            Err(error) => update(cx, scope, id, |e| fail(e, &error, now)).await,
+            Ok(resolved) => update(cx, id, |e| begun(e, &resolved, now)).await,
+            Err(error) => update(cx, id, |e| fail(e, &error, now)).await,
         },
-        Step::Begin(name) => {
-            let Some(action) = experiment.template.actions.get(&name) else { return Ok(()) };
-            let progress = match actions::begin(cx, id, experiment, &name, action).await {
-                Ok(Lasts::Instant) => Progress::Completed { since: now, ended: now },
-                Ok(Lasts::For(time)) => Progress::Running { since: now, until: Some(now + time) },
-                Ok(Lasts::UntilStopped) => Progress::Running { since: now, until: None },
-                Err(error) => {
-                    return update(cx, scope, id, |e| {
-                        e.progress.insert(name.clone(), Progress::Failed { reason: error.message.clone(), ended: now });
-                        e.reason = Some(format!("Action {name} failed: {error}"));
-                        // What other actions broke is undone on the way out.
-                        e.status = Status::Stopping;
-                    })
-                    .await;
-                }
-            };
-            update(cx, scope, id, |e| drop(e.progress.insert(name.clone(), progress.clone()))).await
-        }
-        Step::End { action: name, stopped } => {
-            let Some(action) = experiment.template.actions.get(&name) else { return Ok(()) };
-            actions::end(cx, id, experiment, &name, action).await?;
-            update(cx, scope, id, |e| {
-                let since = match e.progress.get(&name) {
-                    Some(Progress::Running { since, .. }) => *since,
-                    _ => now,
-                };
-                let over = if stopped {
-                    Progress::Stopped { since, ended: now }
-                } else {
-                    Progress::Completed { since, ended: now }
-                };
-                e.progress.insert(name.clone(), over);
-            })
-            .await
-        }
+        Step::Begin(name) => begin(cx, id, experiment, name, now).await,
+        Step::End { action, stopped } => end(cx, id, experiment, action, stopped, now).await,
         Step::Finish(status) => {
-            update(cx, scope, id, |e| {
+            update(cx, id, |e| {
                 for progress in e.progress.values_mut().filter(|p| matches!(p, Progress::Pending)) {
                     *progress = Progress::Cancelled;
                 }
@@ -84,6 +50,21 @@ async fn apply(cx: &Cx, scope: &Scope, id: &str, experiment: &Experiment, step: 
                 e.ended = Some(now);
             })
             .await
+        }
+    }
+}
+
+/// Its targets are known. One that runs no actions is at its end.
+fn begun(experiment: &mut Experiment, resolved: &BTreeMap<String, Vec<String>>, now: Timestamp) {
+    experiment.resolved = resolved.clone();
+    experiment.started = Some(now);
+    if experiment.status != Status::Initiating {
+        return;
+    }
+    experiment.status = Status::Running;
+    if experiment.skip_all {
+        for progress in experiment.progress.values_mut() {
+            *progress = Progress::Skipped("The experiment's actionsMode is skip-all.".into());
         }
     }
 }
@@ -97,27 +78,82 @@ fn fail(experiment: &mut Experiment, error: &Error, now: Timestamp) {
     }
 }
 
-async fn resolve(cx: &Cx, experiment: &Experiment) -> Result<std::collections::BTreeMap<String, Vec<String>>> {
-    let mut resolved = std::collections::BTreeMap::new();
+/// What is broken is undone on the way out.
+fn stopping(experiment: &mut Experiment, reason: &str) {
+    experiment.reason.get_or_insert_with(|| reason.to_owned());
+    experiment.status = Status::Stopping;
+}
+
+async fn begin(cx: &Cx, id: &str, experiment: &Experiment, name: String, now: Timestamp) -> Result<()> {
+    let Some(action) = experiment.template.actions.get(&name) else { return Ok(()) };
+    if actions::targets(experiment, action).is_some_and(|arns| arns.is_empty()) {
+        let skipped = Progress::Skipped("No resource matches the action's target.".into());
+        return update(cx, id, |e| drop(e.progress.insert(name.clone(), skipped.clone()))).await;
+    }
+    let progress = match actions::begin(cx, id, experiment, &name, action).await {
+        Ok(Lasts::Instant) => Progress::Completed { since: now, ended: now },
+        Ok(Lasts::For(time)) => Progress::Running { since: now, until: Some(now + time) },
+        Ok(Lasts::UntilStopped) => Progress::Running { since: now, until: None },
+        Err(error) => return failed(cx, id, &name, &error, now, now).await,
+    };
+    update(cx, id, |e| drop(e.progress.insert(name.clone(), progress.clone()))).await
+}
+
+async fn end(cx: &Cx, id: &str, experiment: &Experiment, name: String, stopped: bool, now: Timestamp) -> Result<()> {
+    let Some(action) = experiment.template.actions.get(&name) else { return Ok(()) };
+    let since = match experiment.progress.get(&name) {
+        Some(Progress::Running { since, .. }) => *since,
+        _ => now,
+    };
+    match actions::end(cx, id, experiment, &name, action, stopped).await {
+        // A passing condition: the next run tries again.
+        Err(error) if error.fault == Fault::Server => Err(error),
+        Err(error) => failed(cx, id, &name, &error, since, now).await,
+        Ok(()) => {
+            let ended = match stopped {
+                true => Progress::Stopped { since, ended: now },
+                false => Progress::Completed { since, ended: now },
+            };
+            update(cx, id, |e| drop(e.progress.insert(name.clone(), ended.clone()))).await
+        }
+    }
+}
+
+async fn failed(cx: &Cx, id: &str, name: &str, error: &Error, since: Timestamp, now: Timestamp) -> Result<()> {
+    update(cx, id, |e| {
+        let reason = error.message.clone();
+        e.progress.insert(name.to_owned(), Progress::Failed { since, ended: now, reason });
+        stopping(e, &format!("Action {name} failed: {error}"));
+    })
+    .await
+}
+
+async fn resolve(cx: &Cx, experiment: &Experiment) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut resolved = BTreeMap::new();
     for (name, target) in &experiment.template.targets {
-        let ids = actions::resolve(cx, target).await?;
-        if ids.is_empty() && !experiment.template.skip_empty_targets {
+        let arns = targets::resolve(cx, target).await?;
+        if arns.is_empty() && !experiment.template.skip_empty_targets {
             return Err(Error::client(
                 "ValidationException",
                 format!("Target resolution returned empty set for '{name}'."),
             ));
         }
-        resolved.insert(name.clone(), ids);
+        resolved.insert(name.clone(), arns);
+    }
+    if !experiment.skip_all {
+        check::targets(cx, &Experiment { resolved: resolved.clone(), ..experiment.clone() }).await?;
     }
     Ok(resolved)
 }
 
-async fn update(cx: &Cx, scope: &Scope, id: &str, change: impl Fn(&mut Experiment)) -> Result<()> {
+async fn update(cx: &Cx, id: &str, change: impl Fn(&mut Experiment)) -> Result<()> {
+    let seed = cx.rng().u64();
     cx.txn(|tx| {
-        if let Some(experiment) = tx.get::<Experiment>(scope, id) {
-            let mut experiment = (*experiment).clone();
-            change(&mut experiment);
-            tx.put(scope, id, experiment);
+        if let Some(old) = tx.get::<Experiment>(cx.scope(), id) {
+            let mut new = (*old).clone();
+            change(&mut new);
+            events::moved(tx, cx, &Rng::seeded(seed), id, Some(&old), &new);
+            tx.put(cx.scope(), id, new);
         }
         Ok(())
     })

@@ -3,33 +3,55 @@
 use std::collections::BTreeMap;
 
 use standfast_api::fis::{
-    GetExperimentInput, GetExperimentOutput, ListExperimentsInput, ListExperimentsOutput, StartExperimentInput,
-    StartExperimentOutput, StopExperimentInput, StopExperimentOutput,
+    GetExperimentInput, GetExperimentOutput, ListExperimentResolvedTargetsInput, ListExperimentResolvedTargetsOutput,
+    ListExperimentsInput, ListExperimentsOutput, ResolvedTarget, StartExperimentInput, StartExperimentOutput,
+    StopExperimentInput, StopExperimentOutput,
 };
 use standfast_core::page::page;
-use standfast_core::{Error, Result};
+use standfast_core::{Error, Result, Rng};
 use standfast_kernel::Cx;
 
 use super::model::{Experiment, Progress, Status, Template};
-use super::{convert, templates};
+use super::{check, convert, events, parse, safety_lever, stop_conditions, templates};
 
 const PAGE_MAX: usize = 100;
 /// Experiments that are over are forgotten beyond this many, oldest first.
 const FINISHED_MAX: usize = 500;
+/// AWS-DIFF: FIS has a quota of 5 to begin with; here every `standfast break` is one.
+const ACTIVE_MAX: usize = 50;
 
+/// Nothing breaks before all that can be known is known: that the lever lets it, that no alarm stops it at once, and that
+/// the hosts can do it.
 pub async fn start(cx: Cx, input: StartExperimentInput) -> Result<StartExperimentOutput> {
+    let skip_all = input.experiment_options.as_ref().and_then(|o| o.actions_mode.as_deref()) == Some("skip-all");
+    let repeated = cx.view(|v| {
+        let all = v.list::<Experiment>(cx.scope());
+        all.into_iter().find(|(_, one)| one.client_token == input.client_token)
+    });
+    if let Some((id, experiment)) = repeated {
+        return Ok(StartExperimentOutput { experiment: Some(convert::experiment(&cx, &id, &experiment)) });
+    }
+    let template = cx
+        .view(|v| v.get::<Template>(cx.scope(), &input.experiment_template_id))
+        .ok_or_else(|| templates::unknown(&input.experiment_template_id))?;
+    if !skip_all {
+        check::feasible(&cx, &template)?;
+        stop_conditions::none_is_met(&cx, &template).await?;
+    }
     let new_id = format!("EXP{}", cx.rng().hex(17));
-    let (id, experiment) = cx
+    let seed = cx.rng().u64();
+    let experiment = cx
         .txn(|tx| {
-            let all = tx.list::<Experiment>(cx.scope());
-            if let Some((id, earlier)) = all.iter().find(|(_, e)| e.client_token == input.client_token) {
-                return Ok((id.to_string(), (**earlier).clone()));
+            if let Some(reason) = safety_lever::engaged(tx, &cx) {
+                let message = format!("The safety lever is engaged: {reason}");
+                return Err(Error::client("ConflictException", message).with_status(409));
             }
-            let template = tx
-                .get::<Template>(cx.scope(), &input.experiment_template_id)
-                .ok_or_else(|| templates::unknown(&input.experiment_template_id))?;
-            let mut over: Vec<_> = all.iter().filter(|(_, e)| e.status.is_over()).collect();
-            over.sort_by_key(|(_, e)| e.created);
+            let all = tx.list::<Experiment>(cx.scope());
+            let (mut over, active): (Vec<_>, Vec<_>) = all.iter().partition(|(_, one)| one.status.is_over());
+            if active.len() >= ACTIVE_MAX {
+                return Err(parse::too_many("active experiments", ACTIVE_MAX));
+            }
+            over.sort_by_key(|(_, one)| one.created);
             for (old, _) in over.iter().take(over.len().saturating_sub(FINISHED_MAX)) {
                 tx.delete::<Experiment>(cx.scope(), old);
             }
@@ -38,6 +60,7 @@ pub async fn start(cx: Cx, input: StartExperimentInput) -> Result<StartExperimen
                 template: (*template).clone(),
                 tags: input.tags.clone().unwrap_or_default(),
                 client_token: input.client_token.clone(),
+                skip_all,
                 status: Status::Initiating,
                 reason: None,
                 created: cx.now(),
@@ -46,21 +69,24 @@ pub async fn start(cx: Cx, input: StartExperimentInput) -> Result<StartExperimen
                 resolved: BTreeMap::new(),
                 progress: template.actions.keys().map(|name| (name.clone(), Progress::Pending)).collect(),
             };
+            events::moved(tx, &cx, &Rng::seeded(seed), &new_id, None, &experiment);
             tx.put(cx.scope(), &new_id, experiment.clone());
-            Ok((new_id.clone(), experiment))
+            Ok(experiment)
         })
         .await?;
-    Ok(StartExperimentOutput { experiment: Some(convert::experiment(&cx, &id, &experiment)) })
+    Ok(StartExperimentOutput { experiment: Some(convert::experiment(&cx, &new_id, &experiment)) })
 }
 
 pub async fn stop(cx: Cx, input: StopExperimentInput) -> Result<StopExperimentOutput> {
+    let seed = cx.rng().u64();
     let experiment = cx
         .txn(|tx| {
             let experiment = tx.get::<Experiment>(cx.scope(), &input.id).ok_or_else(|| unknown(&input.id))?;
             if experiment.status.is_over() {
-                return Err(templates::invalid(format!("Experiment {} has ended already.", input.id)));
+                return Err(parse::invalid(format!("Experiment {} has ended already.", input.id)));
             }
             let stopping = Experiment { status: Status::Stopping, ..(*experiment).clone() };
+            events::moved(tx, &cx, &Rng::seeded(seed), &input.id, Some(&experiment), &stopping);
             tx.put(cx.scope(), &input.id, stopping.clone());
             Ok(stopping)
         })
@@ -83,6 +109,31 @@ pub async fn list(cx: Cx, input: ListExperimentsInput) -> Result<ListExperiments
     Ok(ListExperimentsOutput { experiments: Some(experiments), next_token: page.next })
 }
 
-fn unknown(id: &str) -> Error {
+/// What an experiment's targets mean; of one that runs no actions, what they would have meant.
+pub async fn resolved_targets(
+    cx: Cx,
+    input: ListExperimentResolvedTargetsInput,
+) -> Result<ListExperimentResolvedTargetsOutput> {
+    let id = &input.experiment_id;
+    let experiment = cx.view(|v| v.get::<Experiment>(cx.scope(), id)).ok_or_else(|| unknown(id))?;
+    if let Some(name) = input.target_name.as_ref().filter(|name| !experiment.template.targets.contains_key(*name)) {
+        let message = format!("The experiment {id} has no target '{name}'.");
+        return Err(Error::client("ResourceNotFoundException", message));
+    }
+    let wanted = experiment.resolved.iter().filter(|(name, _)| input.target_name.as_ref().is_none_or(|t| t == *name));
+    let all = wanted.flat_map(|(name, arns)| arns.iter().map(move |arn| (name, arn)));
+    let limit = input.max_results.map_or(PAGE_MAX, |limit| limit as usize);
+    let key = |(name, arn): &(&String, &String)| format!("{name}\n{arn}");
+    let page = page(all, key, input.next_token.as_deref(), limit, "ValidationException")?;
+    let each = |(name, arn): (&String, &String)| ResolvedTarget {
+        resource_type: experiment.template.targets.get(name).map(|target| target.resource_type.clone()),
+        target_name: Some(name.clone()),
+        target_information: Some([("arn".to_owned(), arn.clone())].into()),
+    };
+    let resolved = page.items.into_iter().map(each).collect();
+    Ok(ListExperimentResolvedTargetsOutput { resolved_targets: Some(resolved), next_token: page.next })
+}
+
+pub fn unknown(id: &str) -> Error {
     Error::client("ResourceNotFoundException", format!("Experiment with id {id} does not exist."))
 }

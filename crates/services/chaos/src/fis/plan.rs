@@ -48,7 +48,7 @@ fn advance(experiment: &Experiment, now: Timestamp) -> (Vec<Step>, Option<Timest
             _ => (),
         }
     }
-    if steps.is_empty() && experiment.progress.values().all(|p| matches!(p, Progress::Completed { .. })) {
+    if steps.is_empty() && experiment.progress.values().all(Progress::is_done) {
         steps.push(Step::Finish(Status::Completed));
     }
     (steps, next)
@@ -57,7 +57,6 @@ fn advance(experiment: &Experiment, now: Timestamp) -> (Vec<Step>, Option<Timest
 /// Whether all that the action starts after is done.
 fn ready(experiment: &Experiment, name: &str) -> bool {
     experiment.template.actions.get(name).is_some_and(|action| {
-        (action.start_after.iter())
-            .all(|other| matches!(experiment.progress.get(other), Some(Progress::Completed { .. })))
+        (action.start_after.iter()).all(|other| experiment.progress.get(other).is_some_and(Progress::is_done))
     })
 }

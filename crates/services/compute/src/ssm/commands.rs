@@ -1,53 +1,42 @@
 //! Commands: sent to instances, and what became of them.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use standfast_api::ec2;
 use standfast_api::ssm::{
-    self as api, DescribeInstanceInformationInput, DescribeInstanceInformationOutput, GetCommandInvocationInput,
-    GetCommandInvocationOutput, ListCommandsInput, ListCommandsOutput, SendCommandInput, SendCommandOutput,
+    self as api, CancelCommandInput, CancelCommandOutput, DescribeInstanceInformationInput,
+    DescribeInstanceInformationOutput, GetCommandInvocationInput, GetCommandInvocationOutput, ListCommandsInput,
+    ListCommandsOutput, SendCommandInput, SendCommandOutput,
 };
 use standfast_core::page::page;
-use standfast_core::{Error, Result};
+use standfast_core::{Error, Id, Result};
 use standfast_kernel::Cx;
 
+use super::documents;
 use super::model::{Command, Invocation, State};
 
-const SHELL: &str = "AWS-RunShellScript";
 const INSTANCES_MAX: usize = 50;
 const TIMEOUT_S: i32 = 3600;
+/// How long it may take to end a command inside an instance.
+const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 const PAGE_MAX: usize = 50;
 /// What GetCommandInvocation shows of an output.
 const OUTPUT_CHARS_MAX: usize = 24_000;
 
 pub async fn send(cx: Cx, input: SendCommandInput) -> Result<SendCommandOutput> {
-    if input.document_name != SHELL {
-        let message = format!("Document {} is not available here; only {SHELL} is.", input.document_name);
-        return Err(Error::client("InvalidDocument", message));
-    }
     if input.targets.is_some() {
         return Err(Error::client("ValidationException", "Targets are not available here; name InstanceIds."));
     }
     let parameters = input.parameters.unwrap_or_default();
-    let lines = parameters.get("commands").cloned().unwrap_or_default();
-    if lines.is_empty() {
-        return Err(Error::client("InvalidParameters", "The parameter 'commands' of the document is required."));
-    }
-    let limit_s = match parameters.get("executionTimeout").and_then(|values| values.first()) {
-        None => 3600,
-        Some(text) => text.parse::<u64>().ok().filter(|s| (1..=172_800).contains(s)).ok_or_else(|| {
-            Error::client("InvalidParameters", format!("The value '{text}' of 'executionTimeout' is not 1 to 172800."))
-        })?,
-    };
     let ids = input.instance_ids.unwrap_or_default();
     if ids.is_empty() || ids.len() > INSTANCES_MAX {
         let message = format!("InstanceIds names {} instances; 1 to {INSTANCES_MAX} are allowed.", ids.len());
         return Err(Error::client("ValidationException", message));
     }
-    check_running(&cx, &ids).await?;
-    let mut script = lines.join("\n");
-    if let Some(folder) = parameters.get("workingDirectory").and_then(|values| values.first()) {
-        script = format!("cd '{}' || exit 1\n{script}", folder.replace('\'', r"'\''"));
-    }
+    let vpcs = check_running(&cx, &ids).await?;
     let id = cx.rng().uuid();
+    let work = documents::parse(&cx, &input.document_name, &parameters, &vpcs, &id).await?;
     let command = Command {
         document: input.document_name,
         comment: input.comment,
@@ -59,7 +48,7 @@ pub async fn send(cx: Cx, input: SendCommandInput) -> Result<SendCommandOutput> 
     cx.txn(|tx| {
         tx.put(cx.scope(), &id, command.clone());
         for instance in &ids {
-            let invocation = Invocation { script: script.clone(), limit_s, state: State::Pending };
+            let invocation = Invocation { work: work.clone(), state: State::Pending };
             tx.put(cx.scope(), &format!("{id}/{instance}"), invocation);
         }
         Ok(())
@@ -68,20 +57,62 @@ pub async fn send(cx: Cx, input: SendCommandInput) -> Result<SendCommandOutput> 
     Ok(SendCommandOutput { command: Some(shape(&cx, &id, &command)) })
 }
 
-async fn check_running(cx: &Cx, ids: &[String]) -> Result<()> {
+/// The VPCs of instances, all of which run.
+async fn check_running(cx: &Cx, ids: &[String]) -> Result<Vec<String>> {
     let invalid = |id: &str| {
         let message = format!("Instances [[{id}]] not in a valid state for account {}", cx.account());
         Error::client("InvalidInstanceId", message)
     };
+    let mut vpcs = BTreeSet::new();
     for id in ids {
         let input = ec2::DescribeInstancesInput { instance_ids: Some(vec![id.clone()]), ..Default::default() };
         let found = cx.call(ec2::DescribeInstances, input).await.map_err(|_| invalid(id))?;
-        let mut all = found.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
-        if !all.any(|instance| instance.state.and_then(|state| state.name).as_deref() == Some("running")) {
-            return Err(invalid(id));
-        }
+        let all = found.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
+        let running = |instance: &ec2::Instance| {
+            instance.state.as_ref().and_then(|state| state.name.as_deref()) == Some("running")
+        };
+        let instance = all.into_iter().find(running).ok_or_else(|| invalid(id))?;
+        vpcs.extend(instance.vpc_id);
     }
-    Ok(())
+    Ok(vpcs.into_iter().collect())
+}
+
+/// Ends what a command does on these instances, or on all that it was sent to. What is done stays done.
+pub async fn cancel(cx: Cx, input: CancelCommandInput) -> Result<CancelCommandOutput> {
+    let id = input.command_id;
+    let Some(command) = cx.view(|v| v.get::<Command>(cx.scope(), &id)) else {
+        return Err(Error::client("InvalidCommandId", format!("The command {id} does not exist.")));
+    };
+    let wanted = input.instance_ids.filter(|ids| !ids.is_empty());
+    if let Some(stranger) = wanted.iter().flatten().find(|one| !command.instance_ids.contains(one)) {
+        let message = format!("The command {id} was not sent to the instance {stranger}.");
+        return Err(Error::client("InvalidInstanceId", message));
+    }
+    let ids = wanted.unwrap_or_else(|| command.instance_ids.clone());
+    let now = cx.now();
+    let ended = cx
+        .txn(|tx| {
+            let mut ended = Vec::new();
+            for instance in &ids {
+                let key = format!("{id}/{instance}");
+                let Some(invocation) = tx.get::<Invocation>(cx.scope(), &key) else { continue };
+                let since = match invocation.state {
+                    State::Done { .. } => continue,
+                    State::InProgress { since } => since,
+                    State::Pending => now,
+                };
+                tx.put(cx.scope(), &key, Invocation { state: State::cancelled(since, now), ..(*invocation).clone() });
+                ended.push(instance.clone());
+            }
+            Ok(ended)
+        })
+        .await?;
+    // What a script started ends at its own time in any case; an instance that does not answer has nothing to end.
+    for instance in ended {
+        let argv = ["standfast", "stress", "end", &id].map(str::to_owned).to_vec();
+        let _ = cx.host().exec(&Id::from_text(&instance), argv, CANCEL_LIMIT).await;
+    }
+    Ok(CancelCommandOutput {})
 }
 
 fn shape(cx: &Cx, id: &str, command: &Command) -> api::Command {
@@ -95,6 +126,7 @@ fn shape(cx: &Cx, id: &str, command: &Command) -> api::Command {
     let status = match () {
         () if done < states.len() as i32 && states.iter().all(|state| *state == State::Pending) => "Pending",
         () if done < states.len() as i32 => "InProgress",
+        () if states.iter().any(|state| state.status() == "Cancelled") => "Cancelled",
         () if failed > 0 => "Failed",
         () => "Success",
     };

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use standfast_core::host::ExecOutput;
+use standfast_core::network::PacketFault;
 use standfast_core::{Id, Result, Scope, Timestamp};
+use standfast_kernel::faults::{self, Fault};
 use standfast_kernel::{Cx, Wake};
 
-use super::model::{Command, Invocation, State};
+use super::model::{Command, How, Invocation, State, Work};
 
 /// Commands that are done are forgotten beyond this many a scope, oldest first.
 const COMMANDS_MAX: usize = 200;
@@ -21,7 +23,13 @@ const TIMED_OUT: i32 = 124;
 pub type Running = Arc<Mutex<HashSet<(Scope, String)>>>;
 
 pub async fn run(cx: Cx, running: Running) -> Result<Wake> {
+    let mut wake = Wake::OnChange;
     for (scope, id, invocation) in cx.view(|v| v.all::<Invocation>()) {
+        if let Work::Packets { faults, duration_s } = &invocation.work {
+            let due = harm(&cx.at(&scope), &id, &invocation.state, faults, Duration::from_secs(*duration_s)).await?;
+            wake = due.map_or(wake, |due| wake.or(Wake::At(due)));
+            continue;
+        }
         let key = (scope.clone(), id.to_string());
         let here = running.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
         match invocation.state {
@@ -39,7 +47,7 @@ pub async fn run(cx: Cx, running: Running) -> Result<Wake> {
                     code: NOT_RUN,
                     stdout: String::new(),
                     stderr: "The cloud was restarted while the command ran.\n".into(),
-                    timed_out: false,
+                    how: How::ByItself,
                 };
                 set(&cx, &scope, &id, state).await?;
             }
@@ -47,14 +55,48 @@ pub async fn run(cx: Cx, running: Running) -> Result<Wake> {
         }
     }
     forget_old(&cx).await?;
-    Ok(Wake::OnChange)
+    Ok(wake)
+}
+
+/// Keeps the fault of an instance's packets as its command says, and ends the command at its time; gives when that is.
+async fn harm(
+    cx: &Cx,
+    id: &str,
+    state: &State,
+    packets: &[PacketFault],
+    duration: Duration,
+) -> Result<Option<Timestamp>> {
+    let key = format!("ssm/{id}");
+    let instance = id.rsplit_once('/').map_or("", |(_, instance)| instance);
+    let since = match state {
+        State::Pending => cx.now(),
+        State::InProgress { since } => *since,
+        State::Done { .. } => return faults::set(cx, &key, None).await.map(|()| None),
+    };
+    let now = cx.now();
+    if now >= since + duration {
+        faults::set(cx, &key, None).await?;
+        let how = How::ByItself;
+        let (stdout, stderr) = (String::new(), String::new());
+        set(cx, cx.scope(), id, State::Done { since, ended: now, code: 0, stdout, stderr, how }).await?;
+        return Ok(None);
+    }
+    let fault = Fault::Packets { instances: [instance.to_owned()].into(), faults: packets.to_vec() };
+    faults::set(cx, &key, Some(fault)).await?;
+    if *state == State::Pending {
+        set(cx, cx.scope(), id, State::InProgress { since }).await?;
+    }
+    Ok(Some(since + duration))
 }
 
 async fn execute(cx: Cx, key: (Scope, String), invocation: Arc<Invocation>, since: Timestamp, running: Running) {
     let (scope, id) = &key;
     let instance = id.rsplit_once('/').map_or("", |(_, instance)| instance);
-    let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), invocation.script.clone()];
-    let limit = Duration::from_secs(invocation.limit_s);
+    let Work::Script { script, limit_s } = &invocation.work else { return };
+    // The command's id is the shell's name, by which it is found when it is cancelled.
+    let command = id.split('/').next().unwrap_or_default();
+    let argv = ["/bin/sh", "-c", script, command].map(str::to_owned).to_vec();
+    let limit = Duration::from_secs(*limit_s);
     let output = cx.host().exec(&Id::from_text(instance), argv, limit).await.unwrap_or_else(|error| ExecOutput {
         code: NOT_RUN,
         stderr: format!("{}\n", error.message).into_bytes(),
@@ -66,7 +108,7 @@ async fn execute(cx: Cx, key: (Scope, String), invocation: Arc<Invocation>, sinc
         code: output.code,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        timed_out: output.code == TIMED_OUT && cx.now().since(since) >= limit,
+        how: if output.code == TIMED_OUT && cx.now().since(since) >= limit { How::TimedOut } else { How::ByItself },
     };
     if let Err(error) = set(&cx, scope, id, state).await {
         eprintln!("level=error event=command_result_lost command={id} error={:?}", error.to_string());
@@ -76,7 +118,9 @@ async fn execute(cx: Cx, key: (Scope, String), invocation: Arc<Invocation>, sinc
 
 async fn set(cx: &Cx, scope: &Scope, id: &str, state: State) -> Result<()> {
     cx.txn(|tx| {
-        if let Some(invocation) = tx.get::<Invocation>(scope, id) {
+        // One that was cancelled meanwhile stays so.
+        if let Some(invocation) = tx.get::<Invocation>(scope, id).filter(|one| !matches!(one.state, State::Done { .. }))
+        {
             tx.put(scope, id, Invocation { state: state.clone(), ..(*invocation).clone() });
         }
         Ok(())
@@ -101,6 +145,7 @@ async fn forget_old(cx: &Cx) -> Result<()> {
         cx.txn(|tx| {
             for (_, id) in &commands {
                 for (invocation, _) in tx.prefix::<Invocation>(&scope, &format!("{id}/")) {
+                    tx.delete::<faults::Faulty>(&scope, &format!("ssm/{invocation}"));
                     tx.delete::<Invocation>(&scope, &invocation);
                 }
                 tx.delete::<Command>(&scope, id);

@@ -1,10 +1,11 @@
 //! Systems Manager: parameters, and commands run inside instances.
 //!
 //! Owns `ssm.parameters`, `ssm.commands` and `ssm.invocations`. Invariant: a public parameter (`/aws/service/...`) is
-//! never stored; it is answered from what ec2 knows. It is not a fleet manager: documents other than the shell's, and
+//! never stored; it is answered from what ec2 knows. It is not a fleet manager: documents other than the shell's and those of FIS, and
 //! sessions, are refused by name.
 
 mod commands;
+mod documents;
 mod filters;
 mod invoke;
 mod model;
@@ -31,6 +32,7 @@ pub fn service() -> Service {
         .op(api::RemoveTagsFromResource, tags::remove)
         .op(api::ListTagsForResource, tags::list)
         .op(api::SendCommand, commands::send)
+        .op(api::CancelCommand, commands::cancel)
         .op(api::GetCommandInvocation, commands::get_invocation)
         .op(api::ListCommands, commands::list)
         .op(api::DescribeInstanceInformation, commands::instances)

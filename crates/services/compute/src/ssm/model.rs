@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use standfast_core::Timestamp;
+use standfast_core::network::PacketFault;
 use standfast_store::Record;
 
 /// A parameter with its versions, oldest first; never empty.
@@ -55,16 +56,32 @@ impl Record for Command {
 /// A command on one instance; its id is `COMMAND/INSTANCE`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invocation {
-    pub script: String,
-    pub limit_s: u64,
+    pub work: Work,
     pub state: State,
+}
+
+/// What a command does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Work {
+    /// Runs this inside the instance.
+    Script { script: String, limit_s: u64 },
+    /// Harms the instance's packets.
+    Packets { faults: Vec<PacketFault>, duration_s: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     Pending,
     InProgress { since: Timestamp },
-    Done { since: Timestamp, ended: Timestamp, code: i32, stdout: String, stderr: String, timed_out: bool },
+    Done { since: Timestamp, ended: Timestamp, code: i32, stdout: String, stderr: String, how: How },
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum How {
+    ByItself,
+    TimedOut,
+    Cancelled,
 }
 
 impl Record for Invocation {
@@ -72,12 +89,17 @@ impl Record for Invocation {
 }
 
 impl State {
+    pub fn cancelled(since: Timestamp, ended: Timestamp) -> Self {
+        Self::Done { since, ended, code: -1, stdout: String::new(), stderr: String::new(), how: How::Cancelled }
+    }
+
     /// The status of the API.
     pub fn status(&self) -> &'static str {
         match self {
             State::Pending => "Pending",
             State::InProgress { .. } => "InProgress",
-            State::Done { timed_out: true, .. } => "TimedOut",
+            State::Done { how: How::TimedOut, .. } => "TimedOut",
+            State::Done { how: How::Cancelled, .. } => "Cancelled",
             State::Done { code: 0, .. } => "Success",
             State::Done { .. } => "Failed",
         }
