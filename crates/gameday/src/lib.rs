@@ -5,9 +5,22 @@
 //!
 //! Not here: services, hosts, sockets, and any knowledge of the cloud that its API does not tell.
 
+pub mod advice;
+mod aim;
+mod answers;
+mod check;
+pub mod estate;
+mod inject;
 pub mod probe;
 pub mod report;
+mod run;
+pub mod site;
+pub mod spec;
+pub mod times;
+pub mod watch;
 pub mod world;
 pub mod yaml;
 
+pub use run::{Ended, Run, Say};
+pub use spec::GameDay;
 pub use world::World;

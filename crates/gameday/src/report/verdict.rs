@@ -1,0 +1,176 @@
+//! The hypothesis beside what was measured, and why what does not hold does not.
+
+use std::time::Duration;
+
+use super::build::Facts;
+use super::words::{count, percent, plural, time};
+use super::{Line, ProbeReport, Verdict};
+use crate::spec::{Layer, Measure};
+use crate::times::{Time, Took};
+
+/// Each line of the hypothesis, for each probe or fault that it is about.
+pub fn lines(facts: &Facts<'_>, probes: &[ProbeReport], times: &[Time]) -> Vec<Line> {
+    let expected = &facts.day.hypothesis;
+    let mut out = Vec::new();
+    for probe in probes {
+        let of = |what: &str| if probes.len() > 1 { format!("{what} of {}", probe.name) } else { what.to_owned() };
+        let broken = &probe.broken;
+        if let Some(least) = expected.availability {
+            let held = broken.availability >= least;
+            out.push(Line {
+                what: of("availability"),
+                expected: format!("at least {}", percent(least)),
+                measured: percent(broken.availability),
+                held,
+                why: if held { String::new() } else { why_failed(facts, probe, times) },
+            });
+        }
+        if let Some(most) = expected.longest_outage {
+            let held = broken.longest_outage_ms <= most.as_secs_f64() * 1000.0;
+            out.push(Line {
+                what: of("longest outage"),
+                expected: format!("at most {}", limit(most)),
+                measured: time(broken.longest_outage_ms / 1000.0),
+                held,
+                why: if held { String::new() } else { why_failed(facts, probe, times) },
+            });
+        }
+        let latencies = [("p50", expected.p50, broken.latency.p50_ms), ("p99", expected.p99, broken.latency.p99_ms)];
+        for (name, most, measured_ms) in latencies {
+            let Some(most) = most else { continue };
+            let held = measured_ms <= most.as_secs_f64() * 1000.0;
+            let why = format!(
+                "{} of 100 answers took longer than {}; the slowest {}",
+                if name == "p50" { "50" } else { "1" },
+                time(measured_ms / 1000.0),
+                time(broken.latency.max_ms / 1000.0)
+            );
+            out.push(Line {
+                what: of(name),
+                expected: format!("at most {}", limit(most)),
+                measured: time(measured_ms / 1000.0),
+                held,
+                why: if held { String::new() } else { why },
+            });
+        }
+    }
+    for (measure, layer, most) in &expected.times {
+        for figure in times.iter().filter(|figure| (figure.measure, figure.layer) == (*measure, *layer)) {
+            out.push(timed(figure, *most));
+        }
+    }
+    out
+}
+
+fn limit(limit: Duration) -> String {
+    time(limit.as_secs_f64())
+}
+
+fn timed(figure: &Time, most: Duration) -> Line {
+    let (measured, held) = match figure.took {
+        Took::After { measured_ms } => (time(measured_ms as f64 / 1000.0), measured_ms as u128 <= most.as_millis()),
+        Took::Unaffected => ("nothing was lost".into(), true),
+        Took::Never => ("not while it was watched".into(), false),
+    };
+    let why = match figure.promised_ms {
+        _ if held => String::new(),
+        Some(promised) => {
+            let promised = time(promised as f64 / 1000.0);
+            format!("the settings promise no more than {promised}: {}", figure.promise)
+        }
+        None => "no setting promises a time for this".into(),
+    };
+    Line {
+        what: format!("{} of {} after '{}'", doing(figure.measure), layer(figure.layer), figure.fault),
+        expected: format!("within {}", limit(most)),
+        measured,
+        held,
+        why,
+    }
+}
+
+/// A measure in words.
+pub fn doing(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Detect => "detection",
+        Measure::Eject => "ejection",
+        Measure::Replace => "replacement",
+        Measure::Recover => "recovery",
+    }
+}
+
+/// A layer in words.
+pub fn layer(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Users => "users",
+        Layer::LoadBalancer => "load balancer",
+        Layer::Group => "group",
+        Layer::Instance => "instances",
+        Layer::Alarm => "alarms",
+        Layer::Fault => "faults",
+        Layer::Stack => "stack",
+    }
+}
+
+/// How requests came to fail: when, how they failed, and what the load balancer made of it.
+fn why_failed(facts: &Facts<'_>, probe: &ProbeReport, times: &[Time]) -> String {
+    let broken = &probe.broken;
+    let longest = (probe.outages.iter())
+        .filter(|outage| (outage.from_us as i64) < facts.healed_ms * 1000)
+        .max_by_key(|outage| outage.length_us());
+    let answers: Vec<String> = (broken.answers.iter())
+        .filter(|(answer, _)| !answer.parse::<u16>().is_ok_and(|status| status < 500) && *answer != "connected")
+        .map(|(answer, number)| format!("{answer}: {}", count(*number)))
+        .collect();
+    let mut why = format!(
+        "{} of {} requests failed ({}) in {}",
+        count(broken.failed),
+        count(broken.requests),
+        answers.join(", "),
+        plural(broken.outages, "outage")
+    );
+    if let Some(outage) = longest {
+        let from = (outage.from_us as f64 / 1e6) - facts.broken_ms as f64 / 1000.0;
+        why += &format!(", the longest {} from {} into it", time(outage.length_us() as f64 / 1e6), time(from.max(0.0)));
+    }
+    for figure in times.iter().filter(|figure| (figure.measure, figure.layer) == (Measure::Eject, Layer::LoadBalancer))
+    {
+        let ejected = match figure.took {
+            Took::After { measured_ms } => format!("took the targets out after {}", time(measured_ms as f64 / 1000.0)),
+            Took::Never => "never took the targets out".into(),
+            Took::Unaffected => continue,
+        };
+        let promised = figure
+            .promised_ms
+            .map_or(String::new(), |ms| format!(" ({} = {})", figure.promise, time(ms as f64 / 1000.0)));
+        why += &format!("; the load balancer {ejected}{promised}");
+    }
+    why
+}
+
+/// The verdict in a sentence.
+fn in_short(verdict: Verdict, lines: &[Line]) -> String {
+    let failed: Vec<&str> = lines.iter().filter(|line| !line.held).map(|line| line.what.as_str()).collect();
+    match verdict {
+        Verdict::Held => "The hypothesis held.".into(),
+        Verdict::Interrupted => "The game day was stopped before its end: nothing is proven.".into(),
+        Verdict::Failed => format!("The hypothesis failed: {}.", failed.join(", ")),
+    }
+}
+
+/// The verdict, and what users saw of it.
+pub fn said(verdict: Verdict, lines: &[Line], probes: &[ProbeReport]) -> String {
+    let saw = probes.first().map_or(String::new(), |probe| {
+        let broken = &probe.broken;
+        match broken.failed {
+            0 => format!(" None of {} requests failed while things were broken.", count(broken.requests)),
+            failed => format!(
+                " {} of {} requests failed while things were broken; the longest outage took {}.",
+                count(failed),
+                count(broken.requests),
+                time(broken.longest_outage_ms / 1000.0)
+            ),
+        }
+    });
+    in_short(verdict, lines) + &saw
+}

@@ -1,0 +1,327 @@
+//! How long each layer took, and what its settings promise.
+//!
+//! Pure: figures are differences between entries of the timeline, levels that fell and rose, and outages of probes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::estate::Estate;
+use crate::spec::{Layer, Measure};
+use crate::watch::{Entry, Levels, Sign};
+
+/// A fault, and the time in which what happens is its doing.
+#[derive(Clone, Debug)]
+pub struct Struck {
+    pub name: String,
+    pub began_ms: i64,
+    /// When the next fault began, or the end of it all.
+    pub until_ms: i64,
+    pub instances: BTreeSet<String>,
+}
+
+/// What happened, as the timeline has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub entries: &'a [Entry],
+    pub levels: &'a [(i64, Levels)],
+    pub estate: &'a Estate,
+    pub probes: bool,
+}
+
+/// What became of something that is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Took {
+    After {
+        measured_ms: i64,
+    },
+    /// Nothing was lost that would have had to be noticed or made good.
+    Unaffected,
+    /// Not while it was looked.
+    Never,
+}
+
+/// One figure beside what was promised.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Time {
+    pub fault: String,
+    #[serde(serialize_with = "layer_name")]
+    pub layer: Layer,
+    #[serde(serialize_with = "measure_name")]
+    pub measure: Measure,
+    #[serde(flatten)]
+    pub took: Took,
+    pub promised_ms: Option<u64>,
+    /// The settings that the promise is made of.
+    pub promise: String,
+    /// What AWS's documentation says of it.
+    pub documented: &'static str,
+}
+
+fn layer_name<S: serde::Serializer>(layer: &Layer, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(layer.name())
+}
+
+fn measure_name<S: serde::Serializer>(measure: &Measure, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(measure.name())
+}
+
+/// Whether a figure can be taken for what there is. The error says why not.
+pub fn can_be_taken(measure: Measure, layer: Layer, estate: &Estate, probes: bool) -> Result<(), String> {
+    let there = match layer {
+        Layer::Users => probes,
+        Layer::LoadBalancer => !estate.target_groups.is_empty(),
+        Layer::Group => !estate.groups.is_empty(),
+        Layer::Alarm => !estate.alarms.is_empty(),
+        Layer::Instance => !estate.instances.is_empty(),
+        Layer::Fault | Layer::Stack => false,
+    };
+    if !measure.layers().contains(&layer) || !there {
+        let what = match layer {
+            Layer::Users => "there are no probes",
+            Layer::LoadBalancer => "the stack has no target group",
+            Layer::Group => "the stack has no Auto Scaling group",
+            Layer::Alarm => "the stack has no alarm",
+            _ => "the stack has no instance",
+        };
+        return Err(format!("{} of {} cannot be measured: {what}", measure.name(), layer.name()));
+    }
+    Ok(())
+}
+
+/// All figures of a fault.
+pub fn times(fault: &Struck, seen: &Seen<'_>) -> Vec<Time> {
+    let mut out = Vec::new();
+    for measure in Measure::ALL {
+        for layer in measure.layers() {
+            if can_be_taken(*measure, *layer, seen.estate, seen.probes).is_ok() {
+                let (promised, promise) = promise(*measure, *layer, seen.estate);
+                out.push(Time {
+                    fault: fault.name.clone(),
+                    layer: *layer,
+                    measure: *measure,
+                    took: took(*measure, *layer, fault, seen),
+                    promised_ms: promised.map(|time| time.as_millis() as u64),
+                    promise,
+                    documented: documented(*measure, *layer),
+                });
+            }
+        }
+    }
+    out
+}
+
+fn took(measure: Measure, layer: Layer, fault: &Struck, seen: &Seen<'_>) -> Took {
+    match (measure, layer) {
+        (Measure::Detect, Layer::Users) => {
+            first(fault, seen, layer, |e| e.sign == Sign::OutageBegins, Took::Unaffected)
+        }
+        (Measure::Recover, Layer::Users) => users_recover(fault, seen),
+        (Measure::Detect, Layer::Alarm) => first(fault, seen, layer, |e| e.sign == Sign::Out, Took::Never),
+        (Measure::Detect, _) => {
+            let hit = |e: &Entry| e.sign == Sign::Out && fault.instances.contains(&e.resource);
+            first(fault, seen, layer, hit, unaffected(fault))
+        }
+        (Measure::Eject, _) => ejected(fault, seen),
+        (Measure::Replace, _) => {
+            let new = |e: &Entry| e.sign == Sign::In && !fault.instances.contains(&e.resource);
+            first(fault, seen, layer, new, unaffected(fault))
+        }
+        (Measure::Recover, _) => level_back(layer, fault, seen),
+    }
+}
+
+fn unaffected(fault: &Struck) -> Took {
+    if fault.instances.is_empty() { Took::Unaffected } else { Took::Never }
+}
+
+/// Entries that are this fault's doing.
+fn during<'a>(fault: &'a Struck, seen: &Seen<'a>, layer: Layer) -> impl DoubleEndedIterator<Item = &'a Entry> {
+    let entries = seen.entries;
+    entries.iter().filter(move |e| e.layer == layer && e.at_ms >= fault.began_ms && e.at_ms < fault.until_ms)
+}
+
+fn first(fault: &Struck, seen: &Seen<'_>, layer: Layer, is_it: impl Fn(&Entry) -> bool, otherwise: Took) -> Took {
+    let found = during(fault, seen, layer).filter(|entry| is_it(entry)).map(|entry| entry.at_ms).min();
+    found.map_or(otherwise, |at| Took::After { measured_ms: at - fault.began_ms })
+}
+
+/// From the beginning to the end of the last outage that began meanwhile.
+fn users_recover(fault: &Struck, seen: &Seen<'_>) -> Took {
+    let begun = during(fault, seen, Layer::Users).filter(|e| e.sign == Sign::OutageBegins).map(|e| e.at_ms).max();
+    let Some(begun) = begun else { return Took::Unaffected };
+    let ends =
+        seen.entries.iter().filter(|e| e.layer == Layer::Users && e.sign == Sign::OutageEnds && e.at_ms >= begun);
+    match ends.map(|entry| entry.at_ms).min() {
+        Some(end) => Took::After { measured_ms: end - fault.began_ms },
+        None => Took::Never,
+    }
+}
+
+/// Until all that was hit gets no more requests.
+fn ejected(fault: &Struck, seen: &Seen<'_>) -> Took {
+    let mut last = None;
+    for id in &fault.instances {
+        let out = during(fault, seen, Layer::LoadBalancer).filter(|e| e.resource == *id && e.sign == Sign::Out);
+        match out.map(|entry| entry.at_ms).min() {
+            Some(at) => last = last.max(Some(at)),
+            // Whether it was a target at all shows in what else was said of it.
+            None if during(fault, seen, Layer::LoadBalancer).any(|e| e.resource == *id) => return Took::Never,
+            None => (),
+        }
+    }
+    last.map_or(unaffected(fault), |at| Took::After { measured_ms: at - fault.began_ms })
+}
+
+/// Until as much serves as before, in everything of the layer.
+fn level_back(layer: Layer, fault: &Struck, seen: &Seen<'_>) -> Took {
+    let before = seen.levels.iter().rev().find(|(at, _)| *at <= fault.began_ms).or(seen.levels.first());
+    let Some((_, before)) = before else { return Took::Unaffected };
+    let mut slowest = Took::Unaffected;
+    for (key, full) in before.iter().filter(|((of, _), _)| *of == layer) {
+        let later = seen.levels.iter().filter(|(at, _)| *at > fault.began_ms && *at < fault.until_ms);
+        let mut fallen = false;
+        let mut back = None;
+        for (at, levels) in later {
+            let now = levels.get(key).copied().unwrap_or_default();
+            fallen |= now < *full;
+            // It counts from the last time that it fell: a replacement may fail too.
+            back = if now < *full { None } else { back.or(fallen.then_some(*at)) };
+        }
+        slowest = match (fallen, back, slowest) {
+            (false, ..) => slowest,
+            (true, None, _) | (.., Took::Never) => Took::Never,
+            (true, Some(at), Took::After { measured_ms }) => {
+                Took::After { measured_ms: measured_ms.max(at - fault.began_ms) }
+            }
+            (true, Some(at), Took::Unaffected) => Took::After { measured_ms: at - fault.began_ms },
+        };
+    }
+    slowest
+}
+
+/// What the settings promise, and which they are.
+fn promise(measure: Measure, layer: Layer, estate: &Estate) -> (Option<Duration>, String) {
+    let slowest = estate.target_groups.iter().max_by_key(|group| group.ejects_within());
+    let ejects = slowest.map(|group| {
+        let settings =
+            format!("HealthCheckIntervalSeconds {} x UnhealthyThresholdCount {}", group.interval_s, group.unhealthy);
+        (group.ejects_within(), settings)
+    });
+    let starts = estate.groups.iter().max_by_key(|group| group.grace_s).map(|group| {
+        let check = estate.target_groups.iter().map(|group| group.interval_s).max();
+        let checked = check.map_or(String::new(), |s| format!(" + HealthCheckIntervalSeconds {s}"));
+        let time = Duration::from_secs(group.grace_s + check.unwrap_or_default());
+        (time, format!("HealthCheckGracePeriod {}{checked}", group.grace_s))
+    });
+    let alarm = estate.alarms.iter().min_by_key(|alarm| alarm.period_s * alarm.datapoints).map(|alarm| {
+        let time = Duration::from_secs(alarm.period_s * alarm.datapoints);
+        (time, format!("Period {} x DatapointsToAlarm {}", alarm.period_s, alarm.datapoints))
+    });
+    let promise = match (measure, layer) {
+        (Measure::Detect | Measure::Eject, Layer::LoadBalancer) | (Measure::Recover, Layer::Users) => ejects,
+        (Measure::Detect, Layer::Group) => {
+            let elb = estate.groups.iter().any(|group| group.health_check.contains("ELB"));
+            ejects.filter(|_| elb)
+        }
+        (Measure::Detect, Layer::Alarm) => alarm,
+        (Measure::Replace, _) | (Measure::Recover, Layer::Group | Layer::LoadBalancer) => starts,
+        _ => None,
+    };
+    promise.map_or((None, String::new()), |(time, settings)| (Some(time), settings))
+}
+
+fn documented(measure: Measure, layer: Layer) -> &'static str {
+    match (measure, layer) {
+        (Measure::Detect | Measure::Eject, Layer::LoadBalancer) => {
+            "A target is unhealthy after UnhealthyThresholdCount failed checks in a row; by default 2, 30 s apart."
+        }
+        (Measure::Detect, Layer::Group) => {
+            "Instances that are found unhealthy are replaced; by ELB checks once the grace period (300 s in the console) is over."
+        }
+        (Measure::Replace, _) => {
+            "A replacement starts as soon as an instance is marked unhealthy, without the cooldown."
+        }
+        (Measure::Recover, Layer::LoadBalancer) => "A new target must pass one health check before it gets requests.",
+        (Measure::Detect, Layer::Alarm) => {
+            "An alarm changes when DatapointsToAlarm of EvaluationPeriods are breaching."
+        }
+        (Measure::Recover, Layer::Instance) => {
+            "Recovery begins when the system status check has failed for some minutes."
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estate::{Group, TargetGroup};
+
+    fn entry(at_ms: i64, layer: Layer, sign: Sign, resource: &str) -> Entry {
+        Entry { at_ms, layer, sign, resource: resource.into(), zone: None, what: String::new() }
+    }
+
+    fn estate() -> Estate {
+        Estate {
+            groups: vec![Group { grace_s: 30, health_check: "ELB".into(), ..Group::default() }],
+            target_groups: vec![TargetGroup { interval_s: 5, unhealthy: 2, ..TargetGroup::default() }],
+            ..Estate::default()
+        }
+    }
+
+    fn fault() -> Struck {
+        Struck { name: "f".into(), began_ms: 1000, until_ms: 60_000, instances: ["a".into(), "b".into()].into() }
+    }
+
+    fn figure(entries: &[Entry], levels: &[(i64, Levels)], measure: Measure, layer: Layer) -> (Took, Option<u64>) {
+        let estate = estate();
+        let seen = Seen { entries, levels, estate: &estate, probes: true };
+        let all = times(&fault(), &seen);
+        let time = all.iter().find(|time| (time.measure, time.layer) == (measure, layer)).expect("it can be taken");
+        (time.took, time.promised_ms)
+    }
+
+    #[test]
+    fn layers_are_timed_from_the_fault_beside_what_is_promised() {
+        let entries = [
+            entry(900, Layer::LoadBalancer, Sign::Out, "a"),
+            entry(1200, Layer::Users, Sign::OutageBegins, "site"),
+            entry(1300, Layer::Users, Sign::OutageEnds, "site"),
+            entry(3000, Layer::LoadBalancer, Sign::Out, "a"),
+            entry(3200, Layer::LoadBalancer, Sign::Out, "c"),
+            entry(9000, Layer::LoadBalancer, Sign::Out, "b"),
+            entry(4000, Layer::Group, Sign::Out, "b"),
+            entry(12_000, Layer::Group, Sign::In, "d"),
+        ];
+        let key = (Layer::Group, "g".to_owned());
+        let level = |at: i64, n: usize| (at, Levels::from([(key.clone(), n)]));
+        let levels = [level(0, 6), level(4000, 4), level(12_000, 5), level(13_000, 6)];
+        let after = |ms| Took::After { measured_ms: ms };
+        for (measure, layer, took, promised) in [
+            (Measure::Detect, Layer::Users, after(200), None),
+            (Measure::Recover, Layer::Users, after(300), Some(10_000)),
+            (Measure::Detect, Layer::LoadBalancer, after(2000), Some(10_000)),
+            (Measure::Eject, Layer::LoadBalancer, after(8000), Some(10_000)),
+            (Measure::Detect, Layer::Group, after(3000), Some(10_000)),
+            (Measure::Replace, Layer::Group, after(11_000), Some(35_000)),
+            (Measure::Recover, Layer::Group, after(12_000), Some(35_000)),
+        ] {
+            assert_eq!(figure(&entries, &levels, measure, layer), (took, promised), "{measure:?} {layer:?}");
+        }
+        assert_eq!(figure(&entries, &levels[..2], Measure::Recover, Layer::Group).0, Took::Never);
+        assert_eq!(figure(&[], &[], Measure::Detect, Layer::Users).0, Took::Unaffected);
+        assert_eq!(figure(&[], &[], Measure::Detect, Layer::LoadBalancer).0, Took::Never);
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_timed() {
+        let nothing = Estate::default();
+        let why = can_be_taken(Measure::Recover, Layer::Group, &nothing, true).expect_err("no group");
+        assert_eq!(why, "recover of group cannot be measured: the stack has no Auto Scaling group");
+        assert!(can_be_taken(Measure::Recover, Layer::Users, &nothing, true).is_ok());
+        assert!(can_be_taken(Measure::Eject, Layer::Users, &nothing, true).is_err());
+    }
+}
