@@ -61,6 +61,8 @@ pub enum Command {
     Load(Load),
     /// Within an instance: publish its memory and disk use to CloudWatch
     Agent(Agent),
+    /// Within an instance: load its processor, memory or disks for a time, as the documents of FIS do
+    Stress(Stress),
     /// Break a zone or an instance on purpose
     Break(Break),
     /// Bring back what was broken
@@ -181,6 +183,80 @@ pub struct Agent {
     /// Publish once and end
     #[arg(long)]
     pub once: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Stress {
+    #[command(subcommand)]
+    pub what: StressKind,
+}
+
+/// How long, and under which name it is found again.
+#[derive(Debug, Args)]
+pub struct StressTime {
+    /// Ends by itself after this
+    #[arg(long = "for", value_parser = duration, value_name = "TIME")]
+    pub time: std::time::Duration,
+    /// `stress end TOKEN` ends it
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StressKind {
+    /// Keep processors busy
+    Cpu {
+        /// How many; 0 is all
+        #[arg(long, default_value_t = 0)]
+        cpus: usize,
+        /// For how much of the time
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100), value_name = "PERCENT")]
+        load: u8,
+        #[command(flatten)]
+        time: StressTime,
+    },
+    /// Hold memory
+    Memory {
+        #[arg(long, default_value_t = 1)]
+        workers: usize,
+        /// Of what is free
+        #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+        #[command(flatten)]
+        time: StressTime,
+    },
+    /// Write and read without pause
+    Io {
+        #[arg(long, default_value_t = 1)]
+        workers: usize,
+        #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+        /// Where
+        #[arg(long, default_value = "/var/tmp", value_name = "DIR")]
+        path: PathBuf,
+        #[command(flatten)]
+        time: StressTime,
+    },
+    /// Fill mounted volumes
+    Disk {
+        /// Until they are this full
+        #[arg(long, default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+        /// This one only
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+        #[command(flatten)]
+        time: StressTime,
+    },
+    /// Send a signal to every process of a name
+    Kill {
+        #[arg(long, default_value = "SIGTERM")]
+        signal: String,
+        process: String,
+    },
+    /// End what was started with this token
+    #[command(hide = true)]
+    End { token: String },
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod outputs;
 mod probe;
 mod run;
 mod status;
+mod stress;
 mod told;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Probe(options) => probe::run(&options, &client).await,
         Command::Load(options) => load::run(&options, client.endpoint()).await,
         Command::Agent(options) => agent::run(&options, &client).await,
+        Command::Stress(options) => stress::run(&options),
         Command::Break(options) => faults::break_it(&client, &options.what).await,
         Command::Heal(options) => faults::heal(&client, &options.what).await,
         Command::Logs(options) => instance::logs(&client, &options.id).await,

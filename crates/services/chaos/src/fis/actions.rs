@@ -187,6 +187,21 @@ async fn blocks(cx: &Cx, list: &str) -> Result<Vec<Cidr>> {
     Ok(entries.into_iter().filter_map(|entry| entry.cidr?.parse().ok()).collect())
 }
 
+/// Running actions that have failed by what their commands did, with the reasons.
+pub async fn failures(cx: &Cx, id: &str, experiment: &Experiment) -> Result<Vec<(String, Error)>> {
+    let mut failed = Vec::new();
+    for (name, action) in &experiment.template.actions {
+        let running = matches!(experiment.progress.get(name), Some(Progress::Running { .. }));
+        if !running || effect(action)? != Effect::SendCommand {
+            continue;
+        }
+        if let Some(command) = commands::failed(cx, &key(id, name)).await? {
+            failed.push((name.clone(), parse::invalid(format!("The command {command} has failed."))));
+        }
+    }
+    Ok(failed)
+}
+
 /// Undoes it; `stopped` when it was not its time.
 pub async fn end(cx: &Cx, id: &str, experiment: &Experiment, name: &str, action: &Action, stopped: bool) -> Result<()> {
     match effect(action)? {

@@ -47,6 +47,12 @@ pub async fn send(cx: &Cx, comment: &str, document: &str, parameters: Option<&St
     Ok(())
 }
 
+/// The command that has failed, if one has.
+pub async fn failed(cx: &Cx, comment: &str) -> Result<Option<String>> {
+    let failed = |command: &ssm::Command| command.status.as_deref() == Some("Failed");
+    Ok(sent(cx, comment).await?.into_iter().find(failed).and_then(|command| command.command_id))
+}
+
 /// Ends what the commands still do. When the action was not stopped, a command that has failed is its failure.
 pub async fn end(cx: &Cx, comment: &str, stopped: bool) -> Result<()> {
     let mut failed = None;

@@ -21,6 +21,12 @@ pub async fn run(cx: Cx) -> Result<Wake> {
             update(&cx, &id, |e| stopping(e, stop_conditions::STOPPED)).await?;
             continue;
         }
+        for (name, reason) in actions::failures(&cx, &id, &experiment).await? {
+            let now = cx.now();
+            actions::end(&cx, &id, &experiment, &name, &experiment.template.actions[&name], true).await?;
+            failed(&cx, &id, &name, &reason, now, now).await?;
+        }
+        let Some(experiment) = cx.view(|v| v.get::<Experiment>(&scope, &id)) else { continue };
         let (steps, next) = plan(&experiment, cx.now());
         for step in steps {
             apply(&cx, &id, &experiment, step).await?;

@@ -28,8 +28,8 @@ mod templates;
 use standfast_api::fis as api;
 use standfast_kernel::{On, Service};
 
-/// What may change what is next: experiments, and alarms that stop them.
-const WATCH: &[&str] = &["fis.experiments", "cloudwatch.alarms"];
+/// What may change what is next: experiments, alarms that stop them, and their commands.
+const WATCH: &[&str] = &["fis.experiments", "cloudwatch.alarms", "ssm.invocations"];
 
 /// The service's table.
 pub fn service() -> Service {
