@@ -11,6 +11,7 @@ mod answers;
 mod check;
 pub mod estate;
 mod inject;
+pub mod lint;
 pub mod probe;
 pub mod report;
 mod run;

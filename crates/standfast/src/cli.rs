@@ -17,6 +17,8 @@ Examples:
   standfast up examples/what-is-the-time/template.yaml    start a cloud and deploy a stack
   standfast status                                        what runs, where, and how healthy it is
   standfast probe URL --rate 200 --duration 60s           open-loop load: what users would see
+  standfast game-day run FILE.yaml                        break it as the file says, and write a report
+  standfast lint TEMPLATE                                 what will cost availability, before anything runs
   standfast break zone eu-west-1a                         cut a zone's power; heal brings it back
   standfast break instance i-0123456789abcdef0            kill one instance, as bad hardware would
   standfast down                                          delete the stack
@@ -57,6 +59,10 @@ pub enum Command {
     Status(Status),
     /// Send open-loop load to a URL and report what users would have seen
     Probe(Probe),
+    /// Break a stack as a file says, measure what its users see, and write a report
+    GameDay(GameDay),
+    /// Say what in a template will cost availability, and what is wrong with it, before anything runs
+    Lint(Lint),
     /// Send load to a URL, steady or rising; also from within instances
     Load(Load),
     /// Within an instance: publish its memory and disk use to CloudWatch
@@ -149,6 +155,69 @@ pub struct Probe {
     /// Print one JSON object at the end instead of a line a second
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct GameDay {
+    #[command(subcommand)]
+    pub what: GameDayCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GameDayCommand {
+    /// Deploy, check the steady state, break, watch, heal, check again. Exit code 0: the hypothesis held; 1: it failed; 2: it
+    /// was refused before anything broke
+    Run(GameDayRun),
+    /// Deploy, and say whether it could be run; break nothing
+    Check(GameDayFile),
+}
+
+#[derive(Debug, Args)]
+pub struct GameDayFile {
+    /// The game day, YAML
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+#[derive(Debug, Args)]
+pub struct GameDayRun {
+    #[command(flatten)]
+    pub day: GameDayFile,
+    /// Where report.html and report.json go
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// The template, YAML or JSON
+    pub template: PathBuf,
+    /// A parameter of the template; may be given several times
+    #[arg(long = "parameter", short = 'p', value_name = "KEY=VALUE")]
+    pub parameters: Vec<String>,
+    /// How findings are written
+    #[arg(long, value_enum, default_value_t = LintFormat::Text)]
+    pub format: LintFormat,
+    /// The exit code is 1 when something as bad as this is found
+    #[arg(long, value_enum, default_value_t = FailOn::Error)]
+    pub fail_on: FailOn,
+    /// How long an outage may last; what is slower is found
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub objective: std::time::Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LintFormat {
+    Text,
+    Json,
+    Sarif,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    Error,
+    Warning,
 }
 
 #[derive(Debug, Args)]

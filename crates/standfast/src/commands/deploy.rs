@@ -44,7 +44,7 @@ impl Stack {
 }
 
 /// The name of the template's folder, or of the file when it is called something telling.
-fn stack_name_of(template: &std::path::Path) -> String {
+pub fn stack_name_of(template: &std::path::Path) -> String {
     let stem = template.file_stem().and_then(|s| s.to_str()).unwrap_or("stack");
     let absolute = std::path::absolute(template).unwrap_or_else(|_| template.to_owned());
     let folder = absolute.parent().and_then(|p| p.file_name()).and_then(|s| s.to_str()).map(str::to_owned);

@@ -5,7 +5,9 @@ mod agent;
 mod deploy;
 mod doctor;
 mod faults;
+mod game_day;
 mod instance;
+mod lint;
 mod load;
 mod outputs;
 mod probe;
@@ -38,6 +40,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Events(options) => told::events(&client, &options).await,
         Command::Doctor(options) => doctor::run(options.json),
         Command::Probe(options) => probe::run(&options, &client).await,
+        Command::GameDay(options) => game_day::run(&client, &options.what).await,
+        Command::Lint(options) => lint::run(&options).await,
         Command::Load(options) => load::run(&options, client.endpoint()).await,
         Command::Agent(options) => agent::run(&options, &client).await,
         Command::Stress(options) => stress::run(&options),

@@ -70,7 +70,7 @@ pub async fn up(client: &ApiClient, options: &cli::Up) -> Result<ExitCode> {
 }
 
 /// A client of a cloud that listens there; one that listens everywhere is called over loopback.
-fn client_of(mut address: SocketAddr, region: &str) -> Result<ApiClient> {
+pub fn client_of(mut address: SocketAddr, region: &str) -> Result<ApiClient> {
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }

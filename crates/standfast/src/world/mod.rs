@@ -3,6 +3,7 @@
 //! Invariant: nothing here reaches beyond loopback, as `http_client::place` sees to.
 
 mod shots;
+mod simulated;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use crate::api_client::{ApiClient, api_error};
 
 pub use shots::{Idle, get};
+pub use simulated::SimulatedWorld;
 
 /// See the module's documentation.
 pub struct RealWorld {
