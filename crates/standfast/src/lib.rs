@@ -1,6 +1,8 @@
-//! The list of services that make a Standfast cloud. The only one: the binary and the tests start clouds from it.
+//! The list of services that make a Standfast cloud, and its console. The only one: the binary and the tests start clouds
+//! from it.
 
-use standfast_kernel::Service;
+use standfast_console::{Console, Sources};
+use standfast_kernel::{Cloud, Service};
 
 /// Every service.
 pub fn services() -> Vec<Service> {
@@ -20,4 +22,9 @@ pub fn services() -> Vec<Service> {
         standfast_deploy::cloudformation::service(),
         standfast_chaos::fis::service(),
     ]
+}
+
+/// The console of a cloud of these services.
+pub fn console(cloud: &Cloud) -> Console {
+    Console::start(cloud, Sources { mails: standfast_messaging::sns::mails, events: standfast_messaging::events::seen })
 }

@@ -11,6 +11,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use standfast_console::Console;
 use standfast_core::host::INSTANCES_CALL_FROM;
 use standfast_kernel::{Cloud, FromInstance};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,33 +32,40 @@ pub enum Sites {
     Simulated(Arc<dyn Fn(&str, &str) -> u16 + Send + Sync>),
 }
 
+/// What answers on the API's port. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    pub cloud: Cloud,
+    pub console: Console,
+}
+
 /// Serves all that comes to this listener, until the task is dropped.
-pub async fn serve(listener: TcpListener, cloud: Cloud, sites: Sites) {
+pub async fn serve(listener: TcpListener, api: Api, sites: Sites) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, cloud.clone(), sites.clone()));
+                tokio::spawn(connection(stream, api.clone(), sites.clone()));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back instead of spinning.
                 output::log("warn", "accept_failed", format_args!("error={:?}", error.to_string()));
-                cloud.clock().sleep(ACCEPT_PAUSE).await;
+                api.cloud.clock().sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
 /// Serves a connection of which nothing has been read.
-pub async fn connection(stream: TcpStream, cloud: Cloud, sites: Sites) {
+pub async fn connection(stream: TcpStream, api: Api, sites: Sites) {
     let _ = stream.set_nodelay(true);
     // Instances' connections are of IPv4 where their origin can be told.
     let from_instance = stream.peer_addr().map_or(true, |peer| peer.is_ipv6() || peer.ip() == INSTANCES_CALL_FROM);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        let (cloud, sites) = (cloud.clone(), sites.clone());
+        let (api, sites) = (api.clone(), sites.clone());
         if from_instance {
             request.extensions_mut().insert(FromInstance);
         }
-        async move { Ok::<_, Infallible>(answer(cloud, sites, request).await) }
+        async move { Ok::<_, Infallible>(answer(api, sites, request).await) }
     });
     // A client that hangs up mid-request is no event of ours.
     let _ = hyper::server::conn::http1::Builder::new()
@@ -67,7 +75,15 @@ pub async fn connection(stream: TcpStream, cloud: Cloud, sites: Sites) {
         .await;
 }
 
-async fn answer(cloud: Cloud, sites: Sites, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(api: Api, sites: Sites, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let Api { cloud, console } = api;
+    if Console::has(request.uri().path()) {
+        let from_instance = request.extensions().get::<FromInstance>().is_some();
+        return match collected(request).await {
+            Some(request) => console.answer(request, from_instance).await.map(Full::new),
+            None => too_large(),
+        };
+    }
     if let Some(name) = request.uri().path().strip_prefix(own::PREFIX) {
         let from_instance = request.extensions().get::<FromInstance>().is_some();
         return own::answer(&cloud, name, request.uri().query().unwrap_or_default(), from_instance);
@@ -79,11 +95,21 @@ async fn answer(cloud: Cloud, sites: Sites, request: Request<Incoming>) -> Respo
     if host.contains(".elb.localhost") {
         return site(&sites, host, request.uri().path());
     }
-    let (head, body) = request.into_parts();
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => cloud.handle(Request::from_parts(head, body.to_bytes())).await.map(Full::new),
-        Err(_) => own::text(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is over 16 MiB or was cut off.\n"),
+    match collected(request).await {
+        Some(request) => cloud.handle(request).await.map(Full::new),
+        None => too_large(),
     }
+}
+
+/// The request with its whole body, unless that is too large or was cut off.
+async fn collected(request: Request<Incoming>) -> Option<Request<Bytes>> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await.ok()?;
+    Some(Request::from_parts(head, body.to_bytes()))
+}
+
+fn too_large() -> Response<Full<Bytes>> {
+    own::text(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is over 16 MiB or was cut off.\n")
 }
 
 /// The answer for a load balancer's name that no data plane took.

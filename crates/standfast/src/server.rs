@@ -16,7 +16,7 @@ use standfast_store::Store;
 use crate::cli::{self, Driver, Egress};
 use crate::courier::RealCourier;
 use crate::driver;
-use crate::listen::{self, Sites};
+use crate::listen::{self, Api, Sites};
 use crate::processes::adopt::{self, Found, Wanted};
 use crate::processes::{self, Processes, RunDir, Start};
 
@@ -120,7 +120,8 @@ async fn simulated(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Resul
     let planes = Planes { host, lb, courier: courier(options) };
     let config = Config { clock, rng, store, planes, api_port: address.port() };
     let cloud = Cloud::start(config, standfast::services());
-    tokio::spawn(listen::serve(listener, cloud.clone(), sites));
+    let api = Api { cloud: cloud.clone(), console: standfast::console(&cloud) };
+    tokio::spawn(listen::serve(listener, api, sites));
     Ok(Running { cloud, address, driver: driver::SIM, _reserved: None })
 }
 
@@ -189,7 +190,8 @@ async fn real(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Result<Run
     let planes = Planes { host, lb, courier: courier(options) };
     let config = Config { clock, rng, store, planes, api_port: address.port() };
     let cloud = Cloud::start(config, standfast::services());
-    tokio::spawn(processes::front::serve(listener, doors, cloud.clone()));
+    let api = Api { cloud: cloud.clone(), console: standfast::console(&cloud) };
+    tokio::spawn(processes::front::serve(listener, doors, api));
     Ok(Running { cloud, address, driver, _reserved: reserved })
 }
 

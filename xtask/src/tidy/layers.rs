@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{File, Finding};
 
 /// A layer and the layers that it may depend on. A service is not among what services may see, nor is a data plane.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("core", &[]),
     ("wire", &["core"]),
     ("api", &["core", "wire", "api"]),
@@ -20,10 +20,11 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("host", &["core", "network"]),
     ("network", &["core"]),
     ("chart", &["core"]),
+    ("console", &["core", "wire", "api", "kernel", "chart"]),
     ("gameday", &["core", "chart"]),
     // The binary carries the examples' programs for its instances' image.
-    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "chart", "example"]),
-    ("testkit", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "standfast"]),
+    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "chart", "console", "example"]),
+    ("testkit", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "console", "standfast"]),
     ("xtask", &["core", "wire", "api"]),
     ("example", &[]),
 ];

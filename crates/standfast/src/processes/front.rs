@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standfast_core::Clock;
-use standfast_kernel::Cloud;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
 use super::descriptors::{self, Tag};
 use super::door::peek_host;
-use crate::listen::{self, Sites};
+use crate::listen::{self, Api, Sites};
 use crate::output;
 
 /// How long a load balancer's client waits for a data plane.
@@ -31,10 +30,10 @@ pub struct Door(pub std::os::unix::net::UnixStream);
 type Current = watch::Sender<Option<Arc<UnixStream>>>;
 
 /// Serves the API behind this socket until the task is dropped.
-pub async fn serve(listener: TcpListener, mut doors: mpsc::Receiver<Door>, cloud: Cloud) {
+pub async fn serve(listener: TcpListener, mut doors: mpsc::Receiver<Door>, api: Api) {
     let listener = Arc::new(listener);
     let current: Arc<Current> = Arc::new(watch::Sender::new(None));
-    let accept = || tokio::spawn(accept(listener.clone(), current.clone(), cloud.clone()));
+    let accept = || tokio::spawn(accept(listener.clone(), current.clone(), api.clone()));
     let mut own = Some(accept());
     while let Some(Door(door)) = doors.recv().await {
         let Ok(door) = door.set_nonblocking(true).and_then(|()| UnixStream::from_std(door)) else { continue };
@@ -50,7 +49,7 @@ pub async fn serve(listener: TcpListener, mut doors: mpsc::Receiver<Door>, cloud
                         own.abort();
                     }
                 }
-                (Tag::Connection, Some(stream)) => take(TcpStream::from(stream), &cloud),
+                (Tag::Connection, Some(stream)) => take(TcpStream::from(stream), &api),
                 _ => {}
             }
         }
@@ -60,20 +59,20 @@ pub async fn serve(listener: TcpListener, mut doors: mpsc::Receiver<Door>, cloud
 }
 
 /// Serves a connection that the data plane has found to be the API's.
-fn take(stream: TcpStream, cloud: &Cloud) {
+fn take(stream: TcpStream, api: &Api) {
     if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream)) {
-        tokio::spawn(listen::connection(stream, cloud.clone(), Sites::Elsewhere));
+        tokio::spawn(listen::connection(stream, api.clone(), Sites::Elsewhere));
     }
 }
 
 /// Accepts while no data plane does.
-async fn accept(listener: Arc<TcpListener>, current: Arc<Current>, cloud: Cloud) {
+async fn accept(listener: Arc<TcpListener>, current: Arc<Current>, api: Api) {
     // Registered only for as long as this runs: a listener that is registered wakes its process for each connection.
     let own = listener.try_clone().and_then(|own| own.set_nonblocking(true).map(|()| own));
     let Ok(own) = own.and_then(tokio::net::TcpListener::from_std) else { return };
     loop {
         match own.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, current.clone(), cloud.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, current.clone(), api.clone()))),
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back instead of spinning.
                 output::log("warn", "accept_failed", format_args!("error={:?}", error.to_string()));
@@ -83,10 +82,10 @@ async fn accept(listener: Arc<TcpListener>, current: Arc<Current>, cloud: Cloud)
     }
 }
 
-async fn connection(stream: tokio::net::TcpStream, current: Arc<Current>, cloud: Cloud) {
+async fn connection(stream: tokio::net::TcpStream, current: Arc<Current>, api: Api) {
     let _ = stream.set_nodelay(true);
     if !peek_host(&stream).await.is_some_and(|host| host.contains(".elb.")) {
-        return listen::connection(stream, cloud, Sites::Elsewhere).await;
+        return listen::connection(stream, api, Sites::Elsewhere).await;
     }
     let mut doors = current.subscribe();
     let door = tokio::time::timeout(DATAPLANE_LIMIT, doors.wait_for(Option::is_some)).await;
@@ -96,6 +95,6 @@ async fn connection(stream: tokio::net::TcpStream, current: Arc<Current>, cloud:
         None => false,
     };
     if !handed {
-        listen::connection(stream, cloud, Sites::Elsewhere).await;
+        listen::connection(stream, api, Sites::Elsewhere).await;
     }
 }

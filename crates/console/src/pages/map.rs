@@ -1,0 +1,247 @@
+//! The map: a region's zones side by side, what runs in them, and where requests go.
+
+use bytes::Bytes;
+use http::Response;
+use maud::{Markup, html};
+use standfast_api::fis;
+use standfast_chart::{Chart, Size, Unit};
+use standfast_core::Result;
+use standfast_core::place::REGIONS;
+
+use super::bus;
+use crate::Page;
+use crate::estate::{self, Balancer, Estate, Machine, Zone};
+use crate::html::{self as ui, Live, Mood};
+use crate::rates::Of;
+
+/// How many events the map shows.
+const EVENTS_MAX: usize = 8;
+/// The widest and the thinnest line of traffic, in pixels.
+const LINE: (f64, f64) = (2.0, 14.0);
+
+pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
+    let estate = Estate::read(&page.cx).await?;
+    let others = others(page).await?;
+    let content = html! {
+        div.head { h1 { (page.asked.region) } }
+        @if !others.is_empty() {
+            ul.regions aria-label="Other regions with instances" {
+                @for (region, count) in &others { li { a.button href={ "?region=" (region) } { (region) ": " (count) } } }
+            }
+        }
+        (troubles(&estate))
+        @if estate.machines.is_empty() && estate.balancers.is_empty() && estate.groups.is_empty() {
+            (ui::empty("Nothing runs in this region yet.", &ui::BEGIN))
+        }
+        (front(page, &estate))
+        (zones(page, &estate))
+        @if !estate.balancers.is_empty() { (charts(page)) }
+        (bus::latest(page, EVENTS_MAX))
+    };
+    Ok(ui::shell(page, Live::Yes, &format!("Map of {}", page.asked.region), content))
+}
+
+/// Other regions in which instances run, and how many.
+async fn others(page: &Page<'_>) -> Result<Vec<(&'static str, usize)>> {
+    let mut out = Vec::new();
+    for region in REGIONS.iter().filter(|region| region.name != page.asked.region) {
+        let scope = standfast_core::Scope::new(page.cx.account(), region.name);
+        let machines = estate::machines(&page.cx.at(&scope)).await?;
+        let running = machines.iter().filter(|machine| machine.is_running()).count();
+        if running > 0 {
+            out.push((region.name, running));
+        }
+    }
+    Ok(out)
+}
+
+/// What is broken on purpose, with the way to end it.
+pub fn troubles(estate: &Estate) -> Markup {
+    html! {
+        @if !estate.troubles.is_empty() {
+            section.trouble aria-label="Broken on purpose" {
+                h2 { "Broken on purpose" }
+                ul {
+                    @for experiment in &estate.troubles { (trouble(experiment)) }
+                }
+            }
+        }
+    }
+}
+
+fn trouble(experiment: &fis::Experiment) -> Markup {
+    let id = experiment.id.as_deref().unwrap_or_default();
+    html! {
+        @for (name, action) in experiment.actions.iter().flatten() {
+            li {
+                span.mono { (action.action_id.as_deref().unwrap_or(name)) }
+                @for (parameter, value) in action.parameters.iter().flatten() {
+                    span { span.soft { (spaced(parameter)) } " " (value) }
+                }
+                @if let Some(start) = action.start_time { span.soft { "since " (ui::time(start)) } }
+                span { (ui::link("experiments", id)) " " (ui::ask("stop-experiment", "id", id, "Stop…")) }
+            }
+        }
+    }
+}
+
+/// `lossPercent` as people write it.
+fn spaced(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            out.push(' ');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
+
+/// The load balancers, and lines from them to the zones.
+fn front(page: &Page, estate: &Estate) -> Markup {
+    html! {
+        @if !estate.balancers.is_empty() {
+            section.front aria-label="Load balancers" { @for balancer in &estate.balancers { (card(page, balancer)) } }
+            (flow(page, estate))
+        }
+    }
+}
+
+fn card(page: &Page, balancer: &Balancer) -> Markup {
+    let rate = page.rates.now(Of { balancer: Some(&balancer.dimension), ..Of::default() });
+    let targets: usize = balancer.groups.iter().map(|group| group.targets.len()).sum();
+    let healthy: usize = balancer.groups.iter().map(crate::estate::TargetGroup::healthy).sum();
+    html! {
+        div.card {
+            div.head {
+                span.name { (ui::link("balancers", &balancer.name)) } (ui::state(&balancer.state))
+                span.soft { (balancer.zones_up().len()) " of " (balancer.zones.len()) " nodes up" }
+            }
+            div.figures {
+                span { b { (ui::per_second(rate.answers)) } " answers" }
+                span { b { (ui::per_second(rate.errors)) } " errors" }
+                @if let Some(latency) = rate.latency_ms { span { b { (Unit::Milliseconds.text(latency)) } " mean" } }
+                span { b { (healthy) " of " (targets) } " targets healthy" }
+            }
+        }
+    }
+}
+
+/// Where requests go from the load balancers: a line to each zone, as wide as its share of what targets get.
+fn flow(page: &Page, estate: &Estate) -> Markup {
+    let to = |zone: &Zone| page.rates.now(Of { group: Some(None), zone: Some(&zone.name), ..Of::default() }).requests;
+    let rates: Vec<f64> = estate.zones.iter().map(to).collect();
+    let (total, count) = (rates.iter().sum::<f64>(), rates.len() as f64);
+    let lines = estate.zones.iter().zip(&rates).enumerate().map(|(at, (zone, rate))| {
+        let x = 600.0 * (at as f64 + 0.5) / count;
+        let width = if total > 0.0 { LINE.0 + (LINE.1 - LINE.0) * rate / total } else { LINE.0 };
+        let class = match (zone.dark.is_some(), *rate > 0.0) {
+            (true, _) => "cut",
+            (false, true) => "going",
+            (false, false) => "none",
+        };
+        (format!("M300 0C300 30 {x:.0} 14 {x:.0} 46"), format!("{width:.1}"), class)
+    });
+    html! {
+        svg.flow viewBox="0 0 600 46" preserveAspectRatio="none" aria-hidden="true" {
+            @for (path, width, class) in lines {
+                path d=(path) stroke-width=(width) class=(class) vector-effect="non-scaling-stroke" {}
+            }
+        }
+    }
+}
+
+fn zones(page: &Page, estate: &Estate) -> Markup {
+    html! {
+        div class={ "zones zones-" (estate.zones.len().clamp(1, 6)) } {
+            @for zone in &estate.zones { (column(page, estate, zone)) }
+        }
+    }
+}
+
+fn column(page: &Page, estate: &Estate, zone: &Zone) -> Markup {
+    let is_dark = zone.dark.is_some();
+    let taken = page.rates.now(Of { zone: Some(&zone.name), ..Of::default() });
+    let sent = page.rates.now(Of { group: Some(None), zone: Some(&zone.name), ..Of::default() });
+    let here = |machine: &&Machine| machine.zone == zone.name && machine.state != "terminated";
+    let machines: Vec<&Machine> = estate.machines.iter().filter(here).collect();
+    let nodes: Vec<&Balancer> = estate.balancers.iter().filter(|one| one.zones.contains(&zone.name)).collect();
+    html! {
+        section class={ "zone" @if is_dark { " dark" } } aria-labelledby=(zone.name) {
+            div.head {
+                h2 id=(zone.name) { (zone.name) } span.soft { (zone.id) }
+                @if is_dark { (ui::mood(Mood::Bad, "no power")) } @else { (ui::mood(Mood::Good, "power")) }
+                span.buttons {
+                    @if is_dark { (ui::ask("heal-zone", "zone", &zone.name, "Heal…")) }
+                    @else { (ui::ask("break-zone", "zone", &zone.name, "Break…")) }
+                }
+            }
+            div.figures {
+                span { b { (ui::per_second(taken.answers)) } " through its nodes" }
+                span { b { (ui::per_second(sent.requests)) } " to its targets" }
+            }
+            @if !nodes.is_empty() {
+                h3 { "Load balancer nodes" }
+                ul.chips { @for balancer in nodes { li { (node(page, balancer, &zone.name)) } } }
+            }
+            @for group in &estate.groups {
+                @let mine: Vec<_> = machines.iter().filter(|one| one.group.as_ref() == Some(&group.auto_scaling_group_name)).collect();
+                @if !mine.is_empty() {
+                    h3 { (ui::link("groups", &group.auto_scaling_group_name)) " · " (mine.len()) }
+                    ul.chips { @for machine in mine { li { (chip(estate, machine)) } } }
+                }
+            }
+            @let alone: Vec<_> = machines.iter().filter(|one| one.group.is_none()).collect();
+            @if !alone.is_empty() {
+                h3 { "In no group" }
+                ul.chips { @for machine in alone { li { (chip(estate, machine)) } } }
+            }
+            @if machines.is_empty() { p.soft { "No instances." } }
+        }
+    }
+}
+
+fn node(page: &Page, balancer: &Balancer, zone: &str) -> Markup {
+    let rate = page.rates.now(Of { balancer: Some(&balancer.dimension), group: None, zone: Some(zone) });
+    html! {
+        a href=(ui::path("balancers", &balancer.name)) {
+            span { (balancer.name) }
+            @if balancer.is_up(zone) { span { (ui::per_second(rate.answers)) " " (ui::state("up")) } }
+            @else { (ui::state("down")) }
+        }
+    }
+}
+
+/// An instance in a word: what it is doing, or what load balancers think of it while it runs.
+pub fn condition(estate: &Estate, machine: &Machine) -> String {
+    let health = estate.health(&machine.id);
+    let worst = health.iter().find(|(_, target)| target.state != "healthy").or(health.first());
+    match worst {
+        Some((_, target)) if machine.is_running() => target.state.clone(),
+        _ => machine.state.clone(),
+    }
+}
+
+fn chip(estate: &Estate, machine: &Machine) -> Markup {
+    html! {
+        a href=(ui::path("instances", &machine.id)) {
+            span.mono { (machine.id) } (ui::state(&condition(estate, machine)))
+        }
+    }
+}
+
+fn charts(page: &Page) -> Markup {
+    let history = page.rates.history(Of::default());
+    let now = page.cx.clock().machine_now();
+    let from = now - std::time::Duration::from_secs(crate::rates::STEPS_MAX as u64);
+    let chart = |title, unit| Chart::new(title, unit, from, now);
+    let requests = chart("Answers of all load balancers", Unit::PerSecond)
+        .line("answers", history.iter().map(|(at, rate)| (*at, Some(rate.answers))))
+        .bad_line("errors", history.iter().map(|(at, rate)| (*at, Some(rate.errors))));
+    let latency = chart("Mean time of targets", Unit::Milliseconds)
+        .line("mean", history.iter().map(|(at, rate)| (*at, rate.latency_ms)));
+    html! {
+        h2 { "The last five minutes" }
+        div.grid { (ui::chart(requests.svg(Size::SMALL))) (ui::chart(latency.svg(Size::SMALL))) }
+    }
+}
