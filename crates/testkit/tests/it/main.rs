@@ -22,6 +22,8 @@ mod ec2_storage;
 mod elbv2;
 mod events;
 mod faults;
+mod faults_acts;
+mod faults_fis;
 mod group_metrics;
 mod instance_refresh;
 mod links;
