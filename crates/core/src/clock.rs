@@ -29,6 +29,12 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0) as u64)
     }
 
+    /// The beginning of the period that this is in; periods follow each other from 1970 on.
+    pub fn floor(self, period: Duration) -> Self {
+        let period_ms = (period.as_millis() as i64).max(1);
+        Self(self.0.div_euclid(period_ms) * period_ms)
+    }
+
     /// ISO 8601 with milliseconds and Z, for example `2026-11-20T22:41:00.000Z`.
     pub fn iso8601(self) -> String {
         let whole = self.civil();

@@ -1,8 +1,27 @@
 //! What a data plane has measured, in CloudWatch's terms.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::clock::Timestamp;
 use crate::name::{Name, named};
+
+/// How often services tell CloudWatch what they measured.
+pub const PERIOD: Duration = Duration::from_secs(60);
+
+/// What is taken this soon after a minute's end was measured in that minute: a wake-up is never quite on time.
+const LATE_MAX: Duration = Duration::from_secs(5);
+
+/// The beginning of the minute to which what is taken now belongs.
+pub fn minute_measured(now: Timestamp) -> Timestamp {
+    (now - LATE_MAX).floor(PERIOD)
+}
+
+/// When to take the next.
+pub fn next_minute(now: Timestamp) -> Timestamp {
+    now.floor(PERIOD) + PERIOD
+}
 
 /// One measurement or a summary of many over an interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,5 +63,18 @@ impl Stats {
         } else {
             Self { count: self.count + 1.0, sum: self.sum + value, min: self.min.min(value), max: self.max.max(value) }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_just_after_a_minute_was_measured_in_it() {
+        for (now_ms, minute_ms) in [(120_000, 60_000), (120_003, 60_000), (124_999, 60_000), (125_000, 120_000)] {
+            assert_eq!(minute_measured(Timestamp(now_ms)), Timestamp(minute_ms), "{now_ms}");
+        }
+        assert_eq!(next_minute(Timestamp(120_000)), Timestamp(180_000));
     }
 }

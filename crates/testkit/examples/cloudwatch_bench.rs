@@ -29,7 +29,7 @@ const ALARM_MINUTES: i64 = 10;
 /// A month of a million points a day, as fast as a clock of this speed.
 const MONTH_METRICS: usize = 694;
 const MONTH_MINUTES: i64 = 30 * 24 * 60;
-const MONTH_SPEED: f64 = 15_000.0;
+const MONTH_SPEED: f64 = 8_000.0;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);

@@ -29,6 +29,7 @@ mod instance_refresh;
 mod links;
 mod malformed;
 mod mixed_instances;
+mod picture;
 mod policies;
 mod predictive;
 mod recover;

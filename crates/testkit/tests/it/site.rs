@@ -55,6 +55,13 @@ impl Site {
     pub async fn up(cloud: &TestCloud) -> Self {
         let (status, events) = deploy(cloud, TEMPLATE, json!([])).await;
         assert_eq!(status, "CREATE_COMPLETE", "{events:#?}");
+        let site = Self::of_stack(cloud).await;
+        site.settled(cloud, 5).await;
+        site
+    }
+
+    /// What the deployed stack has under the names that the examples give it.
+    pub async fn of_stack(cloud: &TestCloud) -> Self {
         let resources = cloud.send(&cloudformation::MODEL, "DescribeStackResources", json!({"StackName": STACK}));
         let resources = resources.await.expect("the stack has resources");
         let physical = |logical: &str| {
@@ -62,13 +69,11 @@ impl Site {
             text(resource.expect("in the template"), "PhysicalResourceId").to_owned()
         };
         let balancers = cloud.send(&elbv2::MODEL, "DescribeLoadBalancers", json!({})).await.expect("there is one");
-        let site = Self {
+        Self {
             group: physical("Group"),
             dns_name: text(&list(&balancers, "LoadBalancers")[0], "DNSName").to_owned(),
             target_group: physical("TargetGroup"),
-        };
-        site.settled(cloud, 5).await;
-        site
+        }
     }
 
     /// The group's members: instance id, zone, lifecycle state, health.

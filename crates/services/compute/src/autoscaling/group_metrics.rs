@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use standfast_api::cloudwatch as cw;
+use standfast_core::metric::{PERIOD, next_minute};
 use standfast_core::{Result, Scope, Timestamp};
 use standfast_kernel::{Cx, Wake};
 use standfast_store::View;
@@ -16,7 +16,6 @@ use super::model::{Group, Lifecycle, Member};
 use super::policies::GROUP_DIMENSION;
 
 const NAMESPACE: &str = "AWS/AutoScaling";
-const PERIOD: Duration = Duration::from_secs(60);
 /// How many data one PutMetricData takes.
 const DATA_MAX: usize = 1000;
 /// What instances of a warm pool are called.
@@ -121,8 +120,7 @@ pub type Told = Arc<Mutex<Option<Timestamp>>>;
 
 pub async fn run(cx: Cx, told: Told) -> Result<Wake> {
     let now = cx.now();
-    let length = PERIOD.as_millis() as i64;
-    let minute = Timestamp(now.0.div_euclid(length) * length);
+    let minute = now.floor(PERIOD);
     let (scopes, any) = cx.view(|view| census(view, minute));
     if !any {
         *told.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -140,7 +138,7 @@ pub async fn run(cx: Cx, told: Told) -> Result<Wake> {
             }
         }
     }
-    Ok(Wake::At(minute + PERIOD))
+    Ok(Wake::At(next_minute(now)))
 }
 
 /// The data of all groups by account and region, and whether there are any to be told.

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use standfast_api::cloudwatch as api;
-use standfast_core::metric::Datum;
+use standfast_core::metric::{Datum, minute_measured, next_minute};
 use standfast_core::{Result, Scope, Timestamp};
 use standfast_kernel::{Cx, Wake};
 
 use super::model::LoadBalancer;
 
-const PERIOD: Duration = Duration::from_secs(60);
 /// How many data one PutMetricData takes.
 const DATA_PER_CALL_MAX: usize = 1000;
 /// The dimension that says whose a datum is.
@@ -19,10 +17,10 @@ const OWNER: &str = "LoadBalancer";
 
 pub async fn run(cx: Cx) -> Result<Wake> {
     let balancers = cx.view(|view| view.all::<LoadBalancer>());
-    let (now, next) = (cx.now(), minute_of(cx.now()) + PERIOD);
+    let now = cx.now();
     // Taken without a load balancer too: what was measured before the last one went must not wait for the next one.
     let measured = cx.lb().take_metrics();
-    let time = minute_of(now - Duration::from_millis(1));
+    let time = minute_measured(now);
     let mut result = Ok(());
     for ((scope, namespace), data) in grouped(&balancers, measured, time) {
         for data in data.chunks(DATA_PER_CALL_MAX) {
@@ -36,13 +34,7 @@ pub async fn run(cx: Cx) -> Result<Wake> {
         }
     }
     result?;
-    Ok(if balancers.is_empty() { Wake::OnChange } else { Wake::At(next) })
-}
-
-/// The minute that a time is in: what was measured belongs to it, also when it is taken at its very end.
-fn minute_of(time: Timestamp) -> Timestamp {
-    let period_ms = PERIOD.as_millis() as i64;
-    Timestamp(time.0.div_euclid(period_ms) * period_ms)
+    Ok(if balancers.is_empty() { Wake::OnChange } else { Wake::At(next_minute(now)) })
 }
 
 type Grouped = BTreeMap<(Scope, &'static str), Vec<api::MetricDatum>>;
@@ -119,11 +111,5 @@ mod tests {
         let first = &grouped.values().next().expect("two scopes")[0];
         assert_eq!(first.statistic_values.as_ref().map(|set| (set.sample_count, set.sum)), Some((3.0, 3.0)));
         assert_eq!((first.value, first.timestamp), (None, Some(Timestamp(60_000))));
-    }
-
-    #[test]
-    fn a_minute_begins_at_its_start() {
-        assert_eq!(minute_of(Timestamp(119_999)), Timestamp(60_000));
-        assert_eq!(minute_of(Timestamp(120_000)), Timestamp(120_000));
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use standfast_api::cloudwatch as api;
 use standfast_core::host::DiskUse;
+use standfast_core::metric::PERIOD;
 use standfast_core::{Timestamp, id};
 use standfast_store::View;
 
 use super::super::model::Volume;
-use super::{Data, Disks, NAMESPACE, PERIOD, Reading, datum, dimension};
+use super::{Data, Disks, NAMESPACE, Reading, datum, dimension};
 
 const EBS: &str = "AWS/EBS";
 

@@ -1,7 +1,7 @@
 //! What instances and their volumes report of themselves to CloudWatch: processors, network, disks, and the checks.
 //!
-//! Every minute of the clock, while instances run: `AWS/EC2` by InstanceId, and by AutoScalingGroupName for members of a
-//! group; `AWS/EBS` by VolumeId. What a driver does not count is not published.
+//! At the end of every minute of the clock, while instances run: `AWS/EC2` by InstanceId, and by AutoScalingGroupName for
+//! members of a group; `AWS/EBS` by VolumeId. What a driver does not count is not published.
 //!
 //! AWS-DIFF: every instance is monitored in detail, each minute.
 
@@ -14,6 +14,7 @@ use std::time::Duration;
 use standfast_api::cloudwatch as api;
 use standfast_core::host::{DiskUse, HostObservation, Phase, Traffic};
 use standfast_core::id::{self, Id};
+use standfast_core::metric::{minute_measured, next_minute};
 use standfast_core::{Result, Scope, Timestamp};
 use standfast_kernel::{Cx, Wake};
 
@@ -21,7 +22,6 @@ use super::instance_types::InstanceType;
 use super::model::{Check, Instance, State, Tagged};
 
 const NAMESPACE: &str = "AWS/EC2";
-const PERIOD: Duration = Duration::from_secs(60);
 /// How many data one PutMetricData takes.
 const DATA_MAX: usize = 1000;
 /// The tag that says which group an instance is a member of.
@@ -86,11 +86,12 @@ pub async fn run(cx: Cx, memory: Shared) -> Result<Wake> {
     let readings = read(&cx, &observed, now);
     // The run that finds the first instance only notes where it begins.
     if due.is_some() {
-        let mut all = data(&readings, &old, now);
-        cx.view(|view| disks::add(view, &readings, &observed.disks, &old_disks, now, &mut all));
+        let minute = minute_measured(now);
+        let mut all = data(&readings, &old, minute);
+        cx.view(|view| disks::add(view, &readings, &observed.disks, &old_disks, minute, &mut all));
         put(&cx, all).await?;
     }
-    let due = (!readings.is_empty()).then(|| now + PERIOD);
+    let due = (!readings.is_empty()).then(|| next_minute(now));
     let samples = readings.into_iter().filter_map(|reading| Some((reading.id, reading.sample?))).collect();
     *memory.lock().unwrap_or_else(PoisonError::into_inner) = Memory { due, samples, disks: observed.disks };
     Ok(due.map_or(Wake::OnChange, Wake::At))
@@ -145,7 +146,8 @@ pub fn utilization(old: &Sample, new: &Sample, vcpus: i32) -> Option<f64> {
     Some((100.0 * used / passed / f64::from(vcpus.max(1))).clamp(0.0, 100.0))
 }
 
-fn data(readings: &[Reading], old: &BTreeMap<Arc<str>, Sample>, now: Timestamp) -> Data {
+/// What the minute that begins at `minute` brought.
+fn data(readings: &[Reading], old: &BTreeMap<Arc<str>, Sample>, minute: Timestamp) -> Data {
     let mut out = Data::new();
     for reading in readings {
         let to = out.entry((reading.scope.clone(), NAMESPACE)).or_default();
@@ -153,13 +155,13 @@ fn data(readings: &[Reading], old: &BTreeMap<Arc<str>, Sample>, now: Timestamp) 
         let used = samples.and_then(|(old, new)| utilization(old, new, reading.vcpus));
         let carried = samples.and_then(|(old, new)| carried(old, new)).map_or([None; 4], |carried| carried.map(Some));
         for dimension in reading.dimensions() {
-            to.extend(used.map(|used| datum("CPUUtilization", "Percent", used, dimension.clone(), now)));
+            to.extend(used.map(|used| datum("CPUUtilization", "Percent", used, dimension.clone(), minute)));
             for ((name, unit), count) in TRAFFIC.iter().zip(carried) {
-                to.extend(count.map(|count| datum(name, unit, count, dimension.clone(), now)));
+                to.extend(count.map(|count| datum(name, unit, count, dimension.clone(), minute)));
             }
             to.extend(CHECKS.map(|(check, fails)| {
                 let failed = if reading.impaired.is_some_and(fails) { 1.0 } else { 0.0 };
-                datum(check, "Count", failed, dimension.clone(), now)
+                datum(check, "Count", failed, dimension.clone(), minute)
             }));
         }
     }

@@ -20,6 +20,8 @@ use super::{describe, reasons, state};
 /// How often alarms are evaluated, in seconds; those with periods below a minute more often.
 const EVERY_S: i64 = 60;
 const EVERY_FINE_S: i64 = 10;
+/// How long after a minute's end services have told of it, in milliseconds.
+const DATA_COME_MS: i64 = 2000;
 
 /// When the last run was.
 pub type Shared = Arc<Mutex<Option<Timestamp>>>;
@@ -40,11 +42,12 @@ pub async fn run(cx: Cx, last: Shared) -> Result<Wake> {
     failure.map_or(Ok(wake), Err)
 }
 
-/// The next evaluation after a time: each alarm has a second of its own, so that not all come at once.
+/// The next evaluation after a time: each alarm has a second of its own, so that not all come at once; and none comes
+/// before the services have told of the minute that has just ended.
 fn next(arn: &str, alarm: &MetricKind, after: Timestamp) -> Timestamp {
     let every = if alarm.period_s() < EVERY_S { EVERY_FINE_S } else { EVERY_S } * 1000;
     let hash = arn.bytes().fold(0_i64, |hash, byte| (hash * 31 + i64::from(byte)) % 1_000_003);
-    let own = hash * 1000 % every;
+    let own = DATA_COME_MS + hash * 1000 % (every - DATA_COME_MS);
     Timestamp((after.0 - own).div_euclid(every) * every + every + own)
 }
 

@@ -155,10 +155,14 @@ impl Index {
             .read_in(key, range, detail, now)
             .into_iter()
             .filter(|(found, _)| unit.is_none_or(|unit| unit == *found));
-        for (at, bucket) in found.flat_map(|(_, buckets)| buckets) {
-            match merged.get_mut(&at) {
-                Some(sum) => sum.merge(&bucket),
-                None => drop(merged.insert(at, bucket)),
+        for (_, buckets) in found {
+            // Nearly every metric has one unit.
+            if merged.is_empty() {
+                merged = buckets;
+                continue;
+            }
+            for (at, bucket) in buckets {
+                merged.entry(at).and_modify(|sum| sum.merge(&bucket)).or_insert(bucket);
             }
         }
         merged

@@ -98,12 +98,26 @@ impl Series {
             if tier.width > widest {
                 break;
             }
+            // Those of one period come one after another: one look into the map for all of them.
+            let mut open: Option<(i64, Bucket)> = None;
             buckets.each(first, last, |at, bucket| {
                 let at = start + (i64::from(at) - start) / period * period;
-                let new = || if detail == Detail::Sums { bucket.sums() } else { bucket.clone() };
-                out.entry(at).and_modify(|sum| sum.merge(bucket)).or_insert_with(new);
+                match &mut open {
+                    Some((begun, sum)) if *begun == at => sum.merge(bucket),
+                    _ => {
+                        let new = if detail == Detail::Sums { bucket.sums() } else { bucket.clone() };
+                        close(open.replace((at, new)), out);
+                    }
+                }
             });
+            close(open, out);
         }
+    }
+}
+
+fn close(open: Option<(i64, Bucket)>, out: &mut BTreeMap<i64, Bucket>) {
+    if let Some((at, bucket)) = open {
+        out.entry(at).and_modify(|sum| sum.merge(&bucket)).or_insert(bucket);
     }
 }
 
