@@ -138,3 +138,45 @@ def test_one_cloud_at_a_time_has_a_state_directory(server, data):
     vpc = server.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]
     assert vpc["VpcId"].startswith("vpc-"), "the first one was not disturbed"
     stop(server, data)
+
+
+def test_what_an_alarm_and_a_policy_owe_is_done_after_a_crash(server, data):
+    autoscaling, cloudwatch = server.client("autoscaling"), server.client("cloudwatch")
+    named = [{"Name": "name", "Values": ["al2023-ami-*-x86_64"]}]
+    image = server.client("ec2").describe_images(Owners=["amazon"], Filters=named)["Images"][0]["ImageId"]
+    autoscaling.create_launch_configuration(LaunchConfigurationName="web", ImageId=image, InstanceType="t3.micro")
+    autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName="web", LaunchConfigurationName="web", MinSize=0, MaxSize=5, AvailabilityZones=["eu-west-1a"]
+    )
+    policy = autoscaling.put_scaling_policy(
+        AutoScalingGroupName="web", PolicyName="three", AdjustmentType="ExactCapacity", ScalingAdjustment=3
+    )["PolicyARN"]
+    cloudwatch.put_metric_alarm(
+        AlarmName="busy", Namespace="Shop", MetricName="Load", Statistic="Average", Period=60, EvaluationPeriods=1,
+        Threshold=1.0, ComparisonOperator="GreaterThanThreshold", AlarmActions=[policy],
+    )  # fmt: skip
+    cloudwatch.set_alarm_state(AlarmName="busy", StateValue="ALARM", StateReason="a test")
+    # No wait: whether the policy has been asked by now is a matter of milliseconds.
+    crash(server)
+
+    def group() -> dict:
+        return server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0]
+
+    eventually(lambda: group()["DesiredCapacity"] == 3, limit_s=SETTLED_S, what="what the alarm asked for")
+    eventually(lambda: len(running(server)) == 3, limit_s=SETTLED_S, what="three instances")
+    server.client("autoscaling").put_scaling_policy(
+        AutoScalingGroupName="web", PolicyName="half", PolicyType="TargetTrackingScaling",
+        TargetTrackingConfiguration={
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"}, "TargetValue": 50.0
+        },
+    )  # fmt: skip
+    crash(server)
+
+    def its_alarms() -> list[str]:
+        policies = server.client("autoscaling").describe_policies(PolicyNames=["half"])["ScalingPolicies"]
+        named = [alarm["AlarmName"] for policy in policies for alarm in policy["Alarms"]]
+        kept = server.client("cloudwatch").describe_alarms(AlarmNames=named or ["none"])["MetricAlarms"]
+        return kept if len(named) == 2 else []
+
+    assert len(eventually(its_alarms, limit_s=SETTLED_S, what="the policy's alarms")) == 2
+    stop(server, data)

@@ -15,14 +15,16 @@ LIMIT_S = 30
 
 @pytest.fixture
 def endpoint():
-    """An HTTP endpoint: its URL, and a queue of (headers, body) that it got."""
+    """An HTTP endpoint: its URL, and a queue of (headers, body) that it got. While `got.down` it answers 503."""
     got = queue.Queue()
+    got.down = False
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"])).decode()
-            got.put((dict(self.headers), body))
-            self.send_response(200)
+            if not got.down:
+                got.put((dict(self.headers), body))
+            self.send_response(503 if got.down else 200)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -109,3 +111,29 @@ def test_subscriptions_keep_what_they_are_told(client):
     assert (attributes["FilterPolicy"], attributes["PendingConfirmation"]) == ('{"a": ["b"]}', "true")
     pages = sns.get_paginator("list_subscriptions").paginate()
     assert "a@example.com" in [one["Endpoint"] for page in pages for one in page["Subscriptions"]]
+
+
+def test_what_was_published_arrives_after_a_crash(new_cloud, tmp_path, endpoint):
+    cloud, (url, got) = new_cloud("server", "--data", str(tmp_path / "data")).start(), endpoint
+    sns = cloud.client("sns")
+    topic = sns.create_topic(Name="durable")["TopicArn"]
+    policy = {"minDelayTarget": 1, "maxDelayTarget": 1, "numRetries": 100, "numNoDelayRetries": 0}
+    subscription = sns.subscribe(
+        TopicArn=topic, Protocol="http", Endpoint=url, ReturnSubscriptionArn=True,
+        Attributes={"DeliveryPolicy": json.dumps({"healthyRetryPolicy": policy}), "RawMessageDelivery": "true"},
+    )["SubscriptionArn"]  # fmt: skip
+    token = json.loads(got.get(timeout=LIMIT_S)[1])["Token"]
+    assert sns.confirm_subscription(TopicArn=topic, Token=token)["SubscriptionArn"] == subscription
+    got.down = True
+    sent = {f"message {number}" for number in range(50)}
+    for message in sent:
+        sns.publish(TopicArn=topic, Message=message)
+    # No wait between the last answer and the end: what was acknowledged is durable.
+    cloud.kill_all()
+    got.down = False
+    cloud.start()
+    arrived = set()
+    while arrived < sent:
+        arrived.add(got.get(timeout=LIMIT_S)[1])
+    assert arrived == sent
+    assert cloud.stop() == 0

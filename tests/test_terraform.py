@@ -1,4 +1,5 @@
-"""The example's Terraform twin: apply, an empty plan, destroy, with nothing but an endpoint set."""
+"""Terraform with nothing but an endpoint set: apply, an empty plan, destroy; the example's twin, and the stacks that the
+project was given where they lie beside the repository."""
 
 import os
 import pathlib
@@ -8,9 +9,11 @@ import subprocess
 import pytest
 
 import example_site as example
-from cloud import EXAMPLE, client_environment
+from cloud import EXAMPLE, ROOT, client_environment
 
 APPLY_S = 300
+SHARED = ROOT.parent / "shared/terraform"
+SHARED_S = 600
 PROVIDERS = pathlib.Path(os.environ.get("STANDFAST_TF_PLUGINS", "/opt/tf-plugins"))
 
 pytestmark = pytest.mark.skipif(not shutil.which("terraform"), reason="terraform is not installed")
@@ -50,3 +53,14 @@ def test_the_twin_applies_changes_nothing_more_and_goes(terraform):
     assert "No changes." in terraform("plan", "-detailed-exitcode", "-no-color", "-input=false")
     assert "Destroy complete!" in terraform("destroy", "-auto-approve", "-no-color", "-input=false")
     assert cloud.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["false"]}])["Vpcs"] == []
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="NOT TESTED: there are no shared stacks beside the repository")
+@pytest.mark.parametrize("stack", ["network", "web-tier"])
+def test_a_shared_stack_applies_plans_empty_and_goes(new_cloud, stack):
+    cloud = new_cloud().start()
+    done = subprocess.run(
+        ["bash", str(SHARED / "run"), cloud.endpoint, stack], text=True, timeout=SHARED_S,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout, done.stdout

@@ -98,3 +98,10 @@ pub fn elements(xml: &str, name: &str) -> Vec<String> {
     let begin = format!("<{name}>");
     xml.split(&begin).skip(1).filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect()
 }
+
+/// The id of what an answer of fis shows.
+pub fn json_id(text: &str) -> Result<String> {
+    let answer: serde_json::Value = serde_json::from_str(text)?;
+    let shown = answer.as_object().and_then(|object| object.values().next()).context("an empty answer")?;
+    Ok(shown["id"].as_str().with_context(|| format!("no id in {text}"))?.to_owned())
+}

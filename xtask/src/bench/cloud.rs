@@ -18,7 +18,7 @@ pub const ZONE: &str = "eu-west-1a";
 /// How long anything may take before the benchmark gives up.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks at the API.
-const LOOK: Duration = Duration::from_millis(1);
+pub const LOOK: Duration = Duration::from_millis(1);
 /// Of processes: the server has started the host, which starts launchers, which start the instances' inits. What those
 /// start is the users'.
 const GENERATIONS_TO_INITS: usize = 3;
@@ -29,7 +29,7 @@ pub struct Cloud {
     /// Lets in pings, and requests to the servers.
     pub group: String,
     pub subnet: String,
-    image: String,
+    pub image: String,
     data: PathBuf,
 }
 

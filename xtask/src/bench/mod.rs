@@ -10,6 +10,7 @@ mod by_hand;
 mod client;
 mod cloud;
 mod cloudwatch;
+mod healing;
 mod instances;
 mod lb;
 mod load;
@@ -45,6 +46,7 @@ Usage: cargo xtask bench [--rounds N] [--seconds S] [--no-build] [NAME...]
   instances
            the linux driver, as root: launch to first answer, 100 of them, their memory, their end
   network  the linux driver, as root: a rule, an Elastic IP, an interface and a zone, until packets obey
+  healing  the linux driver, as root: from an alarm, and from a death, to the launch
 ";
 
 const ROUNDS: usize = 5;
@@ -64,6 +66,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("store", store::rows),
     ("instances", instances::rows),
     ("network", network::rows),
+    ("healing", healing::rows),
 ];
 
 /// A run: what it measures, with what, and what it left out.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::client::element;
+use super::client::{element, json_id};
 use super::cloud::{Cloud, ZONE, socket, until};
 use super::table::{self, Row, Target};
 use super::visit::{self, Pings};
@@ -179,11 +179,4 @@ fn cut_ms(cloud: &Cloud, addresses: &[SocketAddrV4]) -> Result<f64> {
     cloud.fis("DELETE", &format!("/experiments/{experiment}"), "")?;
     cloud.fis("DELETE", &format!("/experimentTemplates/{template}"), "")?;
     Ok((silent - begin).as_secs_f64() * 1000.0)
-}
-
-/// The id of what an answer of fis shows.
-fn json_id(text: &str) -> Result<String> {
-    let answer: serde_json::Value = serde_json::from_str(text)?;
-    let shown = answer.as_object().and_then(|object| object.values().next()).context("an empty answer")?;
-    Ok(shown["id"].as_str().with_context(|| format!("no id in {text}"))?.to_owned())
 }
