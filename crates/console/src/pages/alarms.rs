@@ -122,6 +122,7 @@ pub async fn one(page: &Page<'_>, name: &str) -> Result<Response<Bytes>> {
         let content = html! {
             div.head { h1 { (name) } (ui::state(alarm.state_value.as_deref().unwrap_or_default())) }
             (facts(alarm))
+            p { (alarm.state_reason.as_deref().unwrap_or_default()) }
             (graph(page, alarm, &history).await?)
             (past(&history))
         };
@@ -153,7 +154,6 @@ fn facts(alarm: &api::MetricAlarm) -> Markup {
                 @for dimension in dimensions { div.soft { (dimension.name) " " (dimension.value) } }
             },
         ),
-        ("Why", html! { (alarm.state_reason.as_deref().unwrap_or_default()) }),
         ("Since", ui::maybe_date(alarm.state_updated_timestamp)),
         ("Missing data", html! { (alarm.treat_missing_data.as_deref().unwrap_or("missing")) }),
         (
@@ -240,7 +240,9 @@ async fn graph(page: &Page<'_>, alarm: &api::MetricAlarm, history: &[api::AlarmH
         chart = chart.threshold("threshold", threshold);
     }
     let state = alarm.state_value.as_deref().unwrap_or_default();
-    for (state, since, until) in bands(&changes(history), state, from, now) {
+    // Before its oldest entry it was not there, or nobody knows.
+    let known = history.iter().filter_map(|item| item.timestamp).min().unwrap_or(from);
+    for (state, since, until) in bands(&changes(history), state, from.max(known), now) {
         let tone = if state == "ALARM" { Tone::Bad } else { Tone::Plain };
         let label = if state == "ALARM" { "ALARM" } else { "no data" };
         chart = chart.band(label, since, until, tone);

@@ -47,7 +47,7 @@ pub async fn one(page: &Page<'_>, name: &str) -> Result<Response<Bytes>> {
         div.head { h1 { (name) } (ui::state(&balancer.state)) }
         (summary(page, balancer))
         (super::map::troubles(&estate))
-        (charts(page, balancer))
+        (charts(page, &estate, balancer))
         h2 { "Nodes" }
         (nodes(page, &estate, balancer))
         @for group in &balancer.groups { (targets(page, balancer, group)) }
@@ -79,12 +79,12 @@ fn summary(page: &Page, balancer: &Balancer) -> Markup {
     ])
 }
 
-fn charts(page: &Page, balancer: &Balancer) -> Markup {
+fn charts(page: &Page, estate: &Estate, balancer: &Balancer) -> Markup {
     let now = page.cx.clock().machine_now();
     let from = now - Duration::from_secs(STEPS_MAX as u64);
     let of = Of { balancer: Some(&balancer.dimension), ..Of::default() };
     let history = page.rates.history(of);
-    let chart = |title, unit| Chart::new(title, unit, from, now);
+    let chart = |title, unit| super::map::shaded(Chart::new(title, unit, from, now), page, estate);
     let answers = chart("Answers", Unit::PerSecond)
         .line("all", history.iter().map(|(at, rate)| (*at, Some(rate.answers))))
         .bad_line("errors", history.iter().map(|(at, rate)| (*at, Some(rate.errors))));

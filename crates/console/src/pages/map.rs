@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Response;
 use maud::{Markup, html};
 use standfast_api::fis;
-use standfast_chart::{Chart, Size, Unit};
+use standfast_chart::{Chart, Size, Tone, Unit};
 use standfast_core::Result;
 use standfast_core::place::REGIONS;
 
@@ -35,7 +35,7 @@ pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
         }
         (front(page, &estate))
         (zones(page, &estate))
-        @if !estate.balancers.is_empty() { (charts(page)) }
+        @if !estate.balancers.is_empty() { (charts(page, &estate)) }
         (bus::latest(page, EVENTS_MAX))
     };
     Ok(ui::shell(page, Live::Yes, &format!("Map of {}", page.asked.region), content))
@@ -83,6 +83,23 @@ fn trouble(experiment: &fis::Experiment) -> Markup {
             }
         }
     }
+}
+
+/// The chart with the times in which something was broken, as far as it goes on.
+pub fn shaded(chart: Chart, page: &Page, estate: &Estate) -> Chart {
+    // At another speed the cloud's times are not those of requests.
+    if page.cx.clock().speed() != 1.0 {
+        return chart;
+    }
+    let actions = estate.troubles.iter().flat_map(|experiment| experiment.actions.iter().flatten());
+    actions.fold(chart, |chart, (name, action)| {
+        let zone = action.parameters.iter().flatten().find(|(name, _)| name.contains("vailabilityZone"));
+        let label = zone.map_or_else(|| name.clone(), |(_, zone)| zone.clone());
+        match action.start_time {
+            Some(start) => chart.band(label, start, action.end_time.unwrap_or(page.cx.now()), Tone::Bad),
+            None => chart,
+        }
+    })
 }
 
 /// `lossPercent` as people write it.
@@ -140,7 +157,7 @@ fn flow(page: &Page, estate: &Estate) -> Markup {
             (false, true) => "going",
             (false, false) => "none",
         };
-        (format!("M300 0C300 30 {x:.0} 14 {x:.0} 46"), format!("{width:.1}"), class)
+        (format!("M300 0C300 26 {x:.0} 20 {x:.0} 46"), format!("{width:.1}"), class)
     });
     html! {
         svg.flow viewBox="0 0 600 46" preserveAspectRatio="none" aria-hidden="true" {
@@ -170,7 +187,7 @@ fn column(page: &Page, estate: &Estate, zone: &Zone) -> Markup {
         section class={ "zone" @if is_dark { " dark" } } aria-labelledby=(zone.name) {
             div.head {
                 h2 id=(zone.name) { (zone.name) } span.soft { (zone.id) }
-                @if is_dark { (ui::mood(Mood::Bad, "no power")) } @else { (ui::mood(Mood::Good, "power")) }
+                @if is_dark { (ui::mood(Mood::Bad, "dark")) } @else { (ui::mood(Mood::Good, "power")) }
                 span.buttons {
                     @if is_dark { (ui::ask("heal-zone", "zone", &zone.name, "Heal…")) }
                     @else { (ui::ask("break-zone", "zone", &zone.name, "Break…")) }
@@ -230,11 +247,11 @@ fn chip(estate: &Estate, machine: &Machine) -> Markup {
     }
 }
 
-fn charts(page: &Page) -> Markup {
+fn charts(page: &Page, estate: &Estate) -> Markup {
     let history = page.rates.history(Of::default());
     let now = page.cx.clock().machine_now();
     let from = now - std::time::Duration::from_secs(crate::rates::STEPS_MAX as u64);
-    let chart = |title, unit| Chart::new(title, unit, from, now);
+    let chart = |title, unit| shaded(Chart::new(title, unit, from, now), page, estate);
     let requests = chart("Answers of all load balancers", Unit::PerSecond)
         .line("answers", history.iter().map(|(at, rate)| (*at, Some(rate.answers))))
         .bad_line("errors", history.iter().map(|(at, rate)| (*at, Some(rate.errors))));
