@@ -57,6 +57,8 @@ pub enum Command {
     Down(Down),
     /// Zones, groups, instances, target health and stacks
     Status(Status),
+    /// The same live on one screen, with rates and events; q ends it
+    Top(Top),
     /// Send open-loop load to a URL and report what users would have seen
     Probe(Probe),
     /// Break a stack as a file says, measure what its users see, and write a report
@@ -129,6 +131,13 @@ pub struct Events {
 pub struct Down {
     /// The stack's name; needed only when there are several
     pub stack_name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Print one frame as text and end
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ mod run;
 mod status;
 mod stress;
 mod told;
+mod top;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Dataplane(options) => processes::dataplane(&options).await,
         Command::Up(options) => run::up(&client, &options).await,
         Command::Down(options) => deploy::down(&client, options.stack_name.as_deref()).await,
+        Command::Top(options) => top::run(&client, &options).await,
         Command::Status(options) => status::run(&client, options.json).await,
         Command::Addresses(options) => addresses::run(&client, options.json).await,
         Command::Mail(options) => told::mail(&client, &options).await,

@@ -22,7 +22,8 @@ pub async fn run(client: &ApiClient, as_json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn read(client: &ApiClient) -> Result<Json> {
+/// Everything, as JSON.
+pub async fn read(client: &ApiClient) -> Result<Json> {
     let none = || json!({});
     let zones = client.list(
         &ec2::MODEL,
