@@ -60,7 +60,7 @@ fn shell(parameters: &Parameters) -> Result<Work> {
     if let Some(folder) = given.text("workingDirectory") {
         script = format!("cd '{}' || exit 1\n{script}", folder.replace('\'', r"'\''"));
     }
-    Ok(Work::Script { script, limit_s })
+    Ok(Work::Script { script, limit_s, lasts_s: None })
 }
 
 /// The image's own program. What it is given are numbers and checked names: nothing of it needs quotes.
@@ -70,7 +70,7 @@ fn stress(cx: &Cx, kind: &str, given: &Given<'_>, id: &str) -> Result<Work> {
         let process = given.name("ProcessName")?.ok_or_else(|| given.missing("ProcessName"))?;
         let signal = given.name("Signal")?.unwrap_or("SIGTERM");
         let script = format!("exec standfast stress kill --signal {signal} -- {process}");
-        return Ok(Work::Script { script, limit_s: STRESS_GRACE_S });
+        return Ok(Work::Script { script, limit_s: STRESS_GRACE_S, lasts_s: None });
     }
     let time = given.duration_s()?;
     let workers = given.number("Workers", 1, 1..=64)?;
@@ -84,7 +84,7 @@ fn stress(cx: &Cx, kind: &str, given: &Given<'_>, id: &str) -> Result<Work> {
         _ => format!("disk --percent {}", given.number("Percent", 95, 1..=100)?),
     };
     let script = format!("exec standfast stress {what} --for {time}s --token {id}");
-    Ok(Work::Script { script, limit_s: time + STRESS_GRACE_S })
+    Ok(Work::Script { script, limit_s: time + STRESS_GRACE_S, lasts_s: Some(time) })
 }
 
 fn packets(cx: &Cx, kind: &str, given: &Given<'_>, peers: Vec<Cidr>) -> Result<Work> {

@@ -41,10 +41,18 @@ pub async fn run(cx: Cx, running: Running) -> Result<Wake> {
                 cx.cloud().supervisor().spawn(format!("ssm/{id}"), task);
             }
             State::InProgress { since } if !here => {
+                let lasts = match invocation.work {
+                    Work::Script { lasts_s: Some(lasts_s), .. } => Some(since + Duration::from_secs(lasts_s)),
+                    _ => None,
+                };
+                if let Some(due) = lasts.filter(|due| *due > cx.now()) {
+                    wake = wake.or(Wake::At(due));
+                    continue;
+                }
                 let state = State::Done {
                     since,
                     ended: cx.now(),
-                    code: NOT_RUN,
+                    code: if lasts.is_some() { 0 } else { NOT_RUN },
                     stdout: String::new(),
                     stderr: "The cloud was restarted while the command ran.\n".into(),
                     how: How::ByItself,
@@ -92,7 +100,7 @@ async fn harm(
 async fn execute(cx: Cx, key: (Scope, String), invocation: Arc<Invocation>, since: Timestamp, running: Running) {
     let (scope, id) = &key;
     let instance = id.rsplit_once('/').map_or("", |(_, instance)| instance);
-    let Work::Script { script, limit_s } = &invocation.work else { return };
+    let Work::Script { script, limit_s, .. } = &invocation.work else { return };
     // The command's id is the shell's name, by which it is found when it is cancelled.
     let command = id.split('/').next().unwrap_or_default();
     let argv = ["/bin/sh", "-c", script, command].map(str::to_owned).to_vec();

@@ -63,8 +63,8 @@ pub struct Invocation {
 /// What a command does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Work {
-    /// Runs this inside the instance.
-    Script { script: String, limit_s: u64 },
+    /// Runs this inside the instance. What ends by itself, after `lasts_s`, goes on while the cloud is restarted.
+    Script { script: String, limit_s: u64, lasts_s: Option<u64> },
     /// Harms the instance's packets.
     Packets { faults: Vec<PacketFault>, duration_s: u64 },
 }
