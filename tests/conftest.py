@@ -9,14 +9,31 @@ import sys
 import pytest
 from botocore.exceptions import ClientError
 
+import recorded
 from cloud import DEFAULT_ACCOUNT, Cloud, client_environment
 
 AWS = pathlib.Path(sys.executable).parent / "aws"
 
+# Begun first where several processes share the tests, as they take longest.
+LONG = (
+    "test_examples_loop", "test_terraform", "test_examples", "test_fis_faults", "test_game_day", "test_scaling", "test_console",
+    "test_churn",
+)  # fmt: skip
+
 
 def pytest_collection_modifyitems(items):
-    """What looks back at the calls of all tests comes after them."""
-    items.sort(key=lambda item: item.module.__name__ == "test_clients")
+    """Long ones first; and what looks back at the calls of all tests comes after them."""
+
+    def place(item) -> tuple[bool, int]:
+        name = item.module.__name__
+        return name == "test_clients", LONG.index(name) if name in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
+def pytest_sessionfinish(session):
+    """The calls of this process are there for those who look back."""
+    recorded.keep(getattr(session.config, "workerinput", {}).get("workerid", "main"))
 
 
 @pytest.fixture(scope="session")

@@ -12,21 +12,31 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 
-const CLIENTS: &[&str] =
-    &["boto3==1.43.11", "cryptography==46.0.3", "awscli==1.45.11", "pytest==8.4.2", "pytest-timeout==2.4.0"];
+const CLIENTS: &[&str] = &[
+    "boto3==1.43.11",
+    "cryptography==46.0.3",
+    "awscli==1.45.11",
+    "pytest==8.4.2",
+    "pytest-timeout==2.4.0",
+    "pytest-xdist==3.8.0",
+    "selenium==4.51.0",
+];
 
 /// What hangs ends, and says where: one test with a client after so many seconds, ...
 const TEST_LIMIT: &str = "600";
 /// ... and a command with everything it started after so many.
 const COMMAND_LIMIT: &str = "2400";
 
-/// Programs that tests of the linux driver use (inside instances: their image is the machine's own), and their packages.
+/// Programs that tests use, and their packages: of the linux driver (inside instances: their image is the machine's own),
+/// and the browser that looks at the console.
 const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/curl", "curl"),
     ("/usr/sbin/nft", "nftables"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
     ("/usr/sbin/sshd", "openssh-server"),
+    ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/chromedriver", "chromium-driver"),
 ];
 
 struct Run<'a> {
@@ -87,7 +97,7 @@ fn deny(run: &mut Run) -> Result<()> {
     cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"])
 }
 
-/// Makes sure of the programs that tests of the linux driver use, where that can be done.
+/// Makes sure of the programs that tests use, where that can be done.
 fn machine(run: &mut Run) -> Result<()> {
     let missing: Vec<_> = PROGRAMS.iter().filter(|(path, _)| !Path::new(path).exists()).collect();
     let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
@@ -136,17 +146,29 @@ fn clients(run: &mut Run) -> Result<()> {
     let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     install.extend(CLIENTS);
     command(&python.to_string_lossy(), &install)?;
+    if !works("chromedriver", &["--version"]) {
+        run.left_out.push("the console in a browser: chromium and chromium-driver are not installed".into());
+    }
     if !works("terraform", &["version"]) {
         run.left_out.push("Terraform: it is not installed".into());
     }
     if !root() {
         run.left_out.push("the run as another user: only root can become one".into());
     }
-    let tests = run.workspace.root.join("tests");
-    command(
-        &python.to_string_lossy(),
-        &["-m", "pytest", "-q", "-ra", "--timeout", TEST_LIMIT, "-p", "no:cacheprovider", &tests.to_string_lossy()],
-    )
+    let (tests, calls) = (run.workspace.root.join("tests"), run.workspace.root.join("target/calls"));
+    // Of this run only.
+    let _ = std::fs::remove_dir_all(&calls);
+    let calls = format!("STANDFAST_CALLS={}", calls.display());
+    let pytest = |more: &[&str]| {
+        let fixed = [&calls, &*python.to_string_lossy(), "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider"];
+        command("env", &[&fixed, &["--timeout", TEST_LIMIT], more].concat())
+    };
+    // Most of them wait most of the time, so two at once; each file's tests stay together, and in order.
+    let last = tests.join("test_clients.py");
+    let (tests, last) = (tests.to_string_lossy(), last.to_string_lossy());
+    pytest(&["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", &last, &tests])?;
+    // Looks back at what the others have called.
+    pytest(&[&last])
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
