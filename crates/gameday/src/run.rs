@@ -20,6 +20,9 @@ use crate::spec::{GameDay, Layer, Probe, Steady};
 use crate::watch::{EVERY, Sign, Watch};
 use crate::world::pass;
 
+/// For how long no request may have failed when everything serves again.
+const RECENT: Duration = Duration::from_secs(1);
+
 /// Told of what happens, for the terminal.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -59,6 +62,9 @@ impl Run {
             Ok(ready) => ready,
             Err(why) => return Ok(Ended::Refused(why)),
         };
+        if let Err(why) = self.answered(&ready).await {
+            return Ok(Ended::Refused(vec![why]));
+        }
         let start = self.world.elapsed();
         let mut play = Play {
             run: self,
@@ -142,6 +148,28 @@ impl Run {
             }
             pass(world, EVERY).await;
         }
+    }
+
+    /// Waits until every probe gets an answer: what runs may still be starting. An error says which gets none.
+    async fn answered(&self, ready: &Ready) -> Result<(), String> {
+        let limit = self.world.elapsed() + self.day.settle;
+        for (probe, shot) in &ready.probes {
+            loop {
+                let fate = shot().await.fate;
+                if fate.succeeded() {
+                    break;
+                }
+                if *self.stop.borrow() {
+                    return Err("it was stopped".into());
+                }
+                if self.world.elapsed() > limit {
+                    let waited = words::time(self.day.settle.as_secs_f64());
+                    return Err(format!("after {waited} the probe '{}' still gets: {}", probe.name, fate.name()));
+                }
+                pass(&*self.world, EVERY).await;
+            }
+        }
+        Ok(())
     }
 
     fn start_probes(&self, ready: &Ready, start: Duration) -> Vec<Running> {
@@ -327,7 +355,7 @@ impl Play<'_> {
         if !interrupted {
             self.say("healed: waiting until everything serves again");
             let limit_ms = healed_ms + self.run.day.settle.as_millis() as i64;
-            while let Some(why) = missing(&*self.run.world, self.site).await? {
+            while let Some(why) = missing(&*self.run.world, self.site).await?.or_else(|| self.failing()) {
                 if self.now_ms() >= limit_ms || self.is_stopped() {
                     unsteady.push(why);
                     break;
@@ -347,6 +375,20 @@ impl Play<'_> {
         unsteady.extend(self.unsteady(&self.run.day.steady, settled_ms, end_ms));
         let interrupted = interrupted || self.is_stopped();
         Ok(End { broken_ms, healed_ms, settled_ms, end_ms, interrupted, unsteady })
+    }
+
+    /// The probe whose last second had failures.
+    fn failing(&self) -> Option<String> {
+        let from_us = (self.now_ms() - RECENT.as_millis() as i64).max(0) as u64 * 1000;
+        let failing = |running: &&Running| {
+            let log = lock(&running.log);
+            log.records
+                .iter()
+                .rev()
+                .take_while(|record| record.due_us >= from_us)
+                .any(|record| !record.fate.succeeded())
+        };
+        self.probes.iter().find(failing).map(|running| format!("requests of the probe '{}' fail", running.probe.name))
     }
 
     /// What of the steady state does not hold in this time.

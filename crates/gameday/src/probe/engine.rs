@@ -61,8 +61,10 @@ pub async fn fire(
         let due = pace.due(n);
         if world.elapsed() < start + due {
             tokio::select! {
-                () = world.sleep_until(start + due) => (),
+                // In this order, so that a seed is a run.
+                biased;
                 () = stopped(&mut stop) => break,
+                () = world.sleep_until(start + due) => (),
             }
         } else if *stop.borrow() {
             break;

@@ -42,7 +42,7 @@ pub fn page(report: &Report) -> String {
     head(&mut out, report);
     verdict(&mut out, report);
     if let Some(probe) = report.probes.first() {
-        tiles(&mut out, report, probe);
+        tiles(&mut out, probe);
     }
     hypothesis(&mut out, report);
     for probe in &report.probes {
@@ -93,18 +93,23 @@ fn tile(out: &mut String, name: &str, figure: &str, small: &str) {
     );
 }
 
-fn tiles(out: &mut String, report: &Report, probe: &ProbeReport) {
+fn tiles(out: &mut String, probe: &ProbeReport) {
     let broken = &probe.broken;
     out.push_str("<section class=\"tiles\">");
     tile(out, "availability while broken", &percent(broken.availability), &nines_of(broken));
-    tile(out, "longest outage", &time(broken.longest_outage_ms / 1000.0), &format!("of {}", broken.outages));
+    tile(
+        out,
+        "longest outage",
+        &time(broken.longest_outage_ms / 1000.0),
+        &format!("of {}", plural(broken.outages, "outage")),
+    );
     match &probe.budget {
         Some(budget) if budget.allowed > 0.0 => {
             let spent = budget.spent as f64 / budget.allowed;
             let small = format!(
-                "{} of {:.0} failures that {} allows; {} of a month's",
+                "{} of {} failures that {} allows; {} of a month's",
                 count(budget.spent),
-                budget.allowed.floor(),
+                count(budget.allowed as u64),
                 percent(budget.objective),
                 share(budget.of_month)
             );
@@ -132,7 +137,6 @@ fn tiles(out: &mut String, report: &Report, probe: &ProbeReport) {
             probe.rate
         );
     }
-    let _ = report;
 }
 
 fn nines_of(counted: &Counted) -> String {

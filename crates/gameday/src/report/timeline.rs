@@ -19,7 +19,7 @@ const MARKS_MAX: usize = 400;
 const LANES: [Layer; 6] =
     [Layer::Fault, Layer::Users, Layer::LoadBalancer, Layer::Group, Layer::Instance, Layer::Alarm];
 const LANE: f64 = 24.0;
-const GAP: f64 = 30.0;
+const GAP: f64 = 40.0;
 
 /// A picture of this width; its height follows from what there is.
 pub struct Picture<'a> {
@@ -83,8 +83,8 @@ impl Picture<'_> {
 
     /// A panel's frame: its name above it, and lines at these heights with their labels.
     fn panel(&mut self, name: &str, height: f64, ticks: &[(f64, String)]) -> f64 {
-        self.y += GAP - 12.0;
-        self.text(self.left, self.y - 6.0, "t-name", name);
+        self.y += if self.y > GAP { GAP - 8.0 } else { GAP / 2.0 };
+        self.text(self.left, self.y - 8.0, "t-name", name);
         let top = self.y;
         for (part, label) in ticks {
             let y = top + height * (1.0 - part);
@@ -123,7 +123,7 @@ impl Picture<'_> {
         let part = |ms: f64| ((ms.max(1e-3).log10() - low) / (high - low)).clamp(0.0, 1.0);
         let ticks: Vec<(f64, String)> = (low as i32..=high as i32)
             .map(|power| (part(10f64.powi(power)), time(10f64.powi(power) / 1000.0)))
-            .map(|(part, label)| (part, if label == "0 s" { format!("{} ms", 10f64.powf(low)) } else { label }))
+            .map(|(part, label)| (part, if label.starts_with("under") { String::new() } else { label }))
             .collect();
         let top = self.panel("latency: p50, and p99 above it", height, &ticks);
         for (class, of) in [("t-p99", (|c: &Column| c.p99_ms) as fn(&Column) -> f64), ("t-p50", |c| c.p50_ms)] {
@@ -147,7 +147,9 @@ impl Picture<'_> {
         let ticks = [(0.0, "0 %".to_owned()), (1.0, "100 %".to_owned())];
         let zones: Vec<(&String, &Vec<u32>)> = self.probe.seconds.zones.iter().collect();
         let names: Vec<&str> = zones.iter().map(|(name, _)| name.as_str()).collect();
-        let top = self.panel(&format!("answered by: {}, from below", names.join(", ")), height, &ticks);
+        let all = format!("answered by zone, from below: {}", names.join(", "));
+        let name = if self.width < 640.0 { "answered by zone" } else { &all };
+        let top = self.panel(name, height, &ticks);
         let seconds = self.probe.seconds.ok.len();
         let each = seconds.div_ceil(((self.right - self.left) / 2.0) as usize).max(1);
         let mut paths = vec![String::new(); zones.len()];
@@ -250,7 +252,8 @@ impl Picture<'_> {
             let x = self.x(s);
             let _ = write!(self.out, "<path class=\"t-axis\" d=\"M{x:.1} {:.1}v4\"/>", bottom);
             let label = if s == 0.0 { "0".to_owned() } else { clock(s) };
-            self.text(x, bottom + 17.0, "t-tick t-middle", &label);
+            let class = if x > self.right - 12.0 { "t-tick t-end" } else { "t-tick t-middle" };
+            self.text(x, bottom + 17.0, class, &label);
             s += step;
         }
         let mut behind = String::new();

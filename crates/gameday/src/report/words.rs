@@ -22,15 +22,19 @@ pub fn percent(ratio: f64) -> String {
     let percent = ratio * 100.0;
     let missing = 100.0 - percent;
     let digits = if missing <= 0.0 { 0 } else { (2.0 - missing.log10().floor()).clamp(0.0, 6.0) as usize };
-    format!("{percent:.digits$} %")
+    let text = format!("{percent:.digits$}");
+    // A limit that somebody gave as 99.5 is not 99.500.
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text} %")
 }
 
 /// Seconds, in the units that people use.
 pub fn time(seconds: f64) -> String {
     match seconds {
-        s if s < 0.0005 => "0 s".into(),
+        s if s <= 0.0 => "0 s".into(),
+        s if s < 0.001 => "under 1 ms".into(),
         s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
-        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 9.95 => format!("{} s", format!("{s:.1}").trim_end_matches(".0")),
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7200.0 => format!("{:.0} min", s / 60.0),
         s if s < 2.0 * 86_400.0 => format!("{:.1} h", s / 3600.0),
@@ -62,12 +66,19 @@ mod tests {
 
     #[test]
     fn figures_have_units() {
-        for (seconds, said) in
-            [(0.0, "0 s"), (0.25, "250 ms"), (5.04, "5.0 s"), (90.0, "90 s"), (600.0, "10 min"), (90_000.0, "25.0 h")]
-        {
+        for (seconds, said) in [
+            (0.0, "0 s"),
+            (0.25, "250 ms"),
+            (5.04, "5 s"),
+            (5.06, "5.1 s"),
+            (0.0004, "under 1 ms"),
+            (90.0, "90 s"),
+            (600.0, "10 min"),
+            (90_000.0, "25.0 h"),
+        ] {
             assert_eq!(time(seconds), said);
         }
-        for (ratio, said) in [(1.0, "100 %"), (0.99871, "99.871 %"), (0.5, "50.0 %"), (0.0, "0 %")] {
+        for (ratio, said) in [(1.0, "100 %"), (0.99871, "99.871 %"), (0.5, "50 %"), (0.995, "99.5 %"), (0.0, "0 %")] {
             assert_eq!(percent(ratio), said, "{ratio}");
         }
         assert_eq!((count(999), count(1_234_567)), ("999".into(), "1,234,567".into()));
