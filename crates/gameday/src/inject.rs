@@ -16,8 +16,8 @@ use crate::world::pass;
 const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Checks that the cloud takes an experiment: its template, and with a dry start what it resolves to and whether the
-/// driver can do it. Nothing breaks.
+/// Checks that the cloud takes an experiment: its template, and with a preview what it resolves to and whether the hosts
+/// can do it. Nothing breaks.
 pub async fn check(
     world: &dyn World,
     site: &Site,
@@ -28,9 +28,13 @@ pub async fn check(
     stop: &[String],
 ) -> Result<()> {
     let made = world.call("fis", "CreateExperimentTemplate", template(site, fault, action, aimed, token, stop)).await?;
-    let id = text(&made["experimentTemplate"], "id").to_owned();
-    world.call("fis", "DeleteExperimentTemplate", json!({"id": id})).await?;
-    Ok(())
+    let made = text(&made["experimentTemplate"], "id").to_owned();
+    let preview = json!({
+        "clientToken": token, "experimentTemplateId": made, "experimentOptions": {"actionsMode": "skip-all"},
+    });
+    let started = world.call("fis", "StartExperiment", preview).await;
+    world.call("fis", "DeleteExperimentTemplate", json!({"id": made})).await?;
+    until(world, text(&started?["experiment"], "id"), is_over).await.map(|_| ())
 }
 
 /// Starts an experiment and gives its id once it has done what it does.
@@ -96,7 +100,8 @@ async fn until(world: &dyn World, id: &str, reached: fn(&Json) -> bool) -> Resul
 
 /// Whether all its actions have done something.
 fn has_begun(experiment: &Json) -> bool {
-    let waits = |action: &Json| matches!(text(&action["state"], "status"), "" | "pending" | "initiating");
+    // One that has failed takes the whole experiment with it, which then says why.
+    let waits = |action: &Json| matches!(text(&action["state"], "status"), "" | "pending" | "initiating" | "failed");
     experiment["actions"].as_object().is_some_and(|actions| !actions.values().any(waits))
 }
 

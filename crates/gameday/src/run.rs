@@ -23,6 +23,9 @@ use crate::world::pass;
 /// For how long no request may have failed when everything serves again.
 const RECENT: Duration = Duration::from_secs(1);
 
+/// How long it is tried to end an experiment.
+const HEAL_LIMIT: Duration = Duration::from_secs(60);
+
 /// Told of what happens, for the terminal.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -76,6 +79,7 @@ impl Run {
             watch: Watch::default(),
             faults: Vec::new(),
             rng: Rng::seeded(self.seed),
+            silent: None,
         };
         let began = self.world.now();
         let played = play.play().await;
@@ -173,7 +177,7 @@ impl Run {
     }
 
     fn start_probes(&self, ready: &Ready, start: Duration) -> Vec<Running> {
-        let longest = self.day.steady.time * 2 + self.day.watch + self.day.settle * 2;
+        let longest = self.day.steady.time * 2 + self.day.watch + self.day.settle;
         (ready.probes.iter())
             .map(|(probe, shot)| {
                 let (log, (stopper, stop)) = (SharedLog::default(), tokio::sync::watch::channel(false));
@@ -216,6 +220,8 @@ struct Play<'a> {
     watch: Watch,
     faults: Vec<FaultReport>,
     rng: Rng,
+    /// The code with which the API refuses to be looked at.
+    silent: Option<String>,
 }
 
 impl Play<'_> {
@@ -236,12 +242,27 @@ impl Play<'_> {
         let world = self.run.world.clone();
         while self.now_ms() < moment_ms && !self.is_stopped() {
             let at_ms = self.now_ms();
-            self.watch.look(&*world, self.site, at_ms).await?;
-            self.note_ends().await?;
+            let looked = self.look(at_ms).await;
+            self.note_silence(at_ms, looked);
             let next = (Duration::from_millis(at_ms as u64) + EVERY).min(Duration::from_millis(moment_ms as u64));
             world.sleep_until(self.start + next).await;
         }
         Ok(())
+    }
+
+    async fn look(&mut self, at_ms: i64) -> Result<()> {
+        let world = self.run.world.clone();
+        self.watch.look(&*world, self.site, at_ms).await?;
+        self.note_ends().await
+    }
+
+    /// A cloud that does not answer is a part of the story (faults may throttle its API) and no end of it: users go on.
+    fn note_silence(&mut self, at_ms: i64, looked: Result<()>) {
+        let silent = looked.as_ref().err().map(|error| error.code.to_string());
+        if let (Err(error), true) = (&looked, silent != self.silent) {
+            self.watch.note(at_ms, Layer::Stack, Sign::Note, &self.run.stack, format!("the API answers {error}"));
+        }
+        self.silent = silent;
     }
 
     /// The steady state, then the faults. Gives when things may break from; an error says why nothing was broken.
@@ -332,7 +353,7 @@ impl Play<'_> {
                 continue;
             }
             let world = &*self.run.world;
-            let ended = inject::end(world, &self.faults[n].experiment).await;
+            let ended = self.end(&self.faults[n].experiment).await;
             match ended {
                 Ok(()) => {
                     let status = inject::status(world, &self.faults[n].experiment).await.map(|(status, _)| status);
@@ -345,6 +366,18 @@ impl Play<'_> {
             }
         }
         first
+    }
+
+    /// Ends an experiment; an API that is throttled by one is asked again.
+    async fn end(&self, experiment: &str) -> Result<()> {
+        let world = &*self.run.world;
+        let limit = world.elapsed() + HEAL_LIMIT;
+        loop {
+            match inject::end(world, experiment).await {
+                Err(_) if world.elapsed() < limit => pass(world, EVERY).await,
+                ended => return ended,
+            }
+        }
     }
 
     /// Waits until everything serves again and checks the steady state; the probes end here.

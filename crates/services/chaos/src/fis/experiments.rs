@@ -34,8 +34,9 @@ pub async fn start(cx: Cx, input: StartExperimentInput) -> Result<StartExperimen
     let template = cx
         .view(|v| v.get::<Template>(cx.scope(), &input.experiment_template_id))
         .ok_or_else(|| templates::unknown(&input.experiment_template_id))?;
+    // Actions that may turn out to have no targets are judged when that is known. A preview says what a start would say.
+    check::feasible(&cx, &template, |action| !template.skip_empty_targets || action.targets.is_empty())?;
     if !skip_all {
-        check::feasible(&cx, &template)?;
         stop_conditions::none_is_met(&cx, &template).await?;
     }
     let new_id = format!("EXP{}", cx.rng().hex(17));
