@@ -160,8 +160,11 @@ fn clients(run: &mut Run) -> Result<()> {
     let _ = std::fs::remove_dir_all(&calls);
     let calls = format!("STANDFAST_CALLS={}", calls.display());
     let pytest = |more: &[&str]| {
-        let fixed = [&calls, &*python.to_string_lossy(), "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider"];
-        command("env", &[&fixed, &["--timeout", TEST_LIMIT], more].concat())
+        let python = python.to_string_lossy();
+        let mut arguments = vec![calls.as_str(), &*python, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider"];
+        arguments.extend(["--timeout", TEST_LIMIT]);
+        arguments.extend(more);
+        command("env", &arguments)
     };
     // Most of them wait most of the time, so two at once; each file's tests stay together, and in order.
     let last = tests.join("test_clients.py");
