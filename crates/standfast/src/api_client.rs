@@ -106,7 +106,7 @@ impl ApiClient {
             if let Some(Json::Array(items)) = page.get_mut(key).map(Json::take) {
                 all.extend(items);
             }
-            let Some((name, token)) = ["NextToken", "NextMarker"]
+            let Some((name, token)) = ["NextToken", "nextToken", "NextMarker"]
                 .iter()
                 .find_map(|name| Some((*name, page.get(*name)?.as_str().filter(|t| !t.is_empty())?.to_owned())))
             else {

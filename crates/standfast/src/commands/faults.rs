@@ -1,76 +1,114 @@
 //! `break` and `heal`: experiments of the fis API.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::{Value as Json, json};
-use standfast_api::{fis, sts};
-use standfast_core::Clock;
+use standfast_api::{autoscaling, elbv2};
 use standfast_core::place::Zone;
 
-use super::text;
+use super::experiments::{self, Plan, ec2_arn, resource, running, start};
+use super::{items, scenarios, text};
 use crate::api_client::ApiClient;
-use crate::cli::{self, Breakable, Healable};
+use crate::cli::{self, ApiError, Breakable, Cut, Healable, StressOf};
 use crate::output;
 
-/// The action that cuts a zone's power until the experiment ends.
-const POWER: &str = "standfast:az:power-interruption";
-/// The action that kills instances as failing hardware would.
-const KILL: &str = "standfast:ec2:kill-instances";
-/// The action that fails the hardware below instances.
-const HARDWARE: &str = "standfast:ec2:fail-hardware";
-/// The action that interrupts spot instances, and the notice that they get.
-const SPOT: &str = "aws:ec2:send-spot-instance-interruptions";
+/// How long what needs a time is broken when it is to last until it is healed: the longest that there is.
+const UNTIL_HEALED: &str = "PT12H";
+/// The notice that spot instances get.
 const SPOT_NOTICE: &str = "PT2M";
-/// The action that loses or delays packets between zones.
-const LINK: &str = "standfast:az:impair-link";
-/// The tag by which a lasting experiment is found again; its value is the zone or the two zones of the link.
-const MARK: &str = "zone";
-/// Experiments begin and end at once; one that does not is stuck.
-const EXPERIMENT_LIMIT: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(20);
 
 /// Starts an experiment that breaks something.
 pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> {
-    match what {
-        Breakable::Zone { zone } => {
-            let region = region_of(zone)?;
-            let client = ApiClient::new(client.endpoint(), &region)?;
-            if running(&client, zone).await?.is_some() {
-                output::line(format_args!("Zone {zone} is dark already; `standfast heal zone {zone}` brings it back."));
-                return Ok(ExitCode::SUCCESS);
-            }
-            let parameters = json!({"availabilityZoneIdentifier": zone});
-            let id = lasting(&client, &format!("{zone} loses power"), POWER, parameters, zone).await?;
-            output::line(format_args!(
-                "Zone {zone} is dark: its instances, load balancer nodes and links are gone (experiment {id})."
-            ));
-            output::line(format_args!(
-                "`standfast status` and `standfast probe` show what users see; `standfast heal zone {zone}` brings it back."
-            ));
-        }
+    let said = match what {
+        Breakable::Zone { zone } => break_zone(client, zone).await?,
         Breakable::Link(link) => break_link(client, link).await?,
         Breakable::Instance { id } => {
-            to_instance(client, id, &format!("{id} is killed"), KILL, json!({})).await?;
-            output::line(format_args!("Instance {id} was killed with SIGKILL."));
+            to_instance(client, id, format!("{id} is killed"), "standfast:ec2:kill-instances", json!({})).await?;
+            format!("Instance {id} was killed with SIGKILL.")
         }
         Breakable::Hardware { id } => {
-            to_instance(client, id, &format!("the hardware below {id} fails"), HARDWARE, json!({})).await?;
-            output::line(format_args!(
+            let description = format!("the hardware below {id} fails");
+            to_instance(client, id, description, "standfast:ec2:fail-hardware", json!({})).await?;
+            format!(
                 "The hardware below {id} has failed; `aws ec2 describe-instance-status` shows when it is recovered."
-            ));
+            )
         }
         Breakable::Spot { id } => {
             let notice = json!({"durationBeforeInterruption": SPOT_NOTICE});
-            to_instance(client, id, &format!("{id} is interrupted"), SPOT, notice).await?;
-            output::line(format_args!("Spot instance {id} has its notice: it goes in two minutes."));
+            let target = resource("aws:ec2:spot-instance", ec2_arn(client, &format!("instance/{id}")).await?);
+            let action = "aws:ec2:send-spot-instance-interruptions";
+            let plan = Plan::of(format!("{id} is interrupted"), action, notice, Some(("SpotInstances", target)));
+            start(client, &plan, None).await?;
+            format!("Spot instance {id} has its notice: it goes in two minutes.")
         }
-    }
+        Breakable::Scenario(scenario) => scenarios::start(client, scenario).await?,
+        Breakable::Stress(stress) => break_from_within(client, stress).await?,
+        Breakable::Network { id, loss, delay, corrupt } => {
+            let parameters = json!({
+                "lossPercent": loss.to_string(), "delayMilliseconds": delay.to_string(),
+                "corruptPercent": corrupt.to_string(),
+            });
+            let target = resource("aws:ec2:instance", ec2_arn(client, &format!("instance/{id}")).await?);
+            let action = "standfast:ec2:impair-network";
+            lasting(client, what, Plan::of(described(what), action, parameters, Some(("Instances", target)))).await?
+        }
+        Breakable::Subnet { id, from } => {
+            let target = resource("aws:ec2:subnet", ec2_arn(client, &format!("subnet/{id}")).await?);
+            let parameters = json!({"scope": scope(*from), "duration": UNTIL_HEALED});
+            let action = "aws:network:disrupt-connectivity";
+            lasting(client, what, Plan::of(described(what), action, parameters, Some(("Subnets", target)))).await?
+        }
+        Breakable::Volume { id } => {
+            let target = resource("aws:ec2:ebs-volume", ec2_arn(client, &format!("volume/{id}")).await?);
+            let parameters = json!({"duration": UNTIL_HEALED});
+            let action = "aws:ebs:pause-volume-io";
+            lasting(client, what, Plan::of(described(what), action, parameters, Some(("Volumes", target)))).await?
+        }
+        Breakable::Capacity { zone, group } => {
+            let parameters = json!({"availabilityZoneIdentifiers": zone, "duration": UNTIL_HEALED});
+            let plan = match group {
+                None => Plan::of(described(what), "standfast:az:insufficient-capacity", parameters, None),
+                Some(group) => {
+                    let target = resource("aws:ec2:autoscaling-group", group_arn(client, group).await?);
+                    let action = "aws:ec2:asg-insufficient-instance-capacity-error";
+                    Plan::of(described(what), action, parameters, Some(("AutoScalingGroups", target)))
+                }
+            };
+            lasting(client, what, plan).await?
+        }
+        Breakable::Api { service, operations, error, percent } => {
+            let mut parameters = json!({"service": service, "percentage": percent.to_string()});
+            if !operations.is_empty() {
+                parameters["operations"] = operations.join(",").into();
+            }
+            lasting(client, what, Plan::of(described(what), api_action(*error), parameters, None)).await?
+        }
+        Breakable::Targets { name } => {
+            let target = resource("aws:elasticloadbalancing:targetgroup", target_group_arn(client, name).await?);
+            let action = "standfast:elbv2:fail-targets";
+            lasting(client, what, Plan::of(described(what), action, json!({}), Some(("TargetGroups", target)))).await?
+        }
+    };
+    output::line(format_args!("{said}"));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn break_link(client: &ApiClient, link: &cli::Link) -> Result<()> {
+async fn break_zone(client: &ApiClient, zone: &str) -> Result<String> {
+    let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
+    if running(&client, zone).await?.is_some() {
+        return Ok(format!("Zone {zone} is dark already; `standfast heal zone {zone}` brings it back."));
+    }
+    let parameters = json!({"availabilityZoneIdentifier": zone});
+    let plan = Plan::of(format!("{zone} loses power"), "standfast:az:power-interruption", parameters, None);
+    let id = start(&client, &plan, Some(zone)).await?;
+    Ok(format!(
+        "Zone {zone} is dark: its instances, load balancer nodes and links are gone (experiment {id}).\n\
+         `standfast status` and `standfast probe` show what users see; `standfast heal zone {zone}` brings it back."
+    ))
+}
+
+async fn break_link(client: &ApiClient, link: &cli::Link) -> Result<String> {
     let (zone, other) = (&link.zone, &link.other);
     let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
     region_of(other)?;
@@ -84,13 +122,13 @@ async fn break_link(client: &ApiClient, link: &cli::Link) -> Result<()> {
         "availabilityZoneIdentifier": zone, "otherAvailabilityZoneIdentifier": other,
         "lossPercent": link.loss.to_string(), "delayMilliseconds": link.delay.to_string(),
     });
-    let id = lasting(&client, &format!("{zone} and {other} are cut off"), LINK, parameters, &mark).await?;
-    output::line(format_args!(
+    let plan = Plan::of(format!("{zone} and {other} are cut off"), "standfast:az:impair-link", parameters, None);
+    let id = start(&client, &plan, Some(&mark)).await?;
+    Ok(format!(
         "Between {zone} and {other}, {} % of the packets are lost and each is {} ms late, in both directions \
          (experiment {id}); `standfast heal link {zone} {other}` undoes it.",
         link.loss, link.delay
-    ));
-    Ok(())
+    ))
 }
 
 /// What marks the experiment on a link, whichever zone is named first.
@@ -99,130 +137,165 @@ fn link_mark(zone: &str, other: &str) -> String {
     format!("{first} {second}")
 }
 
-/// An experiment that goes on until it is stopped, found again by its mark.
-async fn lasting(client: &ApiClient, description: &str, action: &str, parameters: Json, mark: &str) -> Result<String> {
-    let actions = json!({"action": {"actionId": action, "parameters": parameters}});
-    start(client, description, actions, json!({}), json!({MARK: mark})).await
+/// An experiment of one action on one instance.
+async fn to_instance(client: &ApiClient, id: &str, description: String, action: &str, parameters: Json) -> Result<()> {
+    let target = resource("aws:ec2:instance", ec2_arn(client, &format!("instance/{id}")).await?);
+    start(client, &Plan::of(description, action, parameters, Some(("Instances", target))), None).await.map(drop)
 }
 
-/// An experiment of one action on one instance.
-async fn to_instance(
-    client: &ApiClient,
-    id: &str,
-    description: &str,
-    action: &str,
-    parameters: Json,
-) -> Result<String> {
-    let (resource, name) =
-        if action == SPOT { ("aws:ec2:spot-instance", "SpotInstances") } else { ("aws:ec2:instance", "Instances") };
-    let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
-    let arn = format!("arn:aws:ec2:{}:{}:instance/{id}", client.region(), text(&caller, "Account"));
-    let actions = json!({"action": {"actionId": action, "targets": {name: "instance"}, "parameters": parameters}});
-    let targets = json!({"instance": {"resourceType": resource, "resourceArns": [arn], "selectionMode": "ALL"}});
-    start(client, description, actions, targets, json!({})).await
+/// Stress ends by itself.
+async fn break_from_within(client: &ApiClient, stress: &cli::BreakStress) -> Result<String> {
+    let (id, seconds) = (&stress.id, stress.time.as_secs().max(1));
+    let (document, mut parameters) = match stress.what {
+        StressOf::Cpu => ("CPU-Stress", json!({})),
+        StressOf::Memory => ("Memory-Stress", json!({})),
+        StressOf::Io => ("IO-Stress", json!({})),
+        StressOf::Disk => ("Disk-Fill", json!({})),
+    };
+    parameters["DurationSeconds"] = seconds.to_string().into();
+    let parameters = json!({
+        "documentArn": format!("arn:aws:ssm:{}::document/AWSFIS-Run-{document}", client.region()),
+        "documentParameters": parameters.to_string(), "duration": format!("PT{seconds}S"),
+    });
+    to_instance(client, id, format!("{id} is stressed"), "aws:ssm:send-command", parameters).await?;
+    Ok(format!("Instance {id} runs AWSFIS-Run-{document} for {seconds} s."))
+}
+
+/// An experiment that goes on until `heal` stops it.
+async fn lasting(client: &ApiClient, what: &Breakable, plan: Plan) -> Result<String> {
+    let mark = mark_of(what);
+    if running(client, &mark).await?.is_some() {
+        bail!("it is broken already; `standfast heal {mark}` comes first");
+    }
+    let id = start(client, &plan, Some(&mark)).await?;
+    Ok(format!("{} (experiment {id}); `standfast heal {mark}` undoes it.", capital(&plan.description)))
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// What marks the experiment: the words after `heal`.
+fn mark_of(what: &Breakable) -> String {
+    match what {
+        Breakable::Network { id, .. } => format!("network {id}"),
+        Breakable::Subnet { id, .. } => format!("subnet {id}"),
+        Breakable::Volume { id } => format!("volume {id}"),
+        Breakable::Capacity { zone, group: None } => format!("capacity {zone}"),
+        Breakable::Capacity { zone, group: Some(group) } => format!("capacity {zone} --group {group}"),
+        Breakable::Api { service, .. } => format!("api {service}"),
+        Breakable::Targets { name } => format!("targets {name}"),
+        // The others end by themselves, or have marks of their own.
+        _ => String::new(),
+    }
+}
+
+fn described(what: &Breakable) -> String {
+    match what {
+        Breakable::Network { id, loss, delay, corrupt } => {
+            format!(
+                "{id} loses {loss} % of what it sends, and gets its packets {delay} ms late, {corrupt} % of them damaged"
+            )
+        }
+        Breakable::Subnet { id, from } => format!("the subnet {id} is cut off ({})", scope(*from)),
+        Breakable::Volume { id } => format!("writes to the volume {id} hang"),
+        Breakable::Capacity { zone, group: None } => format!("nobody can launch instances in {zone}"),
+        Breakable::Capacity { zone, group: Some(group) } => format!("{group} cannot launch instances in {zone}"),
+        Breakable::Api { service, percent, .. } => format!("{percent} % of the requests to {service} fail"),
+        Breakable::Targets { name } => format!("the targets of {name} fail their health checks"),
+        _ => String::new(),
+    }
+}
+
+fn scope(cut: Cut) -> &'static str {
+    match cut {
+        Cut::Everything => "all",
+        Cut::OtherZones => "availability-zone",
+        Cut::OutsideVpc => "vpc",
+    }
+}
+
+fn api_action(error: ApiError) -> &'static str {
+    match error {
+        ApiError::Throttle => "standfast:api:throttle-error",
+        ApiError::Internal => "standfast:api:internal-error",
+        ApiError::Unavailable => "standfast:api:unavailable-error",
+    }
+}
+
+async fn group_arn(client: &ApiClient, name: &str) -> Result<String> {
+    let input = json!({"AutoScalingGroupNames": [name]});
+    let groups = client.call(&autoscaling::MODEL, "DescribeAutoScalingGroups", input).await?;
+    match items(&groups, "AutoScalingGroups").first() {
+        Some(group) => Ok(text(group, "AutoScalingGroupARN").to_owned()),
+        None => bail!("there is no Auto Scaling group '{name}'"),
+    }
+}
+
+async fn target_group_arn(client: &ApiClient, name: &str) -> Result<String> {
+    if name.starts_with("arn:") {
+        return Ok(name.to_owned());
+    }
+    let groups = client.call(&elbv2::MODEL, "DescribeTargetGroups", json!({"Names": [name]})).await?;
+    match items(&groups, "TargetGroups").first() {
+        Some(group) => Ok(text(group, "TargetGroupArn").to_owned()),
+        None => bail!("there is no target group '{name}'"),
+    }
 }
 
 /// Stops the experiment that broke it.
 pub async fn heal(client: &ApiClient, what: &Healable) -> Result<ExitCode> {
-    let (zone, mark, broken, whole) = match what {
+    let (client, mark, broken, whole) = match what {
         Healable::Zone { zone } => {
-            (zone, zone.clone(), format!("Zone {zone} has power"), format!("Zone {zone} has power again."))
+            let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
+            (client, zone.clone(), format!("Zone {zone} has power"), format!("Zone {zone} has power again."))
         }
         Healable::Link { zone, other } => {
+            let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
             let link = format!("The link between {zone} and {other}");
-            (zone, link_mark(zone, other), format!("{link} is whole"), format!("{link} is whole again."))
+            (client, link_mark(zone, other), format!("{link} is whole"), format!("{link} is whole again."))
         }
+        Healable::All => return heal_all(client).await,
+        Healable::Network { id } => named(client, format!("network {id}"), format!("The network of {id}")),
+        Healable::Subnet { id } => named(client, format!("subnet {id}"), format!("The subnet {id}")),
+        Healable::Volume { id } => named(client, format!("volume {id}"), format!("The volume {id}")),
+        Healable::Capacity { zone, group: None } => {
+            named(client, format!("capacity {zone}"), format!("Capacity in {zone}"))
+        }
+        Healable::Capacity { zone, group: Some(group) } => {
+            named(client, format!("capacity {zone} --group {group}"), format!("Capacity of {group} in {zone}"))
+        }
+        Healable::Api { service } => named(client, format!("api {service}"), format!("The API of {service}")),
+        Healable::Targets { name } => named(client, format!("targets {name}"), format!("The target group {name}")),
+        Healable::Scenario { zone } => named(client, scenarios::mark(zone), format!("The scenario in {zone}")),
     };
-    let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
     let Some(id) = running(&client, &mark).await? else {
         output::line(format_args!("{broken}; nothing to heal."));
         return Ok(ExitCode::SUCCESS);
     };
-    client.call(&fis::MODEL, "StopExperiment", json!({"id": id})).await?;
-    until(&client, &id, "has not ended", is_over).await?;
+    experiments::stop(&client, &id).await?;
     output::line(format_args!("{whole}"));
     Ok(ExitCode::SUCCESS)
 }
 
-fn region_of(zone: &str) -> Result<String> {
+fn named(client: &ApiClient, mark: String, what: String) -> (ApiClient, String, String, String) {
+    (client.clone(), mark, format!("{what} is whole"), format!("{what} is whole again."))
+}
+
+/// Stops all experiments of the region.
+async fn heal_all(client: &ApiClient) -> Result<ExitCode> {
+    let all = experiments::active(client).await?;
+    for id in &all {
+        experiments::stop(client, id).await?;
+    }
+    output::line(format_args!("Stopped {} experiments in {}.", all.len(), client.region()));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn region_of(zone: &str) -> Result<String> {
     match Zone::named(zone) {
         Some(zone) => Ok(zone.region().to_owned()),
         None => bail!("'{zone}' is not an availability zone; one is eu-west-1a"),
     }
-}
-
-/// The running experiment with this mark.
-async fn running(client: &ApiClient, mark: &str) -> Result<Option<String>> {
-    for experiment in client.list(&fis::MODEL, "ListExperiments", json!({}), "experiments").await? {
-        let is_it = experiment.get("tags").map(|tags| text(tags, MARK)) == Some(mark);
-        if is_it && matches!(status(&experiment), "pending" | "initiating" | "running") {
-            return Ok(Some(text(&experiment, "id").to_owned()));
-        }
-    }
-    Ok(None)
-}
-
-/// Makes a template, starts it, and answers when the experiment has begun; an error when it has failed.
-async fn start(client: &ApiClient, description: &str, actions: Json, targets: Json, tags: Json) -> Result<String> {
-    let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
-    let template = client
-        .call(
-            &fis::MODEL,
-            "CreateExperimentTemplate",
-            json!({
-                "clientToken": description, "description": description,
-                "stopConditions": [{"source": "none"}],
-                "roleArn": format!("arn:aws:iam::{}:role/standfast", text(&caller, "Account")),
-                "actions": actions, "targets": targets,
-            }),
-        )
-        .await?;
-    let template = template.get("experimentTemplate").map(|t| text(t, "id")).unwrap_or_default().to_owned();
-    let started = client
-        .call(
-            &fis::MODEL,
-            "StartExperiment",
-            json!({"clientToken": template, "experimentTemplateId": template, "tags": tags}),
-        )
-        .await;
-    // The experiment keeps its own copy; one-off templates would only pile up.
-    client.call(&fis::MODEL, "DeleteExperimentTemplate", json!({"id": template})).await?;
-    let started = started?;
-    let id = started.get("experiment").map(|experiment| text(experiment, "id")).unwrap_or_default().to_owned();
-    until(client, &id, "has not begun", has_begun).await?;
-    Ok(id)
-}
-
-/// Waits for an experiment to be in a state; its reason is the error when it fails.
-async fn until(client: &ApiClient, id: &str, otherwise: &str, reached: fn(&Json) -> bool) -> Result<()> {
-    let clock = Clock::system(1.0);
-    let deadline = clock.now() + EXPERIMENT_LIMIT;
-    loop {
-        let answer = client.call(&fis::MODEL, "GetExperiment", json!({"id": id})).await?;
-        let experiment = &answer["experiment"];
-        if status(experiment) == "failed" {
-            bail!("{}", text(&experiment["state"], "reason"));
-        }
-        if reached(experiment) {
-            return Ok(());
-        }
-        if clock.now() > deadline {
-            bail!("the experiment {id} {otherwise} after {} s", EXPERIMENT_LIMIT.as_secs());
-        }
-        clock.sleep(POLL).await;
-    }
-}
-
-fn status(thing: &Json) -> &str {
-    text(&thing["state"], "status")
-}
-
-/// Whether all its actions have done something.
-fn has_begun(experiment: &Json) -> bool {
-    let actions = experiment["actions"].as_object();
-    actions.is_some_and(|actions| actions.values().all(|a| !matches!(status(a), "" | "pending" | "initiating")))
-}
-
-fn is_over(experiment: &Json) -> bool {
-    matches!(status(experiment), "stopped" | "completed")
 }

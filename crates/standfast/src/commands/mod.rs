@@ -4,14 +4,17 @@ mod addresses;
 mod agent;
 mod deploy;
 mod doctor;
+mod experiments;
 mod faults;
 mod game_day;
 mod instance;
 mod lint;
 mod load;
+mod monkey;
 mod outputs;
 mod probe;
 mod run;
+mod scenarios;
 mod status;
 mod stress;
 mod told;
@@ -49,6 +52,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Stress(options) => stress::run(&options),
         Command::Break(options) => faults::break_it(&client, &options.what).await,
         Command::Heal(options) => faults::heal(&client, &options.what).await,
+        Command::Monkey(options) => monkey::run(&options, &client).await,
         Command::Logs(options) => instance::logs(&client, &options.id).await,
         Command::Coverage => coverage(),
         Command::Exec(options) => instance::exec(&client, &options.id, &options.command).await,

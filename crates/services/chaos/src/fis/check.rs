@@ -12,9 +12,9 @@ use super::{packets, parse, targets};
 /// The service that is not to be broken: nobody could stop the experiment.
 const OWN_SERVICE: &str = "fis";
 
-/// What can be said without knowing the targets: of the hosts, and of the parameters.
-pub fn feasible(cx: &Cx, template: &Template) -> Result<()> {
-    for (name, action) in &template.actions {
+/// What can be said without knowing the targets: of the hosts, and of the parameters. `wanted` are the actions that run.
+pub fn feasible(cx: &Cx, template: &Template, wanted: impl Fn(&Action) -> bool) -> Result<()> {
+    for (name, action) in template.actions.iter().filter(|(_, action)| wanted(action)) {
         let named = |error: Error| Error { message: format!("The action '{name}': {}", error.message), ..error };
         action_is_feasible(cx, action).map_err(named)?;
     }
@@ -67,6 +67,8 @@ fn operations_exist(cx: &Cx, everybody: bool, service: &str, operations: &str) -
 
 /// What can be said of the targets once they are known.
 pub async fn targets(cx: &Cx, experiment: &Experiment) -> Result<()> {
+    let acts = |action: &Action| actions::targets(experiment, action).is_none_or(|arns| !arns.is_empty());
+    feasible(cx, &experiment.template, acts)?;
     for action in experiment.template.actions.values() {
         let arns = actions::targets(experiment, action).unwrap_or_default();
         if actions::effect(action)? == Effect::PauseVolumes && !arns.is_empty() {

@@ -15,6 +15,7 @@ mod ec2_network;
 mod ec2_security;
 mod ec2_storage;
 mod elbv2;
+mod fis;
 mod iam;
 pub mod job;
 mod messaging;
@@ -107,6 +108,7 @@ static ALL: &[&[ResourceType]] = &[
     ec2_security::TYPES,
     ec2_storage::TYPES,
     elbv2::TYPES,
+    fis::TYPES,
     iam::TYPES,
     messaging::TYPES,
     ssm::TYPES,

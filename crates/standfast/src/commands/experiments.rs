@@ -1,0 +1,152 @@
+//! Experiments of the fis API, as short commands make them: of one use, found again by a mark.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::{Value as Json, json};
+use standfast_api::{fis, sts};
+use standfast_core::Clock;
+
+use super::text;
+use crate::api_client::ApiClient;
+
+/// The tag by which a lasting experiment is found again; its value says what it broke.
+const MARK: &str = "zone";
+/// Experiments begin and end at once; one that does not is stuck.
+const EXPERIMENT_LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What an experiment does, and to what.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub description: String,
+    pub actions: Json,
+    pub targets: Json,
+    /// Whether actions without anything to act on are left out.
+    pub skip_empty: bool,
+}
+
+impl Plan {
+    /// One action, which may have a target: the action's name for it, and what it is.
+    pub fn of(description: String, action: &str, parameters: Json, target: Option<(&str, Json)>) -> Self {
+        let mut act = json!({"actionId": action, "parameters": parameters});
+        let mut targets = json!({});
+        if let Some((name, target)) = target {
+            act["targets"] = json!({name: "target"});
+            targets["target"] = target;
+        }
+        Self { description, actions: json!({"action": act}), targets, skip_empty: false }
+    }
+}
+
+/// The target that is this one resource.
+pub fn resource(resource_type: &str, arn: String) -> Json {
+    json!({"resourceType": resource_type, "resourceArns": [arn], "selectionMode": "ALL"})
+}
+
+/// The caller's account.
+pub async fn account(client: &ApiClient) -> Result<String> {
+    let caller = client.call(&sts::MODEL, "GetCallerIdentity", json!({})).await?;
+    Ok(text(&caller, "Account").to_owned())
+}
+
+/// The ARN of one of ec2's resources: `instance/i-0123456789abcdef0`.
+pub async fn ec2_arn(client: &ApiClient, resource: &str) -> Result<String> {
+    Ok(format!("arn:aws:ec2:{}:{}:{resource}", client.region(), account(client).await?))
+}
+
+/// The running experiment with this mark.
+pub async fn running(client: &ApiClient, mark: &str) -> Result<Option<String>> {
+    for experiment in client.list(&fis::MODEL, "ListExperiments", json!({}), "experiments").await? {
+        let is_it = experiment.get("tags").map(|tags| text(tags, MARK)) == Some(mark);
+        if is_it && is_active(&experiment) {
+            return Ok(Some(text(&experiment, "id").to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Every experiment that runs.
+pub async fn active(client: &ApiClient) -> Result<Vec<String>> {
+    let all = client.list(&fis::MODEL, "ListExperiments", json!({}), "experiments").await?;
+    Ok(all.iter().filter(|one| is_active(one)).map(|one| text(one, "id").to_owned()).collect())
+}
+
+/// Makes a template, starts it, and answers when the experiment has begun; an error when it has failed.
+pub async fn start(client: &ApiClient, plan: &Plan, mark: Option<&str>) -> Result<String> {
+    let role = format!("arn:aws:iam::{}:role/standfast", account(client).await?);
+    let mode = if plan.skip_empty { "skip" } else { "fail" };
+    let template = json!({
+        "clientToken": token(&plan.description), "description": plan.description,
+        "stopConditions": [{"source": "none"}], "roleArn": role, "actions": plan.actions, "targets": plan.targets,
+        "experimentOptions": {"emptyTargetResolutionMode": mode},
+    });
+    let template = client.call(&fis::MODEL, "CreateExperimentTemplate", template).await?;
+    let template = template.get("experimentTemplate").map(|t| text(t, "id")).unwrap_or_default().to_owned();
+    let tags = mark.map_or_else(|| json!({}), |mark| json!({MARK: mark}));
+    let started = client
+        .call(
+            &fis::MODEL,
+            "StartExperiment",
+            json!({"clientToken": template, "experimentTemplateId": template, "tags": tags}),
+        )
+        .await;
+    // The experiment keeps its own copy; one-off templates would only pile up.
+    client.call(&fis::MODEL, "DeleteExperimentTemplate", json!({"id": template})).await?;
+    let started = started?;
+    let id = started.get("experiment").map(|experiment| text(experiment, "id")).unwrap_or_default().to_owned();
+    until(client, &id, "has not begun", has_begun).await?;
+    Ok(id)
+}
+
+/// A token is one word.
+fn token(description: &str) -> String {
+    description.split_whitespace().collect::<Vec<_>>().join("-")
+}
+
+/// Stops an experiment and waits for its end.
+pub async fn stop(client: &ApiClient, id: &str) -> Result<()> {
+    client.call(&fis::MODEL, "StopExperiment", json!({"id": id})).await?;
+    until(client, id, "has not ended", is_over).await
+}
+
+/// Waits for an experiment to be in a state; its reason is the error when it fails.
+async fn until(client: &ApiClient, id: &str, otherwise: &str, reached: fn(&Json) -> bool) -> Result<()> {
+    let clock = Clock::system(1.0);
+    let deadline = clock.now() + EXPERIMENT_LIMIT;
+    loop {
+        let answer = client.call(&fis::MODEL, "GetExperiment", json!({"id": id})).await?;
+        let experiment = &answer["experiment"];
+        if status(experiment) == "failed" {
+            bail!("{}", text(&experiment["state"], "reason"));
+        }
+        if reached(experiment) {
+            return Ok(());
+        }
+        if clock.now() > deadline {
+            bail!("the experiment {id} {otherwise} after {} s", EXPERIMENT_LIMIT.as_secs());
+        }
+        clock.sleep(POLL).await;
+    }
+}
+
+pub fn status(thing: &Json) -> &str {
+    text(&thing["state"], "status")
+}
+
+fn is_active(experiment: &Json) -> bool {
+    matches!(status(experiment), "pending" | "initiating" | "running")
+}
+
+/// Whether what can begin has begun: actions that start after others may wait for long.
+fn has_begun(experiment: &Json) -> bool {
+    let begun = |action: &Json| {
+        let waits = action["startAfter"].as_array().is_some_and(|others| !others.is_empty());
+        waits || !matches!(status(action), "" | "pending" | "initiating")
+    };
+    experiment["actions"].as_object().is_some_and(|actions| actions.values().all(begun))
+}
+
+fn is_over(experiment: &Json) -> bool {
+    matches!(status(experiment), "stopped" | "completed")
+}
