@@ -1,0 +1,233 @@
+//! The console: what its pages show, what its buttons do, and what it refuses.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use serde_json::{Value as Json, json};
+use standfast_api::{autoscaling, ec2, fis};
+use standfast_console::Console;
+use standfast_testkit::TestCloud;
+
+use crate::site::{Site, list, text};
+
+const HOST: &str = "localhost:4566";
+const ZONE: &str = "eu-west-1a";
+/// Every page that is there without a name of something.
+const PAGES: [&str; 11] = [
+    "",
+    "groups",
+    "balancers",
+    "instances",
+    "alarms",
+    "experiments",
+    "availability",
+    "bus",
+    "stacks",
+    "storage",
+    "mails",
+];
+const HOSTILE: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1)>";
+
+/// A browser on this machine.
+struct Browser {
+    console: Console,
+}
+
+impl Browser {
+    fn new(cloud: &TestCloud) -> Self {
+        Self { console: standfast::console(&cloud.cloud) }
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let request = Request::get(format!("/_standfast/{path}")).header("host", HOST);
+        self.ask(request.body(Bytes::new()).expect("a request")).await
+    }
+
+    async fn ask(&self, request: Request<Bytes>) -> (u16, String) {
+        let answer = self.console.answer(request, false).await;
+        for name in ["content-security-policy", "x-frame-options", "x-content-type-options"] {
+            assert!(answer.headers().contains_key(name), "{name} is missing");
+        }
+        (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    /// Reads the question, and presses its button as a browser would.
+    async fn press(&self, act: &str, field: &str, value: &str) -> (u16, String) {
+        let question = self.page(&format!("confirm/{act}?{field}={value}")).await;
+        let token = question.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let body = format!("token={}&region=eu-west-1&{field}={value}", token.expect("the form has a token"));
+        self.ask(post(act, &[("origin", "http://localhost:4566"), ("sec-fetch-site", "same-origin")], body)).await
+    }
+}
+
+fn post(act: &str, headers: &[(&str, &str)], body: String) -> Request<Bytes> {
+    let mut request = Request::post(format!("/_standfast/act/{act}")).header("host", HOST);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(body.into()).expect("a request")
+}
+
+async fn is_dark(cloud: &TestCloud) -> bool {
+    let zones = cloud.send(&ec2::MODEL, "DescribeAvailabilityZones", json!({})).await.expect("zones are described");
+    let zone = list(&zones, "AvailabilityZones").iter().find(|zone| text(zone, "ZoneName") == ZONE).cloned();
+    !list(&zone.unwrap_or(Json::Null), "Messages").is_empty()
+}
+
+#[test]
+fn an_empty_cloud_says_what_to_do_next() {
+    standfast_testkit::run(1, |cloud| async move {
+        let browser = Browser::new(&cloud);
+        for page in PAGES {
+            let shown = browser.page(page).await;
+            assert!(shown.contains("<h1>"), "{page} has a heading");
+            assert!(shown.contains("<noscript><meta http-equiv=\"refresh\""), "{page} lives without a script");
+            assert!(!shown.contains(" style=") && !shown.contains("<style"), "{page} keeps to its own policy");
+        }
+        assert!(browser.page("").await.contains("standfast up examples/what-is-the-time/template.yaml"));
+        for missing in ["groups/none", "instances/i-0", "balancers/none", "alarms/none", "stacks/none", "confirm/none"]
+        {
+            assert_eq!(browser.get(missing).await.0, 404, "{missing}");
+        }
+    });
+}
+
+#[test]
+fn pages_show_the_site() {
+    standfast_testkit::run(2, |cloud| async move {
+        let browser = Browser::new(&cloud);
+        let site = Site::up(&cloud).await;
+        site.load(&cloud, 50, Duration::from_secs(10)).await;
+        let members = site.members(&cloud).await;
+        let map = browser.page("").await;
+        assert!(members.iter().all(|(id, ..)| map.contains(id.as_str())), "the map shows every instance");
+        assert!(map.contains("50/s") && map.contains("5 of 5"), "rates and health are live: {map}");
+        let group = browser.page(&format!("groups/{}", site.group)).await;
+        assert!(group.contains("Launching a new EC2 instance"), "{group}");
+        let instance = browser.page(&format!("instances/{}", members[0].0)).await;
+        assert!(instance.contains("Console output") && instance.contains("<svg class=\"chart\""), "{instance}");
+        let name = map.split("/_standfast/balancers/").nth(1).and_then(|rest| rest.split('"').next());
+        let balancer = browser.page(&format!("balancers/{}", name.expect("the map links to it"))).await;
+        assert!(balancer.contains("forward to") && balancer.contains("Requests to targets by zone"), "{balancer}");
+        assert!(browser.page("stacks/site").await.contains("AWS::AutoScaling::AutoScalingGroup"));
+        assert!(browser.page("availability").await.contains("100 %, no error"));
+    });
+}
+
+#[test]
+fn a_zone_is_broken_and_healed_through_the_page_as_on_the_command_line() {
+    standfast_testkit::run(3, |cloud| async move {
+        let browser = Browser::new(&cloud);
+        let site = Site::up(&cloud).await;
+        let there = site.spread(&cloud).await[ZONE];
+        let question = browser.page(&format!("confirm/break-zone?zone={ZONE}")).await;
+        let figures = format!("falls from <strong>5</strong> to <strong>{}</strong> instances in service", 5 - there);
+        assert!(question.contains(&figures), "{question}");
+        assert!(question.contains("falls from <strong>3</strong> to <strong>2</strong> nodes"), "{question}");
+        assert!(!is_dark(&cloud).await, "a question breaks nothing");
+        assert_eq!(browser.press("break-zone", "zone", ZONE).await.0, 303);
+        assert!(is_dark(&cloud).await);
+        let map = browser.page("").await;
+        assert!(map.contains("Broken on purpose") && map.contains("confirm/heal-zone?zone=eu-west-1a"), "{map}");
+        let experiments = cloud.send(&fis::MODEL, "ListExperiments", json!({})).await.expect("experiments are listed");
+        let tags = &list(&experiments, "experiments")[0]["tags"];
+        assert_eq!(tags["zone"], ZONE, "`standfast heal` finds it");
+        let id = text(&list(&experiments, "experiments")[0], "id").to_owned();
+        assert!(browser.page(&format!("experiments/{id}")).await.contains("standfast:az:power-interruption"));
+        assert_eq!(browser.press("heal-zone", "zone", ZONE).await.0, 303);
+        assert!(!is_dark(&cloud).await);
+        assert_eq!(browser.get(&format!("confirm/stop-experiment?id={id}")).await.0, 404, "it runs no more");
+    });
+}
+
+#[test]
+fn an_instance_is_killed_and_one_terminated_through_the_page() {
+    standfast_testkit::run(4, |cloud| async move {
+        let browser = Browser::new(&cloud);
+        let site = Site::up(&cloud).await;
+        let members = site.members(&cloud).await;
+        let (first, second) = (members[0].0.clone(), members[1].0.clone());
+        assert_eq!(browser.press("kill-instance", "id", &first).await.0, 303);
+        assert_eq!(browser.press("terminate-instance", "id", &second).await.0, 303);
+        site.settled(&cloud, 5).await;
+        let left = site.members(&cloud).await;
+        assert!(left.iter().all(|(id, ..)| *id != first && *id != second), "{left:?}");
+    });
+}
+
+#[test]
+fn posts_of_other_sites_other_names_and_instances_are_refused() {
+    standfast_testkit::run(5, |cloud| async move {
+        let browser = Browser::new(&cloud);
+        let question = browser.page(&format!("confirm/break-zone?zone={ZONE}")).await;
+        let token = question.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let body = format!("token={}&zone={ZONE}", token.expect("the form has a token"));
+        let own = ("origin", "http://localhost:4566");
+        for headers in [vec![], vec![("origin", "http://evil.example")], vec![own, ("sec-fetch-site", "cross-site")]] {
+            assert_eq!(browser.ask(post("break-zone", &headers, body.clone())).await.0, 403, "{headers:?}");
+        }
+        let forged = format!("token=guess&zone={ZONE}");
+        assert_eq!(browser.ask(post("break-zone", &[own], forged)).await.0, 403);
+        let rebound = Request::get("/_standfast/").header("host", "evil.example:4566").body(Bytes::new());
+        assert_eq!(browser.ask(rebound.expect("a request")).await.0, 421);
+        let get =
+            Request::get(format!("/_standfast/act/break-zone?zone={ZONE}")).header("host", HOST).body(Bytes::new());
+        assert_eq!(browser.ask(get.expect("a request")).await.0, 404, "a GET acts on nothing");
+        let inside = Request::get("/_standfast/").header("host", HOST).body(Bytes::new()).expect("a request");
+        assert_eq!(browser.console.answer(inside, true).await.status(), 403);
+        assert!(!is_dark(&cloud).await);
+    });
+}
+
+#[test]
+fn what_others_named_is_escaped_on_every_page() {
+    standfast_testkit::run(6, |cloud| async move {
+        let browser = Browser::new(&cloud);
+        let tags = json!([{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": HOSTILE}]}]);
+        let x86 = json!([{"Name": "architecture", "Values": ["x86_64"]}]);
+        let images = json!({"Owners": ["amazon"], "Filters": x86});
+        let images = cloud.send(&ec2::MODEL, "DescribeImages", images).await.expect("images");
+        let image = text(&list(&images, "Images")[0], "ImageId").to_owned();
+        let input = json!({"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1,
+                           "TagSpecifications": tags});
+        let run = cloud.send(&ec2::MODEL, "RunInstances", input).await.expect("it is launched");
+        let id = text(&list(&run, "Instances")[0], "InstanceId").to_owned();
+        let alarm = json!({
+            "AlarmName": HOSTILE, "AlarmDescription": HOSTILE, "Namespace": HOSTILE, "MetricName": HOSTILE,
+            "Period": 60, "EvaluationPeriods": 1, "Threshold": 1.0, "Statistic": "Average",
+            "ComparisonOperator": "GreaterThanThreshold",
+        });
+        cloud.send(&standfast_api::cloudwatch::MODEL, "PutMetricAlarm", alarm).await.expect("the alarm is made");
+        let topic = cloud.send(&standfast_api::sns::MODEL, "CreateTopic", json!({"Name": "t"})).await.expect("a topic");
+        let arn = text(&topic, "TopicArn");
+        let subscription = json!({"TopicArn": arn, "Protocol": "email", "Endpoint": "a@example.com"});
+        cloud.send(&standfast_api::sns::MODEL, "Subscribe", subscription).await.expect("subscribed");
+        let template = json!({
+            "clientToken": "a", "description": HOSTILE, "stopConditions": [{"source": "none"}], "targets": {},
+            "roleArn": "arn:aws:iam::000000000000:role/x",
+            "actions": {"wait": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT5M"}}},
+        });
+        cloud.send(&fis::MODEL, "CreateExperimentTemplate", template).await.expect("a template");
+        let groups = cloud.send(&autoscaling::MODEL, "DescribeAutoScalingGroups", json!({})).await.expect("groups");
+        assert!(list(&groups, "AutoScalingGroups").is_empty());
+        cloud.pass(Duration::from_secs(30)).await;
+        let hostile: String = HOSTILE.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let one = [format!("instances/{id}"), format!("alarms/{hostile}"), format!("groups/{hostile}")];
+        let asked =
+            [format!("confirm/break-zone?zone={hostile}"), format!("confirm/{hostile}"), format!("?region={hostile}")];
+        let mut seen = 0;
+        for page in PAGES.map(str::to_owned).into_iter().chain(one).chain(asked) {
+            let (_, shown) = browser.get(&page).await;
+            assert!(!shown.contains("<script>") && !shown.contains("<img"), "{page}: {shown}");
+            seen += usize::from(shown.contains("&lt;script&gt;"));
+        }
+        assert!(seen >= 6, "the hostile names were shown, as text: on {seen} pages");
+    });
+}
