@@ -76,35 +76,40 @@ impl SimLb {
     /// Sends a GET to the load balancer of this name, as a client on the API's port would: the status that it gets, or
     /// `NO_NODE`.
     pub fn request(&self, dns_name: &str, path: &str) -> u16 {
+        self.ask(dns_name, path).0
+    }
+
+    /// The same, and the target that answered.
+    pub fn ask(&self, dns_name: &str, path: &str) -> (u16, Option<Arc<Cell>>) {
         let table = lock(&self.table).clone();
-        let Some(balancer) = table.named(dns_name) else { return NO_NODE };
-        let Some((node, route)) = balancer.front_door() else { return NO_NODE };
+        let Some(balancer) = table.named(dns_name) else { return (NO_NODE, None) };
+        let Some((node, route)) = balancer.front_door() else { return (NO_NODE, None) };
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let request = Request { method: "GET", host: dns_name, path, query, headers: &[], source: CLIENT };
         match choose::action(route, &request) {
             Some(Act::Fixed { status, .. }) => {
                 node.counters.count(Event::FixedResponse);
-                *status
+                (*status, None)
             }
             Some(Act::Redirect(redirect)) => {
                 node.counters.count(Event::Redirect);
-                redirect.status
+                (redirect.status, None)
             }
             Some(act) => match choose::group(act, None, self.clock.now()) {
                 Some(group) => self.forward(group, &node.counters, path),
-                None => refuse(&node.counters, 503),
+                None => (refuse(&node.counters, 503), None),
             },
-            None => refuse(&node.counters, 503),
+            None => (refuse(&node.counters, 503), None),
         }
     }
 
-    fn forward(&self, group: &Group, node: &Counters, path: &str) -> u16 {
+    fn forward(&self, group: &Group, node: &Counters, path: &str) -> (u16, Option<Arc<Cell>>) {
         let mut tried = Tried::default();
         while !tried.is_exhausted() {
             let first = tried.is_empty();
             let cell = match choose::target(group, &tried, None, self.clock.now()) {
                 Chosen::Target(cell) => cell,
-                Chosen::NoTargets if first => return refuse(node, 503),
+                Chosen::NoTargets if first => return (refuse(node, 503), None),
                 _ => break,
             };
             tried.add(&cell);
@@ -116,9 +121,9 @@ impl SimLb {
                 SimAnswer::Status(status) => {
                     node.answered(status, 0);
                     cell.counters.answered(status, 0);
-                    return status;
+                    return (status, Some(cell));
                 }
-                SimAnswer::Timeout => return refuse(node, 504),
+                SimAnswer::Timeout => return (refuse(node, 504), None),
                 SimAnswer::Refused => {
                     node.count(Event::ConnectionError);
                     cell.counters.count(Event::ConnectionError);
@@ -126,7 +131,7 @@ impl SimLb {
                 }
             }
         }
-        refuse(node, 502)
+        (refuse(node, 502), None)
     }
 
     fn replace_probes(&self, table: &Table) {

@@ -17,7 +17,7 @@ use standfast_core::lb::{
     self, Action, Algorithm, Condition, Health, HealthCheck, LbSnapshot, TargetKey, Traffic, XffMode,
 };
 use standfast_core::metric::Datum;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::fingerprint;
 use crate::health::{Machine, Outcome};
@@ -33,25 +33,21 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Tells everybody who waits that an observation may differ now.
 #[derive(Clone, Debug)]
-pub struct Changes(watch::Sender<u64>);
+pub struct Changes(Arc<Notify>);
 
 impl Changes {
     pub fn new() -> Self {
-        Self(watch::Sender::new(0))
+        Self(Arc::new(Notify::new()))
     }
 
+    /// Wakes those who wait, in the order in which they came: on virtual time a seed is a run.
     pub fn tell(&self) {
-        self.0.send_modify(|count| *count += 1);
+        self.0.notify_waiters();
     }
 
     /// Resolves at the next `tell` after this call.
     pub fn next(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut receiver = self.0.subscribe();
-        async move {
-            if receiver.changed().await.is_err() {
-                std::future::pending::<()>().await; // Nothing will ever change again.
-            }
-        }
+        self.0.clone().notified_owned()
     }
 }
 

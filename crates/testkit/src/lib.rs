@@ -3,6 +3,7 @@
 //! Invariant: nothing here waits for real. A test of hours takes milliseconds, and the same seed gives the same run.
 
 pub mod courier;
+pub mod world;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use standfast_core::host::{Abilities, ExecOutput, HostDriver, HostObservation, HostSnapshot, Phase, Progress};
 use standfast_core::{BoxFuture, Clock, Error, Id, Rng, Timestamp, id::Instance};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::address::Pool;
 use crate::errors;
@@ -81,7 +81,8 @@ pub enum SimReply {
 pub struct SimHost {
     config: SimConfig,
     table: Mutex<Table>,
-    changes: watch::Sender<()>,
+    /// Wakes those who wait in the order in which they came, so that a seed is a run.
+    changes: Arc<Notify>,
     /// The earliest time in the heap has changed, or the driver is dropped.
     earlier: Arc<Notify>,
 }
@@ -103,7 +104,7 @@ impl SimHost {
     /// Starts a driver on the current runtime. Its task ends when the driver is dropped.
     pub fn start(config: SimConfig) -> Arc<Self> {
         let (clock, earlier) = (config.clock.clone(), Arc::new(Notify::new()));
-        let (table, changes) = (Mutex::default(), watch::Sender::new(()));
+        let (table, changes) = (Mutex::default(), Arc::new(Notify::new()));
         let host = Arc::new(Self { config, table, changes, earlier: earlier.clone() });
         tokio::spawn(run(Arc::downgrade(&host), clock, earlier));
         host
@@ -173,7 +174,7 @@ impl SimHost {
         let next = table.due.peek().map(|due| due.at);
         drop(guard);
         if changed {
-            self.changes.send_replace(());
+            self.changes.notify_waiters();
         }
         next
     }
@@ -310,6 +311,7 @@ async fn run(host: Weak<SimHost>, clock: Clock, earlier: Arc<Notify>) {
             }
         };
         tokio::select! {
+            biased;
             () = sleep => {}
             () = earlier.notified() => {}
         }
@@ -344,7 +346,7 @@ impl HostDriver for SimHost {
         table.told = snapshot;
         drop(guard);
         if changed {
-            self.changes.send_replace(());
+            self.changes.notify_waiters();
         }
     }
 
@@ -364,11 +366,8 @@ impl HostDriver for SimHost {
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
-        let mut changes = self.changes.subscribe();
-        Box::pin(async move {
-            // An error means that the driver is gone: nothing will change any more.
-            let _ = changes.changed().await;
-        })
+        // It hears of all that comes after this call, also before it is first polled.
+        Box::pin(self.changes.clone().notified_owned())
     }
 
     fn kill(&self, id: &Id<Instance>) -> Result<(), Error> {
@@ -381,7 +380,7 @@ impl HostDriver for SimHost {
         machine.enter(Phase::Crashed(KILLED.into()), now);
         self.settle(&mut table, id, now);
         drop(table);
-        self.changes.send_replace(());
+        self.changes.notify_waiters();
         Ok(())
     }
 
@@ -405,7 +404,7 @@ impl HostDriver for SimHost {
 
     fn shutdown(&self) -> BoxFuture<'static, ()> {
         *self.table() = Table { closed: true, ..Table::default() };
-        self.changes.send_replace(());
+        self.changes.notify_waiters();
         Box::pin(std::future::ready(()))
     }
 }

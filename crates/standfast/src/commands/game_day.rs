@@ -70,15 +70,21 @@ async fn play(client: &ApiClient, options: &GameDayRun) -> Result<ExitCode> {
     };
     std::fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
     let out = options.out.clone();
-    in_a_cloud(client, &options.day, told, |run| async move { run.run().await }, move |ended| match ended {
-        Ended::Refused(why) => Ok(refused(&why)),
-        Ended::Reported(report) => {
-            write(&report, &out)?;
-            output::text_of(people(&report, &out));
-            let held = report.verdict == report::Verdict::Held;
-            Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-        }
-    })
+    in_a_cloud(
+        client,
+        &options.day,
+        told,
+        |run| async move { run.run().await },
+        move |ended| match ended {
+            Ended::Refused(why) => Ok(refused(&why)),
+            Ended::Reported(report) => {
+                write(&report, &out)?;
+                output::text_of(people(&report, &out));
+                let held = report.verdict == report::Verdict::Held;
+                Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+            }
+        },
+    )
     .await
 }
 
@@ -87,13 +93,19 @@ async fn check(client: &ApiClient, options: &GameDayFile) -> Result<ExitCode> {
         Ok(told) => told,
         Err(code) => return Ok(code),
     };
-    in_a_cloud(client, options, told, |run| async move { run.check().await }, |checked| match checked {
-        Err(why) => Ok(refused(&why)),
-        Ok(()) => {
-            output::line("The game day can be run here; nothing was broken.");
-            Ok(ExitCode::SUCCESS)
-        }
-    })
+    in_a_cloud(
+        client,
+        options,
+        told,
+        |run| async move { run.check().await },
+        |checked| match checked {
+            Err(why) => Ok(refused(&why)),
+            Ok(()) => {
+                output::line("The game day can be run here; nothing was broken.");
+                Ok(ExitCode::SUCCESS)
+            }
+        },
+    )
     .await
 }
 

@@ -56,7 +56,8 @@ impl SimulatedWorld {
     async fn ask(&self, service: &'static ServiceSchema, operation: &str, input: Json) -> Result<Json> {
         let unknown = || Error::internal(format!("{} has no {operation}", service.name));
         let op = service.operation(operation).ok_or_else(unknown)?;
-        let input = Struct::from_json(&input, op.input).map_err(|error| Error::internal(format!("{operation}: {error}")))?;
+        let input =
+            Struct::from_json(&input, op.input).map_err(|error| Error::internal(format!("{operation}: {error}")))?;
         let protocol = service.protocols[0];
         let mut request = codec::encode_request(protocol, service, op, &input);
         let scope = format!(
