@@ -1,9 +1,12 @@
 """Topics with boto3: real endpoints on this machine, a mail server of the test's own."""
 
 import base64
+import datetime
 import http.server
+import ipaddress
 import json
 import queue
+import ssl
 import threading
 import urllib.request
 
@@ -32,6 +35,7 @@ def endpoint():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    got.server = server
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/hook", got
     server.shutdown()
@@ -137,3 +141,44 @@ def test_what_was_published_arrives_after_a_crash(new_cloud, tmp_path, endpoint)
         arrived.add(got.get(timeout=LIMIT_S)[1])
     assert arrived == sent
     assert cloud.stop() == 0
+
+
+def self_signed(folder) -> tuple[str, str]:
+    """Files with a certificate for 127.0.0.1 and its key."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hook")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
+    builder = builder.not_valid_after(now + datetime.timedelta(days=2)).add_extension(alternative, critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
+    pem, encoding = folder / "hook.pem", serialization.Encoding.PEM
+    pem.write_bytes(certificate.public_bytes(encoding))
+    secret = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "hook.key").write_bytes(secret)
+    return str(pem), str(folder / "hook.key")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_https_endpoint_gets_messages_when_its_certificate_is_trusted(new_cloud, tmp_path, monkeypatch, endpoint, trusted):
+    (url, got), (pem, key) = endpoint, self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    got.server.socket = context.wrap_socket(got.server.socket, server_side=True)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", pem)
+    sns = new_cloud("server").start().client("sns")
+    topic = sns.create_topic(Name="secure")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="https", Endpoint=url.replace("http://", "https://"))
+    if trusted:
+        token = json.loads(got.get(timeout=LIMIT_S)[1])["Token"]
+        sns.confirm_subscription(TopicArn=topic, Token=token)
+        sns.publish(TopicArn=topic, Message="in secret")
+        assert json.loads(got.get(timeout=LIMIT_S)[1])["Message"] == "in secret"
+    else:
+        with pytest.raises(queue.Empty):
+            got.get(timeout=2)

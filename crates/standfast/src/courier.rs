@@ -4,13 +4,19 @@
 //! private networks: an endpoint inside a VPC is not reachable from here. Mail goes to the server that `--smtp` names.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use anyhow::Context;
 use http::{Request, Uri};
 use http_body_util::Full;
 use standfast_core::BoxFuture;
 use standfast_core::courier::{Courier, Mail, Post, Undelivered};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::cli::Egress;
 use crate::http_client::Connection;
@@ -62,12 +68,13 @@ async fn send(post: Post, egress: Egress) -> Result<u16, Undelivered> {
     let refused = |why: &str| Undelivered::Final(format!("{}: {why}", post.url));
     let uri: Uri = post.url.parse().map_err(|_| refused("is not a URL"))?;
     let (Some(host), scheme) = (uri.host(), uri.scheme_str()) else { return Err(refused("names no host")) };
-    let port = match scheme {
-        Some("http") => uri.port_u16().unwrap_or(80),
-        // AWS-DIFF: endpoints are reached without TLS only.
-        _ => return Err(refused("only endpoints that begin with http:// are reached in this version of Standfast")),
+    let (port, secure) = match scheme {
+        Some("http") => (uri.port_u16().unwrap_or(80), false),
+        Some("https") => (uri.port_u16().unwrap_or(443), true),
+        _ => return Err(refused("begins with neither http:// nor https://")),
     };
-    let address = resolve(host.trim_matches(['[', ']']), port, egress).await.map_err(|why| match why {
+    let host = host.trim_matches(['[', ']']);
+    let address = resolve(host, port, egress).await.map_err(|why| match why {
         Undelivered::Passing(why) => Undelivered::Passing(format!("{}: {why}", post.url)),
         Undelivered::Nobody(why) | Undelivered::Final(why) => refused(&why),
     })?;
@@ -78,14 +85,41 @@ async fn send(post: Post, egress: Egress) -> Result<u16, Undelivered> {
         request = request.header(name, value);
     }
     let request = request.body(Full::new(post.body.into())).map_err(|_| refused("cannot be asked for"))?;
-    let mut connection = Connection::open(address).await.map_err(|error| {
+    let stream = Connection::stream(address).await.map_err(|error| {
         let refused = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
         match refused == Some(std::io::ErrorKind::ConnectionRefused) && address.ip().is_loopback() {
             true => Undelivered::Nobody(format!("{}: {error:#}", post.url)),
             false => passing(error),
         }
     })?;
+    let mut connection = match secure {
+        true => Connection::over(trusting(stream, host).await.map_err(passing)?).await,
+        false => Connection::over(stream).await,
+    }
+    .map_err(passing)?;
     Ok(connection.send(request).await.map_err(passing)?.status().as_u16())
+}
+
+/// TLS over a stream, with a server whose certificate this machine trusts.
+async fn trusting(stream: TcpStream, host: &str) -> anyhow::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(host.to_owned()).with_context(|| format!("'{host}' is no name of a server"))?;
+    let connector = TlsConnector::from(trusted()?);
+    connector.connect(name, stream).await.with_context(|| format!("speaking TLS with {host}"))
+}
+
+/// The certificates that this machine trusts, or those in the file that `SSL_CERT_FILE` names; read once.
+fn trusted() -> anyhow::Result<Arc<ClientConfig>> {
+    static TRUSTED: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(read) = TRUSTED.get() {
+        return Ok(read.clone());
+    }
+    let mut roots = RootCertStore::empty();
+    // One that cannot be read is one that is not trusted.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    Ok(TRUSTED.get_or_init(|| config).clone())
 }
 
 /// Where a host may be reached. Loopback comes first: names below localhost need no resolver.

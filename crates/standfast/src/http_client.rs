@@ -11,6 +11,7 @@ use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::image;
@@ -75,8 +76,18 @@ pub struct Connection(SendRequest<Full<Bytes>>);
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Self> {
+        Self::over(Self::stream(address).await?).await
+    }
+
+    /// What a connection goes over.
+    pub async fn stream(address: SocketAddr) -> Result<TcpStream> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// A connection over a stream that is open.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self> {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             // Its end shows in the next request.
