@@ -56,7 +56,7 @@ def test_actions_say_what_they_do_and_need(fis, refused):
     action = fis.get_action(id=ZONE_POWER)["action"]
     assert action["parameters"]["availabilityZoneIdentifier"]["required"] is True
     kinds = [one["resourceType"] for one in fis.list_target_resource_types()["targetResourceTypes"]]
-    assert kinds == ["aws:ec2:instance", "aws:ec2:spot-instance"]
+    assert {"aws:ec2:instance", "aws:ec2:subnet", "aws:ec2:ebs-volume", "aws:iam:role"} <= set(kinds)
     kind = fis.get_target_resource_type(resourceType="aws:ec2:instance")["targetResourceType"]
     assert kind["resourceType"] == "aws:ec2:instance"
     with refused("ResourceNotFoundException", naming="aws:no:action"):
@@ -102,3 +102,53 @@ def test_mistakes_are_named(fis, template, refused):
         fis.start_experiment(clientToken="x", experimentTemplateId="EXT0123456789abcdef0")
     with refused("ResourceNotFoundException"):
         fis.get_experiment(id="EXP0123456789abcdef0")
+
+
+def test_a_template_is_changed_and_tagged(fis, template):
+    mine = template({"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}})
+    changed = fis.update_experiment_template(id=mine, description="another")["experimentTemplate"]
+    assert changed["description"] == "another" and list(changed["actions"]) == ["act"]
+    fis.tag_resource(resourceArn=changed["arn"], tags={"a": "1", "b": "2"})
+    fis.untag_resource(resourceArn=changed["arn"], tagKeys=["a"])
+    assert fis.list_tags_for_resource(resourceArn=changed["arn"])["tags"] == {"b": "2"}
+
+
+def test_target_accounts_are_kept_and_targets_previewed(fis, template, account):
+    mine = template({"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}})
+    role, other = f"arn:aws:iam::{account}:role/fis", "111111111111"
+    fis.create_target_account_configuration(experimentTemplateId=mine, accountId=other, roleArn=role)
+    fis.update_target_account_configuration(experimentTemplateId=mine, accountId=other, description="theirs")
+    seen = fis.get_target_account_configuration(experimentTemplateId=mine, accountId=other)
+    assert seen["targetAccountConfiguration"] == {"roleArn": role, "accountId": other, "description": "theirs"}
+    assert len(fis.list_target_account_configurations(experimentTemplateId=mine)["targetAccountConfigurations"]) == 1
+    started = fis.start_experiment(
+        clientToken="preview", experimentTemplateId=mine, experimentOptions={"actionsMode": "skip-all"}
+    )["experiment"]["id"]
+    until(fis, started, "completed")
+    assert fis.list_experiment_resolved_targets(experimentId=started)["resolvedTargets"] == []
+    listed = fis.list_experiment_target_account_configurations(experimentId=started)
+    assert len(listed["targetAccountConfigurations"]) == 1
+    kept = fis.get_experiment_target_account_configuration(experimentId=started, accountId=other)
+    assert kept["targetAccountConfiguration"]["roleArn"] == role
+    fis.delete_target_account_configuration(experimentTemplateId=mine, accountId=other)
+
+
+def test_the_safety_lever_lets_nothing_start(fis, template, refused):
+    mine = template({"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}})
+    assert fis.get_safety_lever(id="default")["safetyLever"]["state"]["status"] == "disengaged"
+    fis.update_safety_lever_state(id="default", state={"status": "engaged", "reason": "no"})
+    with refused("ConflictException"):
+        fis.start_experiment(clientToken="lever", experimentTemplateId=mine)
+    fis.update_safety_lever_state(id="default", state={"status": "disengaged", "reason": "yes"})
+
+
+def test_a_command_that_is_not_done_is_cancelled(client, account):
+    ec2, ssm = client("ec2", region=REGION), client("ssm", region=REGION)
+    instance = ec2.run_instances(**one_instance(ec2))["Instances"][0]["InstanceId"]
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 1})
+    sent = ssm.send_command(
+        InstanceIds=[instance], DocumentName="AWS-RunShellScript", Parameters={"commands": ["sleep 60"]}
+    )["Command"]["CommandId"]
+    ssm.cancel_command(CommandId=sent)
+    assert ssm.get_command_invocation(CommandId=sent, InstanceId=instance)["Status"] == "Cancelled"
+    ec2.terminate_instances(InstanceIds=[instance])

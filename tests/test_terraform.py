@@ -39,7 +39,7 @@ def terraform(new_cloud, tmp_path):
 
     # Without a folder of providers, terraform asks its registry.
     run("init", "-no-color", "-input=false", *([f"-plugin-dir={PROVIDERS}"] if PROVIDERS.is_dir() else []))
-    run.cloud = cloud
+    run.cloud, run.work = cloud, work
     return run
 
 
@@ -53,6 +53,64 @@ def test_the_twin_applies_changes_nothing_more_and_goes(terraform):
     assert "No changes." in terraform("plan", "-detailed-exitcode", "-no-color", "-input=false")
     assert "Destroy complete!" in terraform("destroy", "-auto-approve", "-no-color", "-input=false")
     assert cloud.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["false"]}])["Vpcs"] == []
+
+
+EXPERIMENT = """
+terraform {{
+  required_providers {{ aws = {{ source = "hashicorp/aws" }} }}
+}}
+provider "aws" {{
+  skip_credentials_validation = true
+  skip_requesting_account_id  = false
+}}
+resource "aws_iam_role" "fis" {{
+  name               = "fis"
+  assume_role_policy = jsonencode({{ Version = "2012-10-17", Statement = [] }})
+}}
+resource "aws_fis_experiment_template" "kill" {{
+  description = "{description}"
+  role_arn    = aws_iam_role.fis.arn
+  stop_condition {{ source = "none" }}
+  action {{
+    name      = "kill"
+    action_id = "aws:ec2:terminate-instances"
+    target {{
+      key   = "Instances"
+      value = "web"
+    }}
+  }}
+  target {{
+    name           = "web"
+    resource_type  = "aws:ec2:instance"
+    selection_mode = "COUNT(1)"
+    resource_tag {{
+      key   = "chaos"
+      value = "ready"
+    }}
+    filter {{
+      path   = "State.Name"
+      values = ["running"]
+    }}
+  }}
+  tags = {{ Name = "kill" }}
+}}
+"""
+
+
+def test_an_experiment_template_is_made_changed_and_deleted(terraform):
+    work = terraform.work
+    (work / "main.tf").write_text(EXPERIMENT.format(description="one"))
+    terraform("apply", "-auto-approve", "-no-color", "-input=false")
+    fis = terraform.cloud.client("fis")
+    (made,) = fis.list_experiment_templates()["experimentTemplates"]
+    assert made["description"] == "one" and made["tags"]["Name"] == "kill"
+    assert "No changes." in terraform("plan", "-detailed-exitcode", "-no-color", "-input=false")
+    (work / "main.tf").write_text(EXPERIMENT.format(description="two"))
+    terraform("apply", "-auto-approve", "-no-color", "-input=false")
+    (changed,) = fis.list_experiment_templates()["experimentTemplates"]
+    assert (changed["id"], changed["description"]) == (made["id"], "two")
+    terraform("destroy", "-auto-approve", "-no-color", "-input=false")
+    assert fis.list_experiment_templates()["experimentTemplates"] == []
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="NOT TESTED: there are no shared stacks beside the repository")

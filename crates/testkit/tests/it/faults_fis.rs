@@ -358,3 +358,48 @@ fn the_event_bus_hears_of_experiments() {
         assert!(heard.iter().all(|event| text(&event["detail"], "experiment-id") == id));
     });
 }
+
+const STACK: &str = r#"
+Parameters:
+  Words: {Type: String, Default: one}
+Resources:
+  Kill:
+    Type: AWS::FIS::ExperimentTemplate
+    Properties:
+      Description: !Ref Words
+      RoleArn: arn:aws:iam::000000000000:role/fis
+      StopConditions: [{Source: none}]
+      Targets:
+        Web: {ResourceType: "aws:ec2:instance", SelectionMode: ALL, ResourceTags: {Chaos: Ready}}
+      Actions:
+        Kill: {ActionId: "aws:ec2:terminate-instances", Targets: {Instances: Web}}
+      Tags: {Name: kill}
+Outputs:
+  Id: {Value: !GetAtt Kill.Id}
+"#;
+
+#[test]
+fn a_stack_makes_changes_and_deletes_a_template() {
+    standfast_testkit::run(1, |cloud| async move {
+        let templates = async || {
+            let all = call(&cloud, "ListExperimentTemplates", json!({})).await;
+            list(&all, "experimentTemplates").to_vec()
+        };
+        let (status, events) = crate::site::deploy(&cloud, STACK, json!([])).await;
+        assert_eq!(status, "CREATE_COMPLETE", "{events:#?}");
+        let made = templates().await;
+        assert_eq!((made.len(), text(&made[0], "description"), text(&made[0]["tags"], "Name")), (1, "one", "kill"));
+        let seen = call(&cloud, "GetExperimentTemplate", json!({"id": made[0]["id"]})).await;
+        assert_eq!(seen["experimentTemplate"]["targets"]["Web"]["resourceTags"], json!({"Chaos": "Ready"}));
+        let parameters = json!([{"ParameterKey": "Words", "ParameterValue": "two"}]);
+        let input = json!({"StackName": crate::site::STACK, "TemplateBody": STACK, "Parameters": parameters});
+        cloud.send(&standfast_api::cloudformation::MODEL, "UpdateStack", input).await.expect("it can be updated");
+        let (status, events) = crate::site::rest(&cloud).await;
+        assert_eq!(status, "UPDATE_COMPLETE", "{events:#?}");
+        let changed = templates().await;
+        assert_eq!((&changed[0]["id"], text(&changed[0], "description")), (&made[0]["id"], "two"));
+        let input = json!({"StackName": crate::site::STACK});
+        cloud.send(&standfast_api::cloudformation::MODEL, "DeleteStack", input).await.expect("it can be deleted");
+        cloud.until("the template to go", SOON, || async { templates().await.is_empty().then_some(()) }).await;
+    });
+}
