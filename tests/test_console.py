@@ -134,6 +134,9 @@ def test_a_zone_is_broken_and_healed_in_the_browser_and_the_map_lives(site, brow
 
 @pytest.mark.parametrize("browser", [False], indirect=True)
 def test_a_zone_is_broken_and_healed_without_scripts(site, browser):
+    browser.get("data:text/html,<title>off</title><script>document.title='on'</script>")
+    assert browser.title == "off", "scripts run in the browser that was to run none"
+
     def shows(word):
         def look():
             browser.get(console(site))
