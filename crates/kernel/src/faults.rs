@@ -26,7 +26,7 @@ pub enum Fault {
     Capacity(CapacityFault),
     /// Subnets are cut off from something.
     Subnets { ids: BTreeSet<String>, from: CutOff },
-    /// Reading from these volumes and writing to them hangs.
+    /// Writes to these volumes hang.
     Volumes(BTreeSet<String>),
     /// What these instances send or get is lost, late or damaged.
     Packets { instances: BTreeSet<String>, faults: Vec<PacketFault> },

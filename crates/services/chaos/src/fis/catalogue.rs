@@ -129,7 +129,8 @@ pub static ACTIONS: &[ActionType] = &[
     ActionType {
         id: "aws:ebs:pause-volume-io",
         effect: Effect::PauseVolumes,
-        description: "Let reading from the target volumes and writing to them hang.",
+        // AWS-DIFF: what is read goes on, as a frozen file system lets it.
+        description: "Let writes to the target volumes hang.",
         target: Some(&VOLUMES),
         parameters: &[LASTS],
     },

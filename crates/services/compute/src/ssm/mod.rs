@@ -1,8 +1,8 @@
 //! Systems Manager: parameters, and commands run inside instances.
 //!
 //! Owns `ssm.parameters`, `ssm.commands` and `ssm.invocations`. Invariant: a public parameter (`/aws/service/...`) is
-//! never stored; it is answered from what ec2 knows. It is not a fleet manager: documents other than the shell's and those of FIS, and
-//! sessions, are refused by name.
+//! never stored; it is answered from what ec2 knows. It is not a fleet manager: documents other than the shell's and those
+//! of FIS, and sessions, are refused by name.
 
 mod commands;
 mod documents;
