@@ -10,6 +10,8 @@ mod by_hand;
 mod client;
 mod cloud;
 mod cloudwatch;
+mod console;
+mod game_day;
 mod healing;
 mod instances;
 mod lb;
@@ -43,10 +45,12 @@ Usage: cargo xtask bench [--rounds N] [--seconds S] [--no-build] [NAME...]
            points a second, a day of 1,000 series, 10,000 alarms, a month on disk
   lb       the load balancer beside nginx and haproxy
   store    durable puts a second of the store
+  game-day what a prober costs at 5,000 requests a second, and a report over a million
   instances
            the linux driver, as root: launch to first answer, 100 of them, their memory, their end
   network  the linux driver, as root: a rule, an Elastic IP, an interface and a zone, until packets obey
   healing  the linux driver, as root: from an alarm, and from a death, to the launch
+  console  a page of the console where 200 instances run
 ";
 
 const ROUNDS: usize = 5;
@@ -64,9 +68,11 @@ const SECTIONS: &[(&str, Section)] = &[
     ("cloudwatch", cloudwatch::rows),
     ("lb", lb::rows),
     ("store", store::rows),
+    ("game-day", game_day::rows),
     ("instances", instances::rows),
     ("network", network::rows),
     ("healing", healing::rows),
+    ("console", console::rows),
 ];
 
 /// A run: what it measures, with what, and what it left out.
@@ -125,6 +131,7 @@ impl Bench {
             &["build", "--release", "-p", "standfast-dataplane", "--example", "lb_bench"],
             &["build", "--release", "-p", "standfast-store", "--example", "store_bench"],
             &["build", "--release", "-p", "standfast-testkit", "--example", "cloudwatch_bench"],
+            &["build", "--release", "-p", "standfast-gameday", "--example", "report_bench"],
             &["build", "--release", "-p", "xtask", "--example", "minimal_hyper"],
         ] {
             let status = Command::new(env!("CARGO")).args(arguments).current_dir(&self.workspace.root).status()?;

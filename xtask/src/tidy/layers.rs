@@ -23,8 +23,27 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("console", &["core", "wire", "api", "kernel", "chart"]),
     ("gameday", &["core", "chart"]),
     // The binary carries the examples' programs for its instances' image.
-    ("standfast", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "chart", "console", "example"]),
-    ("testkit", &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "console", "standfast"]),
+    (
+        "standfast",
+        &[
+            "core",
+            "wire",
+            "api",
+            "store",
+            "kernel",
+            "service",
+            "dataplane",
+            "host",
+            "gameday",
+            "chart",
+            "console",
+            "example",
+        ],
+    ),
+    (
+        "testkit",
+        &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "console", "standfast"],
+    ),
     ("xtask", &["core", "wire", "api"]),
     ("example", &[]),
 ];
