@@ -125,7 +125,14 @@ mod tests {
         };
         let mut machines = vec![machine("i-1", "a"), machine("i-2", "a"), machine("i-3", "b"), machine("i-4", "a")];
         machines[3].state = "stopped".into();
-        Estate { zones: vec![], machines, groups: vec![group], balancers: vec![balancer], troubles: vec![] }
+        Estate {
+            zones: vec![],
+            machines,
+            groups: vec![group],
+            balancers: vec![balancer],
+            troubles: vec![],
+            past: vec![],
+        }
     }
 
     fn fall(name: &str, from: usize, to: usize, least: Option<usize>) -> Fall {

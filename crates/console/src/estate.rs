@@ -1,11 +1,14 @@
 //! What exists in a region, as the API tells it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use standfast_api::{autoscaling, ec2, elbv2, fis};
 use standfast_core::{Result, Timestamp};
 use standfast_kernel::Cx;
 
+/// How long an experiment that has ended is of interest: about as long as charts reach back.
+const LATELY: Duration = Duration::from_secs(600);
 /// Pages of a listing that are read at most.
 const PAGES_MAX: usize = 100;
 
@@ -17,6 +20,8 @@ pub struct Estate {
     pub balancers: Vec<Balancer>,
     /// Experiments that have not ended.
     pub troubles: Vec<fis::Experiment>,
+    /// Experiments that have, but lately.
+    pub past: Vec<fis::Experiment>,
 }
 
 pub struct Zone {
@@ -80,11 +85,13 @@ impl Estate {
     pub async fn read(cx: &Cx) -> Result<Self> {
         let machines = machines(cx).await?;
         let zones_of: BTreeMap<String, String> = machines.iter().map(|m| (m.id.clone(), m.zone.clone())).collect();
+        let (troubles, past) = troubles(cx).await?.into_iter().partition(is_going_on);
         Ok(Self {
             zones: zones(cx).await?,
             groups: groups(cx).await?,
             balancers: balancers(cx, &zones_of).await?,
-            troubles: troubles(cx).await?,
+            troubles,
+            past,
             machines,
         })
     }
@@ -270,11 +277,17 @@ pub fn goes_on(status: Option<&str>) -> bool {
     matches!(status, Some("pending" | "initiating" | "running" | "stopping"))
 }
 
+fn is_going_on(experiment: &fis::Experiment) -> bool {
+    goes_on(experiment.state.as_ref().and_then(|state| state.status.as_deref()))
+}
+
+/// Experiments that go on, or began lately.
 async fn troubles(cx: &Cx) -> Result<Vec<fis::Experiment>> {
     let mut out = Vec::new();
     for summary in experiments(cx).await? {
         let status = summary.state.as_ref().and_then(|state| state.status.as_deref());
-        let (true, Some(id)) = (goes_on(status), summary.id) else { continue };
+        let lately = summary.creation_time.is_some_and(|at| at + LATELY > cx.now());
+        let (true, Some(id)) = (goes_on(status) || lately, summary.id) else { continue };
         let answer = cx.call(fis::GetExperiment, fis::GetExperimentInput { id }).await?;
         out.extend(answer.experiment);
     }

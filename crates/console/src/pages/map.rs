@@ -85,13 +85,14 @@ fn trouble(experiment: &fis::Experiment) -> Markup {
     }
 }
 
-/// The chart with the times in which something was broken, as far as it goes on.
+/// The chart with the times in which something was broken.
 pub fn shaded(chart: Chart, page: &Page, estate: &Estate) -> Chart {
     // At another speed the cloud's times are not those of requests.
     if page.cx.clock().speed() != 1.0 {
         return chart;
     }
-    let actions = estate.troubles.iter().flat_map(|experiment| experiment.actions.iter().flatten());
+    let experiments = estate.troubles.iter().chain(&estate.past);
+    let actions = experiments.flat_map(|experiment| experiment.actions.iter().flatten());
     actions.fold(chart, |chart, (name, action)| {
         let zone = action.parameters.iter().flatten().find(|(name, _)| name.contains("vailabilityZone"));
         let label = zone.map_or_else(|| name.clone(), |(_, zone)| zone.clone());
