@@ -81,7 +81,7 @@ class Cloud:
 
     def environment(self) -> dict[str, str]:
         """What commands that talk to this cloud are run with."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
         return kept | {"TMPDIR": str(self.tmp)} | client_environment(self.endpoint)
 
     def spawn(self, *arguments: str, **options) -> subprocess.Popen:
