@@ -92,6 +92,8 @@ def press(browser, label):
     found = browser.find_element(By.XPATH, f"//*[self::a or self::button][starts-with(normalize-space(), '{label}')]")
     browser.execute_script("arguments[0].scrollIntoView()", found)
     found.send_keys(Keys.ENTER)
+    # A form that is left before it was sent is not sent.
+    eventually(lambda: browser.title.startswith("Map of"), limit_s=LIVE_S, what="the map after the act")
 
 
 def break_and_heal(site, browser, broken, healed):
