@@ -133,7 +133,8 @@ def build(ground: Ground) -> None:
     image = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": ["al2023-ami-*-x86_64"]}])
     for subnet in ec2.describe_subnets()["Subnets"]:
         ground.subnets[subnet["AvailabilityZone"][-1]] = subnet["SubnetId"]
-    for zone in "ab":
+    # The third one serves nothing: it is there to be switched off.
+    for zone in "abc":
         made = ec2.run_instances(
             ImageId=image["Images"][0]["ImageId"], InstanceType="t3.micro", MinCount=1, MaxCount=1,
             SubnetId=ground.subnets[zone], UserData=SERVER,
@@ -153,7 +154,7 @@ def build(ground: Ground) -> None:
         HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=2, HealthyThresholdCount=2, UnhealthyThresholdCount=2,
     )["TargetGroups"][0]  # fmt: skip
     ground.target_group = group["TargetGroupArn"]
-    elb.register_targets(TargetGroupArn=ground.target_group, Targets=[{"Id": one} for one in ground.ids.values()])
+    elb.register_targets(TargetGroupArn=ground.target_group, Targets=[{"Id": ground.ids[zone]} for zone in "ab"])
     subnets = [ground.subnets[zone] for zone in "ab"]
     balancer = elb.create_load_balancer(Name="web", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
     forward = [{"Type": "forward", "TargetGroupArn": ground.target_group}]
@@ -198,9 +199,11 @@ class Fault:
     target: Callable[[Ground], tuple[str, dict]] | None
     seen: Callable[[Ground], bool]
     document: str = ""
+    # The parameter that says how long.
+    lasts: str = "duration"
 
     def template(self, ground: Ground, seconds: int) -> dict:
-        parameters = dict(self.parameters) | {"duration": f"PT{seconds}S"}
+        parameters = dict(self.parameters) | {self.lasts: f"PT{seconds}S"}
         if self.document:
             inner = {key: parameters.pop(key) for key in self.parameters} | {"DurationSeconds": str(seconds)}
             parameters["documentArn"] = f"arn:aws:ssm:{REGION}::document/AWSFIS-Run-{self.document}"
@@ -223,6 +226,12 @@ def full(ground: Ground) -> bool:
 
 def cut(ground: Ground) -> bool:
     return ground.connects("b", "a") == "no"
+
+
+def off(ground: Ground) -> bool:
+    """Whether the third instance does not run."""
+    (found,) = ground.client("ec2").describe_instances(InstanceIds=[ground.ids["c"]])["Reservations"]
+    return found["Instances"][0]["State"]["Name"] != "running"
 
 
 def slow(ground: Ground) -> bool:
@@ -270,6 +279,13 @@ FAULTS = {
     "subnet": Fault("aws:network:disrupt-connectivity", {"scope": "all"}, SUBNET, cut),
     "subnet-from-zones": Fault("aws:network:disrupt-connectivity", {"scope": "availability-zone"}, SUBNET, cut),
     "volume": Fault("aws:ebs:pause-volume-io", {}, VOLUMES, lambda g: g.python("a", WRITE) == "waits"),
+    "stopped-instance": Fault(
+        "aws:ec2:stop-instances", {}, on("Instances", "aws:ec2:instance", lambda g: arn("instance", g.ids["c"])), off,
+        lasts="startInstancesAfterDuration",
+    ),
+    "zone-power": Fault(
+        "standfast:az:power-interruption", {"availabilityZoneIdentifier": f"{REGION}c"}, None, off
+    ),
     "capacity-for-a-role": Fault(
         "aws:ec2:api-insufficient-instance-capacity-error", ZONES, ROLE,
         fails("InsufficientInstanceCapacity", lambda g: launch(g.assumed("ec2"))),
