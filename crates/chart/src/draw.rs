@@ -170,6 +170,10 @@ fn draw(chart: &Chart, size: Size, area: &Area) -> Drawn {
     for (at, line) in chart.lines.iter().enumerate() {
         draw_line(chart, at, line, &scale, &y, area)?;
     }
+    if !chart.lines.iter().flat_map(|line| &line.points).any(|(_, value)| value.is_some()) {
+        let middle = Ink::Faint.text(SMALL).pos(Pos::new(HPos::Center, VPos::Center));
+        area.draw_text("no values", &middle, ((left + scale.right) / 2, (top + bottom) / 2))?;
+    }
     for (name, x, to_left, row) in placed {
         let label_top = row.map_or(top, |row| marks_top + row as i32 * ROW);
         area.draw(&PathElement::new([(x, label_top + 2), (x, bottom)], Ink::Text.colour()))?;

@@ -37,7 +37,7 @@ pub fn latest(page: &Page, most: usize) -> Markup {
     html! {
         @if !events.is_empty() {
             h2 { "What happened last" }
-            (ui::table("What happened last", &["Time", "Source", "What", "Resources", "Detail"], events.iter().map(row)))
+            (ui::table("What happened last", &["Time", "What", "About", "State"], events.iter().map(brief)))
         }
     }
 }
@@ -61,9 +61,22 @@ fn row(event: &Json) -> Markup {
     }
 }
 
-/// The end of an ARN, which is what tells resources apart.
+fn brief(event: &Json) -> Markup {
+    let resources = event["resources"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let state = &event["detail"]["state"];
+    let state = state["value"].as_str().or(state.as_str());
+    html! {
+        td { (clock(event["time"].as_str().unwrap_or_default())) }
+        td { (event["detail-type"].as_str().unwrap_or_default()) }
+        td.mono { @for resource in resources { div { (short(resource.as_str().unwrap_or_default())) } } }
+        td { @if let Some(state) = state { (ui::state(state)) } }
+    }
+}
+
+/// The end of an ARN, which is what tells resources apart; a group's is long enough without its id.
 fn short(arn: &str) -> &str {
-    if arn.starts_with("arn:") { arn.splitn(6, ':').nth(5).unwrap_or(arn) } else { arn }
+    let end = if arn.starts_with("arn:") { arn.splitn(6, ':').nth(5).unwrap_or(arn) } else { arn };
+    end.split_once("autoScalingGroupName/").map_or(end, |(_, name)| name)
 }
 
 fn clock(time: &str) -> Markup {
