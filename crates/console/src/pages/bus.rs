@@ -63,8 +63,10 @@ fn row(event: &Json) -> Markup {
 
 fn brief(event: &Json) -> Markup {
     let resources = event["resources"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let state = &event["detail"]["state"];
-    let state = state["value"].as_str().or(state.as_str());
+    let detail = &event["detail"];
+    // Services name it as they like.
+    let states = [&detail["state"], &detail["state"]["value"], &detail["new-state"]["status"]];
+    let state = states.into_iter().find_map(Json::as_str);
     html! {
         td { (clock(event["time"].as_str().unwrap_or_default())) }
         td { (event["detail-type"].as_str().unwrap_or_default()) }
