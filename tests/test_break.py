@@ -81,6 +81,11 @@ def test_what_this_driver_cannot_do_is_refused(cloud, group):
         assert "sim driver cannot" in cloud.run("break", *command, expect=1)
 
 
+def test_a_scenario_that_hits_nothing_is_an_error(cloud):
+    said = cloud.run("break", "scenario", "cross-az-traffic-slowdown", "--zone", ZONE, expect=1)
+    assert "CrossAZTrafficSlowdown = PacketLossForEC2" in said
+
+
 def test_the_power_scenario_stops_what_has_its_tags_in_the_zone(cloud, group):
     ec2 = cloud.client("ec2")
     described = ec2.describe_instances(InstanceIds=members(cloud))["Reservations"]

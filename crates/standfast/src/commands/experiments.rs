@@ -99,6 +99,15 @@ pub async fn start(client: &ApiClient, plan: &Plan, mark: Option<&str>) -> Resul
     Ok(id)
 }
 
+/// Whether none of its actions had anything to act on.
+pub async fn hit_nothing(client: &ApiClient, id: &str) -> Result<bool> {
+    let answer = client.call(&fis::MODEL, "GetExperiment", json!({"id": id})).await?;
+    let actions = answer["experiment"]["actions"].as_object();
+    // What starts after what was left out may not be marked yet.
+    let left_out = |action: &Json| matches!(status(action), "skipped" | "pending");
+    Ok(actions.is_some_and(|actions| actions.values().all(left_out)))
+}
+
 /// A token is one word.
 fn token(description: &str) -> String {
     description.split_whitespace().collect::<Vec<_>>().join("-")

@@ -195,7 +195,7 @@ fn described(what: &Breakable) -> String {
     match what {
         Breakable::Network { id, loss, delay, corrupt } => {
             format!(
-                "{id} loses {loss} % of what it sends, and gets its packets {delay} ms late, {corrupt} % of them damaged"
+                "the instance {id} loses {loss} % of what it sends, and gets its packets {delay} ms late, {corrupt} % of them damaged"
             )
         }
         Breakable::Subnet { id, from } => format!("the subnet {id} is cut off ({})", scope(*from)),

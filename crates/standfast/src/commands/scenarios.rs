@@ -38,11 +38,24 @@ pub async fn start(client: &ApiClient, scenario: &Scenario) -> Result<String> {
         ScenarioName::TrafficSlowdown => traffic_slowdown(zone, &region, seconds),
     };
     let id = experiments::start(&client, &plan, Some(&mark)).await?;
+    if experiments::hit_nothing(&client, &id).await? {
+        anyhow::bail!("nothing in {zone} has the tags of the scenario: {}", tags_of(scenario.name));
+    }
     Ok(format!(
         "{} in {zone} for {seconds} s (experiment {id}); `aws fis get-experiment --id {id}` tells what it hit, \
          `standfast heal {mark}` ends it.",
         plan.description
     ))
+}
+
+/// What has to be tagged for it.
+fn tags_of(name: ScenarioName) -> String {
+    match name {
+        ScenarioName::PowerInterruption => {
+            format!("{POWER_TAG} = StopInstances, IceAsg, IceInstanceLaunch, DisruptSubnet or ApiPauseVolume")
+        }
+        ScenarioName::TrafficSlowdown => format!("{SLOWDOWN_TAG} = PacketLossForEC2"),
+    }
 }
 
 fn tagged(resource_type: &str, tag: &str, value: &str) -> Json {
