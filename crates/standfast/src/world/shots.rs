@@ -89,7 +89,7 @@ pub async fn get(target: &Place, idle: &Idle) -> Answer {
 fn socket(url: &str, scheme: &str) -> Result<(SocketAddr, String)> {
     let Some(rest) = url.strip_prefix(scheme) else { bail!("'{url}' does not begin with {scheme}") };
     let authority = rest.split('/').next().unwrap_or_default();
-    if !authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    if authority.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
         bail!("'{url}' names no port");
     }
     let place = place(&format!("http://{rest}"))?;
