@@ -17,6 +17,9 @@ INSTANCES = 5
 # Deploying, replacing and rebalancing take a few health checks of 5 s.
 SETTLED_S = 90
 PROBE_RATE = 200
+# What something that is killed can take with it: the requests that it was just answering. Each takes a millisecond or two;
+# a busy machine may have kept those of a tenth of a second waiting.
+IN_FLIGHT_MAX = PROBE_RATE // 10
 
 
 class Site:

@@ -10,8 +10,6 @@ import example_site as example
 from cloud import Cloud, is_alive, parent
 from waiting import eventually
 
-# What a killed process can take with it: the requests that it was just answering.
-IN_FLIGHT_MAX = 5
 PROBE_S = 8
 # A machine that is busy with other things; alone it is under a tenth of that.
 OUTAGE_MS_MAX = 1000
@@ -72,7 +70,7 @@ def test_a_killed_data_plane_is_back_in_a_moment(site):
     assert set(answers) == {200}, "the API's port is served by one or the other"
     kill_part(site.cloud, "dataplane")
     report = probe.report()
-    assert report["failed"] <= IN_FLIGHT_MAX and report["longest_outage_ms"] < OUTAGE_MS_MAX, report
+    assert report["failed"] <= example.IN_FLIGHT_MAX and report["longest_outage_ms"] < OUTAGE_MS_MAX, report
     assert "event=process_ended process=dataplane" in site.cloud.said()
     assert len(site.nodes()) == 3
     assert sorted(site.settled().values()) == [1, 2, 2]

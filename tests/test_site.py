@@ -13,9 +13,6 @@ from cloud import Cloud, parent
 from waiting import eventually
 
 ZONES = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
-# What a killed instance can take with it: the requests that it was just answering. Each takes a millisecond or two, so
-# at 200 a second there is one at most; a busy machine may have kept a few waiting.
-IN_FLIGHT_MAX = 5
 # "Loses requests for under one second."
 OUTAGE_MS_MAX = 1000
 # The site is whole again within two health checks, 10 s; a busy machine gets three times that.
@@ -85,7 +82,7 @@ def test_a_killed_instance_is_replaced_and_takes_only_its_requests_with_it(site)
     assert probe.is_running(), "it was replaced, and the new one is healthy, within health-check bounds"
     report = probe.report()
     assert report["requests"] == RECOVERED_S * example.PROBE_RATE
-    assert report["failed"] <= IN_FLIGHT_MAX, report
+    assert report["failed"] <= example.IN_FLIGHT_MAX, report
 
 
 def test_a_lost_zone_costs_less_than_a_second_and_balances_when_it_is_back(site):

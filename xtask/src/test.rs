@@ -39,6 +39,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/chromedriver", "chromium-driver"),
 ];
 
+/// Files of tests that measure what users see, for which the machine is to do nothing else.
+const ALONE: &[&str] = &["test_site.py", "test_processes.py", "test_game_day.py"];
+/// The file that looks back at what all others have called.
+const LAST: &str = "test_clients.py";
+
 struct Run<'a> {
     workspace: &'a Workspace,
     done: Vec<String>,
@@ -166,11 +171,15 @@ fn clients(run: &mut Run) -> Result<()> {
         arguments.extend(more);
         command("env", &arguments)
     };
-    // Most of them wait most of the time, so two at once; each file's tests stay together, and in order.
-    let last = tests.join("test_clients.py");
-    let (tests, last) = (tests.to_string_lossy(), last.to_string_lossy());
-    pytest(&["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", &last, &tests])?;
-    // Looks back at what the others have called.
+    let file = |name: &&str| tests.join(name).to_string_lossy().into_owned();
+    let (alone, last) = (ALONE.iter().map(file).collect::<Vec<_>>(), file(&LAST));
+    // Most of the others wait most of the time, so two at once; each file's tests stay together, and in order.
+    let mut others = vec!["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", &last];
+    others.extend(alone.iter().flat_map(|file| ["--ignore", file]));
+    let all = tests.to_string_lossy();
+    others.push(&all);
+    pytest(&others)?;
+    pytest(&alone.iter().map(String::as_str).collect::<Vec<_>>())?;
     pytest(&[&last])
 }
 

@@ -6,7 +6,7 @@ use standfast_core::{Error, Fault, Result, Rng, Timestamp};
 use standfast_kernel::{Cx, Wake};
 
 use super::actions::{self, Lasts};
-use super::model::{Experiment, Progress, Status};
+use super::model::{Experiment, Progress, Status, Target};
 use super::plan::{Step, plan};
 use super::{check, events, stop_conditions, targets};
 
@@ -141,7 +141,7 @@ async fn resolve(cx: &Cx, experiment: &Experiment) -> Result<BTreeMap<String, Ve
         if arns.is_empty() && !experiment.template.skip_empty_targets {
             return Err(Error::client(
                 "ValidationException",
-                format!("Target resolution returned empty set for '{name}'."),
+                format!("Target resolution returned empty set for '{name}': {}.", sought(target)),
             ));
         }
         resolved.insert(name.clone(), arns);
@@ -150,6 +150,16 @@ async fn resolve(cx: &Cx, experiment: &Experiment) -> Result<BTreeMap<String, Ve
         check::targets(cx, &Experiment { resolved: resolved.clone(), ..experiment.clone() }).await?;
     }
     Ok(resolved)
+}
+
+/// What a target means, for people.
+fn sought(target: &Target) -> String {
+    let tags = target.resource_tags.iter().map(|(key, value)| format!("the tag {key}={value}"));
+    let filters = target.filters.iter().map(|(path, values)| format!("{path} of {}", values.join(" or ")));
+    let arns = (!target.resource_arns.is_empty()).then(|| format!("one of {}", target.resource_arns.join(", ")));
+    let all: Vec<String> = arns.into_iter().chain(tags).chain(filters).collect();
+    let kind = &target.resource_type;
+    if all.is_empty() { format!("there is no {kind}") } else { format!("no {kind} with {}", all.join(" and ")) }
 }
 
 async fn update(cx: &Cx, id: &str, change: impl Fn(&mut Experiment)) -> Result<()> {
