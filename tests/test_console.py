@@ -23,6 +23,7 @@ WIDTHS = (1280, 390)
 
 try:
     from selenium import webdriver
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
@@ -78,9 +79,27 @@ def fetch(url, **headers):
         return error.code, error.headers, error.read().decode()
 
 
+def live(act):
+    """Does something with a part of a page that is replaced all the time, maybe just now."""
+
+    def tried():
+        try:
+            return [act()]
+        except StaleElementReferenceException:
+            return None
+
+    return eventually(tried, limit_s=LIVE_S, what="a part of the page to stay for a moment")[0]
+
+
 def zone_of(browser):
     """The text of the zone's column."""
-    return browser.find_element(By.CSS_SELECTOR, f"section[aria-labelledby='{ZONE}']").text
+    return live(lambda: browser.find_element(By.CSS_SELECTOR, f"section[aria-labelledby='{ZONE}']").text)
+
+
+def ask(browser):
+    """Follows the link in the zone's column, from the keyboard."""
+    link = f"section[aria-labelledby='{ZONE}'] a.button"
+    live(lambda: browser.find_element(By.CSS_SELECTOR, link).send_keys(Keys.ENTER))
 
 
 def is_dark(site):
@@ -100,7 +119,7 @@ def break_and_heal(site, browser, broken, healed):
     """Breaks the zone and heals it through pages; `broken` and `healed` wait for what the map then shows."""
     spread = site.settled()
     browser.get(console(site))
-    browser.find_element(By.CSS_SELECTOR, f"section[aria-labelledby='{ZONE}'] a.button").send_keys(Keys.ENTER)
+    ask(browser)
     eventually(lambda: "Break eu-west-1a?" in browser.title, limit_s=LIVE_S, what="the question")
     question = browser.find_element(By.TAG_NAME, "main").text
     assert f"falls from 5 to {5 - spread[ZONE]} instances in service" in question, question
@@ -109,7 +128,7 @@ def break_and_heal(site, browser, broken, healed):
     press(browser, f"Cut the power of {ZONE}")
     broken()
     assert is_dark(site)
-    browser.find_element(By.CSS_SELECTOR, f"section[aria-labelledby='{ZONE}'] a.button").send_keys(Keys.ENTER)
+    ask(browser)
     eventually(lambda: "Heal eu-west-1a?" in browser.title, limit_s=LIVE_S, what="the question")
     press(browser, f"Bring {ZONE} back")
     healed()

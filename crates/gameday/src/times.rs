@@ -177,6 +177,28 @@ fn ejected(fault: &Struck, seen: &Seen<'_>) -> Took {
 
 /// Until as much serves as before, in everything of the layer.
 fn level_back(layer: Layer, fault: &Struck, seen: &Seen<'_>) -> Took {
+    match by_level(layer, fault, seen) {
+        // A fall that is over between two looks shows in who came and who went alone.
+        Took::Unaffected => replaced(layer, fault, seen),
+        took => took,
+    }
+}
+
+/// Until as many others had come as were lost of what was hit.
+fn replaced(layer: Layer, fault: &Struck, seen: &Seen<'_>) -> Took {
+    let entries = || during(fault, seen, layer);
+    let lost: BTreeSet<&str> = (entries().filter(|e| e.sign == Sign::Out && fault.instances.contains(&e.resource)))
+        .map(|entry| entry.resource.as_str())
+        .collect();
+    let mut came: Vec<i64> = (entries().filter(|e| e.sign == Sign::In && !fault.instances.contains(&e.resource)))
+        .map(|entry| entry.at_ms)
+        .collect();
+    came.sort_unstable();
+    let Some(last) = lost.len().checked_sub(1) else { return Took::Unaffected };
+    came.get(last).map_or(Took::Never, |at| Took::After { measured_ms: at - fault.began_ms })
+}
+
+fn by_level(layer: Layer, fault: &Struck, seen: &Seen<'_>) -> Took {
     let before = seen.levels.iter().rev().find(|(at, _)| *at <= fault.began_ms).or(seen.levels.first());
     let Some((_, before)) = before else { return Took::Unaffected };
     let mut slowest = Took::Unaffected;
@@ -312,6 +334,11 @@ mod tests {
             assert_eq!(figure(&entries, &levels, measure, layer), (took, promised), "{measure:?} {layer:?}");
         }
         assert_eq!(figure(&entries, &levels[..2], Measure::Recover, Layer::Group).0, Took::Never);
+        // Lost and replaced between two looks: as many as ever at each of them.
+        let same = [level(0, 6), level(4000, 6)];
+        assert_eq!(figure(&entries, &same, Measure::Recover, Layer::Group).0, after(11_000));
+        assert_eq!(figure(&entries[..7], &same, Measure::Recover, Layer::Group).0, Took::Never);
+        assert_eq!(figure(&[], &same, Measure::Recover, Layer::Group).0, Took::Unaffected);
         assert_eq!(figure(&[], &[], Measure::Detect, Layer::Users).0, Took::Unaffected);
         assert_eq!(figure(&[], &[], Measure::Detect, Layer::LoadBalancer).0, Took::Never);
     }
