@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use standfast_core::{Clock, Rng};
-use standfast_dataplane::{SimAnswer, SimLb};
 use standfast_host::process;
-use standfast_host::sim::{SimConfig, SimHost, SimReply};
+use standfast_host::sim::SimConfig;
 use standfast_kernel::{Cloud, Config, Planes};
 use standfast_store::Store;
 
@@ -107,14 +106,7 @@ async fn simulated(options: &cli::Server, listen: SocketAddr, rng: Rng) -> Resul
     let address = listener.local_addr()?;
     let clock = Clock::system(options.speed);
     let store = open_store(options.data.as_deref())?;
-    let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
-    let answers = host.clone();
-    let backend = Arc::new(move |address, path: &str| match answers.answer(address, path) {
-        SimReply::Status(status) => SimAnswer::Status(status),
-        SimReply::Refused => SimAnswer::Refused,
-        SimReply::Timeout => SimAnswer::Timeout,
-    });
-    let lb = Arc::new(SimLb::new(clock.clone(), backend));
+    let (host, lb) = standfast::simulation(SimConfig::new(clock.clone(), rng.clone()));
     let sites = lb.clone();
     let sites = Sites::Simulated(Arc::new(move |name, path| sites.request(name, path)));
     let planes = Planes { host, lb, courier: courier(options) };

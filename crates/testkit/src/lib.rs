@@ -12,8 +12,8 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 use standfast_core::host::Abilities;
 use standfast_core::{Clock, Error, Result, Rng, Timestamp};
-use standfast_dataplane::{SimAnswer, SimBackend, SimLb};
-use standfast_host::sim::{SimConfig, SimHost, SimReply};
+use standfast_dataplane::SimLb;
+use standfast_host::sim::{SimConfig, SimHost};
 use standfast_kernel::{Cloud, Config, Cx, Planes};
 use standfast_store::Store;
 use standfast_wire::{ServiceSchema, Struct, Value, codec};
@@ -84,14 +84,7 @@ impl TestCloud {
     pub fn start_able(seed: u64, abilities: Abilities) -> Self {
         let clock = Clock::starting_at(BEGINNING, 1.0);
         let rng = Rng::seeded(seed);
-        let host = SimHost::start(SimConfig { abilities, ..SimConfig::new(clock.clone(), rng.clone()) });
-        let answers = host.clone();
-        let backend: SimBackend = Arc::new(move |address, path| match answers.answer(address, path) {
-            SimReply::Status(status) => SimAnswer::Status(status),
-            SimReply::Refused => SimAnswer::Refused,
-            SimReply::Timeout => SimAnswer::Timeout,
-        });
-        let lb = Arc::new(SimLb::new(clock.clone(), backend));
+        let (host, lb) = standfast::simulation(SimConfig { abilities, ..SimConfig::new(clock.clone(), rng.clone()) });
         let courier = TestCourier::new(clock.clone());
         let planes = Planes { host: host.clone(), lb: lb.clone(), courier: courier.clone() };
         let config = Config { clock, rng, store: Store::memory(), planes, api_port: 4566 };

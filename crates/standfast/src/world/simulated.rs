@@ -8,11 +8,10 @@ use serde_json::Value as Json;
 use standfast_core::courier::{Courier, Mail, Post, Undelivered};
 use standfast_core::place::DEFAULT_REGION;
 use standfast_core::{BoxFuture, Clock, Error, Result, Rng, Timestamp};
-use standfast_dataplane::{SimAnswer, SimLb};
 use standfast_gameday::World;
 use standfast_gameday::probe::Target;
 use standfast_gameday::world::Shot;
-use standfast_host::sim::{SimConfig, SimHost, SimReply};
+use standfast_host::sim::SimConfig;
 use standfast_kernel::{Cloud, Config, Planes};
 use standfast_store::Store;
 use standfast_wire::{ServiceSchema, Struct, Value, codec};
@@ -34,14 +33,7 @@ impl SimulatedWorld {
     /// Starts a cloud on the current runtime.
     pub fn start() -> Self {
         let (clock, rng) = (Clock::system(SPEED), Rng::seeded(SEED));
-        let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
-        let answers = host.clone();
-        let backend = Arc::new(move |address, path: &str| match answers.answer(address, path) {
-            SimReply::Status(status) => SimAnswer::Status(status),
-            SimReply::Refused => SimAnswer::Refused,
-            SimReply::Timeout => SimAnswer::Timeout,
-        });
-        let lb = Arc::new(SimLb::new(clock.clone(), backend));
+        let (host, lb) = standfast::simulation(SimConfig::new(clock.clone(), rng.clone()));
         let planes = Planes { host, lb, courier: Arc::new(Nowhere) };
         let config = Config { clock: clock.clone(), rng, store: Store::memory(), planes, api_port: 0 };
         let cloud = Cloud::start(config, standfast::services());
