@@ -42,13 +42,14 @@ pub fn command(act: Act, subject: &str) -> String {
     }
 }
 
-/// The action that cuts a zone's power until the experiment ends, and its parameter.
-const POWER: &str = "standfast:az:power-interruption";
-const POWER_ZONE: &str = "availabilityZoneIdentifier";
+/// The action that cuts a zone's power until the experiment ends.
+pub const POWER: &str = "standfast:az:power-interruption";
+/// The parameter that names the zone.
+pub const POWER_ZONE: &str = "availabilityZoneIdentifier";
 /// The action that kills instances as failing hardware would.
-const KILL: &str = "standfast:ec2:kill-instances";
-/// The tag by which `standfast heal` finds a lasting experiment again.
-const MARK: &str = "zone";
+pub const KILL: &str = "standfast:ec2:kill-instances";
+/// The tag by which a lasting experiment is found again, here and by `standfast heal`; its value says what it broke.
+pub const MARK: &str = "zone";
 /// How long the page after an act is held back, so that it shows what the act did.
 const SETTLED: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(20);

@@ -26,6 +26,7 @@ use serde_json::Value as Json;
 use standfast_core::place::Region;
 use standfast_kernel::{Cloud, Cx};
 
+pub use self::acts::{KILL, MARK, POWER, POWER_ZONE};
 pub use self::blast::Blast;
 use self::guard::{Asked, Token};
 use self::rates::Rates;

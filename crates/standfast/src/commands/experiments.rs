@@ -5,13 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde_json::{Value as Json, json};
 use standfast_api::{fis, sts};
+use standfast_console::MARK;
 use standfast_core::Clock;
 
 use super::text;
 use crate::api_client::ApiClient;
 
-/// The tag by which a lasting experiment is found again; its value says what it broke.
-const MARK: &str = "zone";
 /// Experiments begin and end at once; one that does not is stuck.
 const EXPERIMENT_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use serde_json::{Value as Json, json};
 use standfast_api::{autoscaling, elbv2};
+use standfast_console::{KILL, POWER, POWER_ZONE};
 use standfast_core::place::Zone;
 
 use super::experiments::{self, Plan, ec2_arn, resource, running, start};
@@ -24,7 +25,7 @@ pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> 
         Breakable::Zone { zone } => break_zone(client, zone).await?,
         Breakable::Link(link) => break_link(client, link).await?,
         Breakable::Instance { id } => {
-            to_instance(client, id, format!("{id} is killed"), "standfast:ec2:kill-instances", json!({})).await?;
+            to_instance(client, id, format!("{id} is killed"), KILL, json!({})).await?;
             format!("Instance {id} was killed with SIGKILL.")
         }
         Breakable::Hardware { id } => {
@@ -99,8 +100,7 @@ async fn break_zone(client: &ApiClient, zone: &str) -> Result<String> {
     if running(&client, zone).await?.is_some() {
         return Ok(format!("Zone {zone} is dark already; `standfast heal zone {zone}` brings it back."));
     }
-    let parameters = json!({"availabilityZoneIdentifier": zone});
-    let plan = Plan::of(format!("{zone} loses power"), "standfast:az:power-interruption", parameters, None);
+    let plan = Plan::of(format!("{zone} loses power"), POWER, json!({POWER_ZONE: zone}), None);
     let id = start(&client, &plan, Some(zone)).await?;
     Ok(format!(
         "Zone {zone} is dark: its instances, load balancer nodes and links are gone (experiment {id}).\n\
