@@ -62,7 +62,7 @@ pub enum Command {
     Down(Down),
     /// Zones, groups, instances, target health and stacks
     Status(Status),
-    /// The same live on one screen, with rates and events; q ends it
+    /// The same live on one screen, with rates and events; arrows scroll, q ends it
     Top(Top),
     /// Send open-loop load to a URL and report what users would have seen
     Probe(Probe),
