@@ -49,3 +49,27 @@ impl Rng {
         f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+impl rand_core::RngCore for Rng {
+    fn next_u32(&mut self) -> u32 {
+        self.u64() as u32
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.u64()
+    }
+
+    fn fill_bytes(&mut self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            chunk.copy_from_slice(&self.u64().to_le_bytes()[..chunk.len()]);
+        }
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(out);
+        Ok(())
+    }
+}
+
+// Keys of a lab come again from the same seed; they protect nothing outside it.
+impl rand_core::CryptoRng for Rng {}

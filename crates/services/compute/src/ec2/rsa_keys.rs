@@ -4,7 +4,6 @@
 
 use rsa::pkcs1::{EncodeRsaPrivateKey, LineEnding};
 use rsa::pkcs8::EncodePrivateKey;
-use rsa::rand_core::{CryptoRng, Error as RandomError, RngCore};
 use rsa::traits::PublicKeyParts;
 use sha1::{Digest, Sha1};
 use standfast_core::{Error, Result, Rng};
@@ -14,33 +13,10 @@ use super::ssh_keys::PublicKey;
 /// The length of the keys that EC2 makes.
 const BITS: usize = 2048;
 
-/// The cloud's chance, as `rsa` wants it.
-struct Chance(Rng);
-
-impl RngCore for Chance {
-    fn next_u32(&mut self) -> u32 {
-        self.0.u64() as u32
-    }
-    fn next_u64(&mut self) -> u64 {
-        self.0.u64()
-    }
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(8) {
-            chunk.copy_from_slice(&self.0.u64().to_le_bytes()[..chunk.len()]);
-        }
-    }
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), RandomError> {
-        self.fill_bytes(out);
-        Ok(())
-    }
-}
-// The keys of a lab must come again from the same seed; they protect nothing outside it.
-impl CryptoRng for Chance {}
-
 /// A new key: PEM of PKCS #1, and its public half. It takes a good part of a second of a processor.
 pub fn make(seed: u64, comment: &str) -> Result<(String, PublicKey)> {
     let failed = |what: &str| Error::internal(format!("an RSA key could not be {what}"));
-    let key = rsa::RsaPrivateKey::new(&mut Chance(Rng::seeded(seed)), BITS).map_err(|_| failed("made"))?;
+    let key = rsa::RsaPrivateKey::new(&mut Rng::seeded(seed), BITS).map_err(|_| failed("made"))?;
     let pem = key.to_pkcs1_pem(LineEnding::LF).map_err(|_| failed("written"))?;
     let der = key.to_pkcs8_der().map_err(|_| failed("written"))?;
     // A key that EC2 has made is known by its private half, an imported one by its public half.

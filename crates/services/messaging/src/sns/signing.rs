@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding};
-use rsa::rand_core::{CryptoRng, Error as RandomError, RngCore};
 use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
@@ -96,33 +95,10 @@ fn scheme(prefix: &[u8], digest_bytes: usize) -> Pkcs1v15Sign {
     Pkcs1v15Sign { hash_len: Some(digest_bytes), prefix: prefix.into() }
 }
 
-/// The cloud's chance, as `rsa` wants it.
-struct Chance(Rng);
-
-impl RngCore for Chance {
-    fn next_u32(&mut self) -> u32 {
-        self.0.u64() as u32
-    }
-    fn next_u64(&mut self) -> u64 {
-        self.0.u64()
-    }
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(8) {
-            chunk.copy_from_slice(&self.0.u64().to_le_bytes()[..chunk.len()]);
-        }
-    }
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), RandomError> {
-        self.fill_bytes(out);
-        Ok(())
-    }
-}
-// The keys of a lab must come again from the same seed; they protect nothing outside it.
-impl CryptoRng for Chance {}
-
 fn make(seed: u64, now: Timestamp) -> Result<Key> {
     let failed = |what: &str| Error::internal(format!("the key for messages could not be {what}"));
-    let rng = Rng::seeded(seed);
-    let key = RsaPrivateKey::new(&mut Chance(rng.clone()), BITS).map_err(|_| failed("made"))?;
+    let mut rng = Rng::seeded(seed);
+    let key = RsaPrivateKey::new(&mut rng, BITS).map_err(|_| failed("made"))?;
     let private = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| failed("written"))?.to_string();
     let public = key.to_public_key().to_public_key_der().map_err(|_| failed("written"))?;
     let inner = to_be_signed(public.as_bytes(), rng.u64(), now);
