@@ -21,24 +21,11 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("network", &["core"]),
     ("chart", &["core"]),
     ("console", &["core", "wire", "api", "kernel", "chart"]),
-    ("gameday", &["core", "chart"]),
+    ("gameday", &["core"]),
     // The binary carries the examples' programs for its instances' image.
     (
         "standfast",
-        &[
-            "core",
-            "wire",
-            "api",
-            "store",
-            "kernel",
-            "service",
-            "dataplane",
-            "host",
-            "gameday",
-            "chart",
-            "console",
-            "example",
-        ],
+        &["core", "wire", "api", "store", "kernel", "service", "dataplane", "host", "gameday", "console", "example"],
     ),
     (
         "testkit",
