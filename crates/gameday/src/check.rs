@@ -12,7 +12,7 @@ use crate::inject;
 use crate::probe::{Pace, RECORDS_MAX, Target};
 use crate::report::words::{count, percent};
 use crate::site::Site;
-use crate::spec::{Fault, GameDay, Probe, probes_of_metadata};
+use crate::spec::{Fault, GameDay, Probe, Step, probes_of_metadata};
 use crate::times::can_be_taken;
 use crate::world::Shot;
 
@@ -20,6 +20,8 @@ use crate::world::Shot;
 pub struct Ready {
     pub probes: Vec<(Probe, Shot)>,
     pub actions: Vec<Action>,
+    /// What is done meanwhile, with ids for names.
+    pub steps: Vec<Step>,
     /// ARNs of alarms that stop everything.
     pub stop: Vec<String>,
     pub estate: Estate,
@@ -47,6 +49,13 @@ pub async fn check(
         }
     }
     why.extend(measurable(day, &probes.iter().map(|(probe, _)| probe).collect::<Vec<_>>(), &estate));
+    let mut steps = Vec::new();
+    for step in &day.steps {
+        match doable(world, site, step) {
+            Ok(ready) => steps.push(ready),
+            Err(refused) => why.push(format!("the step '{}' (line {}): {refused}", step.name, step.line)),
+        }
+    }
     let stop = alarms(world, day, site, &mut why).await?;
     let (mut actions, rng) = (Vec::new(), Rng::seeded(seed));
     for (n, fault) in day.faults.iter().enumerate() {
@@ -55,13 +64,19 @@ pub async fn check(
             Err(refused) => why.push(format!("the fault '{}' (line {}): {refused}", fault.name, fault.line)),
         }
     }
-    Ok(if why.is_empty() { Ok(Ready { probes, actions, stop, estate }) } else { Err(why) })
+    Ok(if why.is_empty() { Ok(Ready { probes, actions, steps, stop, estate }) } else { Err(why) })
 }
 
 fn aimed(world: &dyn World, site: &Site, probe: &Probe) -> Result<(Probe, Shot), String> {
     let url = site.fill(&probe.url)?;
     let shot = world.aim(&Target { url: url.clone(), timeout: probe.timeout })?;
     Ok((Probe { url, ..probe.clone() }, shot))
+}
+
+fn doable(world: &dyn World, site: &Site, step: &Step) -> Result<Step, String> {
+    let input = site.fill_in(&step.input)?;
+    world.takes(&step.service, &step.operation, &input)?;
+    Ok(Step { input, ..step.clone() })
 }
 
 async fn alarms(world: &dyn World, day: &GameDay, site: &Site, why: &mut Vec<String>) -> Result<Vec<String>> {

@@ -10,7 +10,7 @@ use crate::aim::{Action, Aimed, template};
 use crate::answers::text;
 use crate::site::Site;
 use crate::spec::Fault;
-use crate::world::pass;
+use crate::world::{pass, patience};
 
 /// Experiments begin and end at once; one that does not is stuck.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -82,7 +82,7 @@ async fn look(world: &dyn World, id: &str) -> Result<Json> {
 }
 
 async fn until(world: &dyn World, id: &str, reached: fn(&Json) -> bool) -> Result<Json> {
-    let limit = world.elapsed() + LIMIT;
+    let limit = world.elapsed() + patience(world, LIMIT);
     loop {
         let experiment = look(world, id).await?;
         if text(&experiment["state"], "status") == "failed" {

@@ -7,8 +7,9 @@ use serde_json::{Value as Json, json};
 use standfast_core::{Error, Result};
 
 use crate::World;
-use crate::answers::{items, list, text};
-use crate::world::pass;
+use crate::aim::belongs;
+use crate::answers::{instances, items, list, tag, text};
+use crate::world::{pass, patience};
 
 /// How often a stack that changes is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -30,6 +31,8 @@ pub struct Site {
     pub name: String,
     pub outputs: BTreeMap<String, String>,
     pub resources: Vec<Resource>,
+    /// Public addresses by the names that `read_addresses` gives them.
+    pub addresses: BTreeMap<String, String>,
     pub metadata: Json,
 }
 
@@ -54,7 +57,7 @@ pub async fn deploy(world: &dyn World, name: &str, body: &str, parameters: &BTre
 }
 
 async fn rest(world: &dyn World, id: &str) -> Result<()> {
-    let limit = world.elapsed() + DEPLOY_LIMIT;
+    let limit = world.elapsed() + patience(world, DEPLOY_LIMIT);
     loop {
         let stacks = world.call("cloudformation", "DescribeStacks", json!({"StackName": id})).await?;
         let status = items(&stacks, "Stacks").first().map_or("", |stack| text(stack, "StackStatus"));
@@ -116,6 +119,7 @@ impl Site {
                 .map(|output| (text(output, "OutputKey").to_owned(), text(output, "OutputValue").to_owned()))
                 .collect(),
             resources: items(&resources, "StackResources").iter().map(resource).collect(),
+            addresses: BTreeMap::new(),
             metadata: serde_json::from_str(text(&summary, "Metadata")).unwrap_or_default(),
         })
     }
@@ -147,20 +151,55 @@ impl Site {
         self.resources.iter().find(|one| one.physical == physical).map_or(physical, |one| one.logical.as_str())
     }
 
-    /// Puts outputs in for `${Output}`.
+    /// Reads who has which public address: `${Server.PublicIp}` of an instance of the stack, `${Group.PublicIp}` and
+    /// `${Group.ZONE.PublicIp}` of the first member of a group, there and in a zone.
+    pub async fn read_addresses(&mut self, world: &dyn World) -> Result<()> {
+        let mut all = instances(world).await?;
+        all.sort_by_key(|one| {
+            (text(&one["Placement"], "AvailabilityZone").to_owned(), text(one, "LaunchTime").to_owned())
+        });
+        let has_one = |one: &&Json| belongs(self, one) && !text(one, "PublicIpAddress").is_empty();
+        let mut addresses = BTreeMap::new();
+        for one in all.iter().filter(has_one) {
+            let (id, group) = (text(one, "InstanceId"), tag(one, "aws:autoscaling:groupName"));
+            let (zone, address) = (text(&one["Placement"], "AvailabilityZone"), text(one, "PublicIpAddress"));
+            let called = self.called(if group.is_empty() { id } else { group }).to_owned();
+            for name in [format!("{called}.PublicIp"), format!("{called}.{zone}.PublicIp")] {
+                addresses.entry(name).or_insert_with(|| address.to_owned());
+            }
+        }
+        self.addresses = addresses;
+        Ok(())
+    }
+
+    /// Puts in what `${...}` names: an output, a resource's physical id, or a public address.
     pub fn fill(&self, text: &str) -> Result<String, String> {
         let (mut out, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once("${") {
             let (name, after) = after.split_once('}').ok_or_else(|| format!("'{text}' has ${{ without }}"))?;
             let known = || self.outputs.keys().cloned().collect::<Vec<_>>().join(", ");
-            let value = self
-                .outputs
-                .get(name)
+            let resource = || self.resources.iter().find(|one| one.logical == name).map(|one| &one.physical);
+            let value = (self.outputs.get(name))
+                .or_else(|| self.addresses.get(name))
+                .or_else(resource)
                 .ok_or_else(|| format!("'{text}': the stack has no output '{name}' (it has: {})", known()))?;
             out = out + before + value;
             rest = after;
         }
         Ok(out + rest)
+    }
+
+    /// The same in every text of a tree.
+    pub fn fill_in(&self, tree: &Json) -> Result<Json, String> {
+        Ok(match tree {
+            Json::String(text) => self.fill(text)?.into(),
+            Json::Array(items) => items.iter().map(|one| self.fill_in(one)).collect::<Result<_, _>>()?,
+            Json::Object(members) => {
+                let filled = members.iter().map(|(name, one)| Ok((name.clone(), self.fill_in(one)?)));
+                Json::Object(filled.collect::<Result<_, String>>()?)
+            }
+            other => other.clone(),
+        })
     }
 }
 
@@ -176,5 +215,16 @@ mod tests {
         assert_eq!(site.fill("plain"), Ok("plain".into()));
         assert!(site.fill("${Url}").expect_err("unknown").contains("no output 'Url' (it has: URL)"));
         assert!(site.fill("${URL").is_err());
+    }
+
+    #[test]
+    fn resources_and_addresses_are_put_in_wherever_text_is() {
+        let resource = Resource { logical: "Server".into(), physical: "i-1".into(), kind: "AWS::EC2::Instance".into() };
+        let addresses = [("Server.PublicIp".to_owned(), "127.9.9.9".to_owned())].into();
+        let site = Site { resources: vec![resource], addresses, ..Site::default() };
+        let tree = json!({"Ids": ["${Server}"], "Address": {"Ip": "${Server.PublicIp}"}, "Count": 1});
+        let filled = json!({"Ids": ["i-1"], "Address": {"Ip": "127.9.9.9"}, "Count": 1});
+        assert_eq!(site.fill_in(&tree), Ok(filled));
+        assert!(site.fill("${Server.PrivateIp}").is_err());
     }
 }

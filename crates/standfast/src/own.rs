@@ -19,6 +19,7 @@ pub fn answer(cloud: &Cloud, name: &str, query: &str, from_instance: bool) -> Re
     match name {
         "health" => text(StatusCode::OK, "ok\n"),
         _ if from_instance => text(StatusCode::FORBIDDEN, "This is not for instances.\n"),
+        "clock" => json_of(&clock(cloud)),
         "listeners" => json_of(&listeners(cloud)),
         "events" => {
             let after = parameter(query, "after").unwrap_or_default();
@@ -29,6 +30,11 @@ pub fn answer(cloud: &Cloud, name: &str, query: &str, from_instance: bool) -> Re
         "traffic" => json_of(&traffic(cloud)),
         _ => text(StatusCode::NOT_FOUND, "Standfast has nothing of this name.\n"),
     }
+}
+
+/// What the cloud's clock shows, and how fast it goes.
+fn clock(cloud: &Cloud) -> Json {
+    json!({"now_ms": cloud.clock().now().0, "speed": cloud.clock().speed()})
 }
 
 /// The region that is asked about.

@@ -80,6 +80,7 @@ pub fn build(mut facts: Facts<'_>) -> Report {
         description: facts.day.description.clone(),
         stack: facts.stack.to_owned(),
         seed: facts.seed,
+        speed: 1.0,
         began: facts.began.clone(),
         length_ms: facts.end_ms,
         verdict,

@@ -66,11 +66,12 @@ fn head(out: &mut String, report: &Report) {
     }
     let _ = write!(
         out,
-        "<div class=\"meta\">Stack {} · {} · took {} · seed {}</div></header>",
+        "<div class=\"meta\">Stack {} · {} · took {} · seed {}{}</div></header>",
         escape(&report.stack),
         escape(&report.began.replace('T', " ").split('.').next().map_or(String::new(), |t| format!("{t} UTC"))),
         time(report.length_ms as f64 / 1000.0),
-        report.seed
+        report.seed,
+        if report.speed == 1.0 { String::new() } else { format!(" · time went {} times as fast", report.speed) }
     );
 }
 

@@ -31,6 +31,8 @@ pub struct Report {
     pub description: String,
     pub stack: String,
     pub seed: u64,
+    /// How many times as fast as this machine's the cloud's time went, by which all times here are.
+    pub speed: f64,
     /// When the first probe's first request was due.
     pub began: String,
     pub length_ms: i64,

@@ -49,13 +49,14 @@ pub enum Ended {
 impl Run {
     /// Deploys, checks the steady state, breaks, watches, heals, checks again.
     pub async fn run(&self) -> Result<Ended> {
-        let site = match self.prepare().await? {
+        let mut site = match self.prepare().await? {
             Ok(site) => site,
             Err(why) => return Ok(Ended::Refused(vec![why])),
         };
         if let Err(why) = self.settled(&site, true).await? {
             return Ok(Ended::Refused(vec![why]));
         }
+        site.read_addresses(&*self.world).await?;
         let token = format!("{}-{}", self.stack, self.world.now().0);
         let ready = match check(&*self.world, &self.day, &site, self.seed, &token).await? {
             Ok(ready) => ready,
@@ -77,6 +78,7 @@ impl Run {
             faults: Vec::new(),
             rng: Rng::seeded(self.seed),
             silent: None,
+            undone: Vec::new(),
         };
         let began = self.world.now();
         let played = play.play().await;
@@ -97,18 +99,21 @@ impl Run {
             }
         };
         play.watch.read_back(&*self.world, &site, began).await?;
-        Ok(Ended::Reported(Box::new(play.report(began.iso8601(), end).await)))
+        let mut report = play.report(began.iso8601(), end).await;
+        report.speed = self.world.speed();
+        Ok(Ended::Reported(Box::new(report)))
     }
 
     /// Deploys, and only says whether it could be run.
     pub async fn check(&self) -> Result<Result<(), Vec<String>>> {
-        let site = match self.prepare().await? {
+        let mut site = match self.prepare().await? {
             Ok(site) => site,
             Err(why) => return Ok(Err(vec![why])),
         };
         if let Err(why) = self.settled(&site, true).await? {
             return Ok(Err(vec![why]));
         }
+        site.read_addresses(&*self.world).await?;
         let token = format!("{}-{}", self.stack, self.world.now().0);
         Ok(check(&*self.world, &self.day, &site, self.seed, &token).await?.map(|_| ()))
     }

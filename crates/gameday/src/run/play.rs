@@ -11,12 +11,16 @@ use crate::check::Ready;
 use crate::inject;
 use crate::report::{Facts, FaultReport, Report, build, words};
 use crate::site::Site;
-use crate::spec::Layer;
+use crate::spec::{Layer, Step};
 use crate::watch::{EVERY, Sign, Watch};
-use crate::world::pass;
+use crate::world::{no_less, pass, patience};
 
 /// How long it is tried to end an experiment.
 const HEAL_LIMIT: Duration = Duration::from_secs(60);
+/// Looking is not to keep this machine from what it looks at, however fast time goes.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
+/// How long a step that is refused is tried again: what it needs may still be on its way.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Where the parts of a day that was played begin.
 pub(super) struct End {
@@ -42,6 +46,14 @@ pub(super) struct Play<'a> {
     pub(super) rng: Rng,
     /// The code with which the API refuses to be looked at.
     pub(super) silent: Option<String>,
+    /// Steps that could not be done, and why.
+    pub(super) undone: Vec<String>,
+}
+
+/// What comes next.
+enum Due<'a> {
+    Fault(usize),
+    Step(&'a Step),
 }
 
 impl Play<'_> {
@@ -60,11 +72,12 @@ impl Play<'_> {
     /// Looks until this moment has come, or somebody stops it.
     async fn watch_until(&mut self, moment_ms: i64) -> Result<()> {
         let world = self.run.world.clone();
+        let every = no_less(&*world, EVERY, LOOK_AT_MOST_EVERY);
         while self.now_ms() < moment_ms && !self.is_stopped() {
             let at_ms = self.now_ms();
             let looked = self.look(at_ms).await;
             self.note_silence(at_ms, looked);
-            let next = (Duration::from_millis(at_ms as u64) + EVERY).min(Duration::from_millis(moment_ms as u64));
+            let next = (Duration::from_millis(at_ms as u64) + every).min(Duration::from_millis(moment_ms as u64));
             world.sleep_until(self.start + next).await;
         }
         Ok(())
@@ -99,17 +112,45 @@ impl Play<'_> {
             return Ok(Err(format!("the steady state does not hold before anything broke: {}", unsteady.join("; "))));
         }
         self.say("steady state: holds");
-        let mut order: Vec<usize> = (0..day.faults.len()).collect();
-        order.sort_by_key(|n| day.faults[*n].at);
-        for n in order {
-            self.watch_until(broken_ms + day.faults[n].at.as_millis() as i64).await?;
+        let faults = day.faults.iter().enumerate().map(|(n, fault)| (fault.at, Due::Fault(n)));
+        let steps = self.ready.steps.iter().map(|step| (step.at, Due::Step(step)));
+        let mut order: Vec<(Duration, Due<'_>)> = faults.chain(steps).collect();
+        order.sort_by_key(|(at, _)| *at);
+        for (at, due) in order {
+            self.watch_until(broken_ms + at.as_millis() as i64).await?;
             if self.is_stopped() {
                 return Ok(Ok(broken_ms));
             }
-            self.begin(n).await?;
+            match due {
+                Due::Fault(n) => self.begin(n).await?,
+                Due::Step(step) => self.take(step).await?,
+            }
         }
         self.watch_until(broken_ms + day.watch.as_millis() as i64).await?;
         Ok(Ok(broken_ms))
+    }
+
+    /// Does what somebody does meanwhile, until it is taken or it is clear that it will not be.
+    async fn take(&mut self, step: &Step) -> Result<()> {
+        let world = self.run.world.clone();
+        let limit_ms = self.now_ms() + STEP_LIMIT.as_millis() as i64;
+        self.say(&format!("does: {}", step.name));
+        loop {
+            let what = match world.call(&step.service, &step.operation, step.input.clone()).await {
+                Ok(_) => format!("is done: {}", step.operation),
+                Err(_) if self.now_ms() < limit_ms && !self.is_stopped() => {
+                    self.watch_until(self.now_ms() + EVERY.as_millis() as i64).await?;
+                    continue;
+                }
+                Err(error) => {
+                    self.undone.push(format!("the step '{}' could not be done: {}", step.name, error.message));
+                    format!("could not be done: {error}")
+                }
+            };
+            self.say(&format!("{}: {what}", step.name));
+            self.watch.note(self.now_ms(), Layer::Stack, Sign::Note, &step.name, what);
+            return Ok(());
+        }
     }
 
     async fn begin(&mut self, n: usize) -> Result<()> {
@@ -191,7 +232,7 @@ impl Play<'_> {
     /// Ends an experiment; an API that is throttled by one is asked again.
     async fn end(&self, experiment: &str) -> Result<()> {
         let world = &*self.run.world;
-        let limit = world.elapsed() + HEAL_LIMIT;
+        let limit = world.elapsed() + patience(world, HEAL_LIMIT);
         loop {
             match inject::end(world, experiment).await {
                 Err(_) if world.elapsed() < limit => pass(world, EVERY).await,
@@ -204,7 +245,7 @@ impl Play<'_> {
     pub(super) async fn settle_again(&mut self, broken_ms: i64) -> Result<End> {
         let healed_ms = self.now_ms();
         let interrupted = self.is_stopped();
-        let mut unsteady = Vec::new();
+        let mut unsteady = std::mem::take(&mut self.undone);
         if !interrupted {
             self.say("healed: waiting until everything serves again");
             let limit_ms = healed_ms + self.run.day.settle.as_millis() as i64;

@@ -3,6 +3,7 @@
 //! Invariant: a parsed game day is well-formed; whether it can be run in a cloud is `plan`'s question.
 
 mod fields;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use serde_json::Value as Json;
 use self::fields::{Fields, items, text};
 use crate::probe::Kind;
 use crate::yaml::{self, Mistake, Node, Value};
+
+pub use steps::Step;
 
 /// Where templates declare probes: in their Metadata.
 pub const METADATA: &str = "Standfast::Probes";
@@ -36,6 +39,7 @@ pub struct GameDay {
     pub probes: Vec<Probe>,
     pub steady: Steady,
     pub faults: Vec<Fault>,
+    pub steps: Vec<Step>,
     pub hypothesis: Hypothesis,
     /// From the first moment at which something may break until all is healed.
     pub watch: Duration,
@@ -151,8 +155,10 @@ impl GameDay {
         let root = yaml::read(text)?;
         let mut fields = Fields::of(&root, "")?;
         let name = fields::text(fields.need("name")?, "name")?;
-        let faults = faults(&mut fields)?;
-        let end = faults.iter().map(|fault| fault.at + fault.lasts.unwrap_or_default()).max().unwrap_or_default();
+        let steps = fields.take("steps").map(steps::steps).transpose()?.unwrap_or_default();
+        let faults = faults(&mut fields, &steps)?;
+        let ends = faults.iter().map(|fault| fault.at + fault.lasts.unwrap_or_default());
+        let end = ends.chain(steps.iter().map(|step| step.at)).max().unwrap_or_default();
         let day = Self {
             name,
             description: fields.text("description")?.unwrap_or_default(),
@@ -160,6 +166,7 @@ impl GameDay {
             probes: fields.take("probes").map(probes).transpose()?.unwrap_or_default(),
             steady: steady(fields.take("steady_state"))?,
             faults,
+            steps,
             hypothesis: hypothesis(fields.need("hypothesis")?)?,
             watch: fields.duration("watch")?.unwrap_or(end + WATCH_AFTER),
             settle: fields.duration("settle")?.unwrap_or(SETTLE),
@@ -167,9 +174,10 @@ impl GameDay {
         };
         let line = fields.line();
         fields.end()?;
-        let late = day.faults.iter().find(|fault| fault.at >= day.watch);
-        if let Some(late) = late {
-            let message = format!("watch ends before the fault '{}' begins", late.name);
+        let faults = day.faults.iter().map(|fault| (fault.at, "fault", &fault.name));
+        let mut all = faults.chain(day.steps.iter().map(|step| (step.at, "step", &step.name)));
+        if let Some((_, what, name)) = all.find(|(at, ..)| *at >= day.watch) {
+            let message = format!("watch ends before the {what} '{name}' begins");
             return Err(Mistake { line, message });
         }
         Ok(day)
@@ -235,8 +243,13 @@ fn steady(node: Option<&Node>) -> Result<Steady, Mistake> {
     Ok(steady)
 }
 
-fn faults(fields: &mut Fields) -> Result<Vec<Fault>, Mistake> {
-    let node = fields.need("faults")?;
+fn faults(fields: &mut Fields, steps: &[Step]) -> Result<Vec<Fault>, Mistake> {
+    // What somebody does may be all that is watched.
+    let node = match fields.take("faults") {
+        None if !steps.is_empty() => return Ok(Vec::new()),
+        Some(node) => node,
+        None => fields.need("faults")?,
+    };
     let faults =
         items(node, "faults")?.into_iter().map(|(path, node)| fault(node, &path)).collect::<Result<Vec<_>, _>>()?;
     if faults.is_empty() {

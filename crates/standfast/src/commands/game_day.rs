@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use standfast_core::{Clock, Rng};
+use standfast_core::{Clock, Error, Rng};
 use standfast_gameday::report::{self, Report, words};
-use standfast_gameday::{Ended, GameDay, Run};
+use standfast_gameday::{Ended, GameDay, Run, World};
 use tokio::sync::{oneshot, watch};
 
 use super::{deploy, run as cloud};
@@ -17,7 +17,8 @@ use crate::api_client::ApiClient;
 use crate::cli::{GameDayCommand, GameDayFile, GameDayRun};
 use crate::output;
 use crate::server::Running;
-use crate::{signals, world};
+use crate::signals;
+use crate::world::RealWorld;
 
 const FAILED: u8 = 1;
 const REFUSED: u8 = 2;
@@ -163,13 +164,15 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("game-day".into()).spawn(move || {
         let answer = runtime.block_on(async {
-            let clock = Clock::system(1.0);
+            let world =
+                RealWorld::by_its_clock(client).await.map_err(|error| Error::unavailable(format!("{error:#}")))?;
+            let clock = Clock::system(world.speed());
             let start = clock.now();
             let say = move |line: &str| {
                 output::line(format_args!("{:>6.1}s  {line}", clock.now().since(start).as_secs_f64()));
             };
             let Told { day, template, stack } = told;
-            what(Run { world: world::real(&client), day, template, stack, seed, say: Arc::new(say), stop }).await
+            what(Run { world: Arc::new(world), day, template, stack, seed, say: Arc::new(say), stop }).await
         });
         // Nobody listens when the command has ended already.
         let _ = tell.send(answer);
