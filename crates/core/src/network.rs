@@ -191,7 +191,7 @@ pub enum Way {
 pub enum Harm {
     /// So many of a hundred are lost.
     Loss(u8),
-    /// They arrive this much later, and so many of a hundred with a bit that is wrong. It takes the place of the delay
-    /// between zones. Only of what is received.
-    Late { delay_ms: u32, corrupt_percent: u8 },
+    /// They arrive this much later, each up to `jitter_ms` more or less, so that one may overtake another; and so many of a
+    /// hundred with a bit that is wrong. It takes the place of the delay between zones. Only of what is received.
+    Late { delay_ms: u32, jitter_ms: u32, corrupt_percent: u8 },
 }

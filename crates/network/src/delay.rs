@@ -1,11 +1,11 @@
 //! Links that take longer, or damage what they carry: a TAP device through which late frames leave the kernel, and come back
 //! when they are due.
 //!
-//! A device has one delay, so what comes first leaves first, and a queue is enough. Which frames go to the device, and where
-//! they go on from it, is nftables' business (see `rules::detours`); here a frame is bytes. Times are the machine's own:
-//! frames are of real programs.
+//! A device has one delay, so what comes first leaves first; with jitter, which is even around the delay, a frame may overtake
+//! another, as in the kernel's own netem. Which frames go to the device, and where they go on from it, is nftables' business
+//! (see `rules::detours`); here a frame is bytes. Times are the machine's own: frames are of real programs.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,8 +35,8 @@ const FRAMES_AT_ONCE: usize = 64;
 
 /// A frame's and an IPv4 packet's headers: what is damaged comes after them, so that it still finds its way.
 const HEADERS_BYTES: usize = 14 + 20;
-/// Which packets are damaged does not matter, only how many.
-const DAMAGE_SEED: u64 = 5;
+/// Which packets are hit does not matter, only how many and how much.
+const SEED: u64 = 5;
 
 const SET_INTERFACE: Opcode = opcode::write::<c_int>(b'T', 202);
 const SET_INDEX: Opcode = opcode::write::<c_int>(b'T', 218);
@@ -102,27 +102,27 @@ fn open(number: u32) -> io::Result<OwnedFd> {
     Ok(device)
 }
 
-/// Frames on their way, the next that is due first.
-type Late = VecDeque<(Instant, Vec<u8>)>;
+/// Frames on their way, the next that is due first; of those that are due at once, the one that came first.
+type Late = BTreeMap<(Instant, u64), Vec<u8>>;
 
 fn run(device: &OwnedFd, end: &OwnedFd, detour: Detour) {
-    let delay = Duration::from_millis(detour.delay_ms.into());
-    let damage = Damage { percent: detour.corrupt_percent, rng: Rng::seeded(DAMAGE_SEED) };
-    let mut late = Late::new();
+    let chance = Chance { detour, rng: Rng::seeded(SEED) };
+    let (mut late, mut taken) = (Late::new(), 0);
     let mut buffer = vec![0; FRAME_BYTES_MAX];
     loop {
         let now = now();
-        while late.front().is_some_and(|(due, _)| *due <= now) {
+        while late.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
             deliver(device, &mut late);
         }
-        let wait = late.front().and_then(|(due, _)| Timespec::try_from(due.saturating_duration_since(now)).ok());
+        let next = late.first_key_value().map(|((due, _), _)| due.saturating_duration_since(now));
+        let wait = next.and_then(|wait| Timespec::try_from(wait).ok());
         let mut ready = [PollFd::new(device, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
         match poll(&mut ready, wait.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,
         }
         let is_over = !ready[1].revents().is_empty();
-        take_in(device, &mut late, delay, &damage, &mut buffer);
+        take_in(device, &mut late, &mut taken, &chance, &mut buffer);
         if is_over {
             while !late.is_empty() {
                 deliver(device, &mut late);
@@ -132,16 +132,29 @@ fn run(device: &OwnedFd, end: &OwnedFd, detour: Detour) {
     }
 }
 
-/// Damages frames, by chance.
-struct Damage {
-    percent: u8,
+/// What happens to frames, by chance.
+struct Chance {
+    detour: Detour,
     rng: Rng,
 }
 
-impl Damage {
+impl Chance {
+    /// How long the next frame takes.
+    fn delay(&self) -> Duration {
+        let (delay_ms, jitter_ms) = (u64::from(self.detour.delay_ms), u64::from(self.detour.jitter_ms));
+        let delay = Duration::from_millis(delay_ms);
+        if jitter_ms == 0 {
+            return delay;
+        }
+        // In microseconds, so that small ones are even too.
+        let more = Duration::from_micros(self.rng.below(2_000 * jitter_ms as usize + 1) as u64);
+        (delay + more).saturating_sub(Duration::from_millis(jitter_ms))
+    }
+
     /// Turns one bit of what comes after the headers' addresses.
-    fn hit(&self, frame: &mut [u8]) {
-        if self.percent == 0 || frame.len() <= HEADERS_BYTES || self.rng.below(100) >= usize::from(self.percent) {
+    fn damage(&self, frame: &mut [u8]) {
+        let percent = usize::from(self.detour.corrupt_percent);
+        if percent == 0 || frame.len() <= HEADERS_BYTES || self.rng.below(100) >= percent {
             return;
         }
         let at = HEADERS_BYTES + self.rng.below(frame.len() - HEADERS_BYTES);
@@ -149,13 +162,14 @@ impl Damage {
     }
 }
 
-fn take_in(device: &OwnedFd, late: &mut Late, delay: Duration, damage: &Damage, buffer: &mut [u8]) {
+fn take_in(device: &OwnedFd, late: &mut Late, taken: &mut u64, chance: &Chance, buffer: &mut [u8]) {
     for _ in 0..FRAMES_AT_ONCE {
         match rustix::io::read(device, &mut *buffer) {
             Ok(length) if late.len() < FRAMES_MAX => {
                 let mut frame = buffer[..length].to_vec();
-                damage.hit(&mut frame);
-                late.push_back((now() + delay, frame));
+                chance.damage(&mut frame);
+                *taken += 1;
+                late.insert((now() + chance.delay(), *taken), frame);
             }
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,
@@ -165,7 +179,7 @@ fn take_in(device: &OwnedFd, late: &mut Late, delay: Duration, damage: &Damage, 
 
 /// A frame that the kernel does not take is lost: its receiver has gone.
 fn deliver(device: &OwnedFd, late: &mut Late) {
-    if let Some((_, frame)) = late.pop_front() {
+    if let Some((_, frame)) = late.pop_first() {
         let _ = rustix::io::write(device, &frame);
     }
 }
@@ -178,13 +192,14 @@ fn now() -> Instant {
 /// Tries what delays need: a TAP device, and rules for the frames of devices.
 pub fn probe_delay() -> io::Result<()> {
     const NUMBER: u32 = 100;
+    const PROBED: u32 = 1;
     let namespace = namespace::new()?;
     let links = Links::of(namespace.as_fd())?;
     let detour = rules::detour_between_zones(0);
     let delay = Delay::start(namespace.as_fd(), &links, NUMBER, detour)?;
     let detours = [(detour, delay.number)].into();
-    let done =
-        Nft::of(namespace.as_fd())?.replace(rules::DETOURS, &rules::detours(&detours, &[(NUMBER, name(NUMBER), true)]));
+    let table = rules::detours(&[(detour, PROBED)].into(), &detours, &[(NUMBER, name(NUMBER), true)]);
+    let done = Nft::of(namespace.as_fd())?.replace(rules::DETOURS, &table);
     drop(delay);
     done
 }

@@ -15,7 +15,7 @@ use standfast_core::network::{AclEntry, Interface, NetworkSnapshot, Traffic};
 
 use crate::nft::{Elements, FORWARD, Hook, POSTROUTING, PREROUTING, Step, Table, Verdict};
 
-pub use late::{DETOURS, Detour, detour_between_zones, detour_of, detours, late};
+pub use late::{DETOURS, Detour, detour_between_zones, detour_of, detours, late, marks};
 
 /// Priorities of base chains; lower comes first. Those at prerouting and postrouting are the kernel's own places for raw,
 /// mangle and nat.

@@ -206,7 +206,7 @@ impl VpcNet {
                 .then(|| (plug.number, name, !dark.contains(zone)))
         });
         let devices = self.delays.iter().map(|(delay, device)| (*delay, device.number)).collect();
-        let detours = rules::detours(&devices, &links.collect::<Vec<_>>());
+        let detours = rules::detours(&rules::marks(snapshot, id), &devices, &links.collect::<Vec<_>>());
         if self.detours.as_ref() != Some(&detours) {
             self.nft.replace(DETOURS, &detours)?;
         }

@@ -101,17 +101,19 @@ impl Cgroups {
         })
     }
 
-    /// Limits the I/O of an instance's volumes, where the machine can.
+    /// Limits the I/O of an instance's volumes, where the machine can. Other devices, which it had, have no limits then: a
+    /// read that waits for one would wait for ever.
     pub fn limit_io(&self, instance: &str, limits: &[super::volumes::Limit]) {
         for hierarchy in &self.hierarchies {
             let path = hierarchy.path.join(&self.name).join(instance);
+            unlimit_io(&path, |device| limits.iter().all(|limit| name_of(limit) != device));
             for limit in limits {
-                let device = format!("{}:{}", limit.major, limit.minor);
-                let (iops, bytes) = (limit.iops, limit.bytes_per_second);
+                let device = name_of(limit);
+                let (iops, bytes, read) = (limit.iops, limit.bytes_per_second, limit.read_bytes_per_second);
                 let lines: Vec<(&str, String)> = match hierarchy.controller {
-                    None => vec![("io.max", format!("{device} rbps={bytes} wbps={bytes} riops={iops} wiops={iops}"))],
+                    None => vec![("io.max", format!("{device} rbps={read} wbps={bytes} riops={iops} wiops={iops}"))],
                     Some("blkio") => vec![
-                        ("blkio.throttle.read_bps_device", format!("{device} {bytes}")),
+                        ("blkio.throttle.read_bps_device", format!("{device} {read}")),
                         ("blkio.throttle.write_bps_device", format!("{device} {bytes}")),
                         ("blkio.throttle.read_iops_device", format!("{device} {iops}")),
                         ("blkio.throttle.write_iops_device", format!("{device} {iops}")),
@@ -137,6 +139,29 @@ impl Cgroups {
     pub fn remove(&self) {
         for hierarchy in &self.hierarchies {
             remove_tree(&hierarchy.path.join(&self.name));
+        }
+    }
+}
+
+/// A device, as control groups call it.
+fn name_of(limit: &super::volumes::Limit) -> String {
+    format!("{}:{}", limit.major, limit.minor)
+}
+
+/// Takes the limits of a group's devices away, of those that are meant.
+fn unlimit_io(group: &Path, meant: impl Fn(&str) -> bool) {
+    const LIMITS: [(&str, &str); 5] = [
+        ("io.max", "rbps=max wbps=max riops=max wiops=max"),
+        ("blkio.throttle.read_bps_device", "0"),
+        ("blkio.throttle.write_bps_device", "0"),
+        ("blkio.throttle.read_iops_device", "0"),
+        ("blkio.throttle.write_iops_device", "0"),
+    ];
+    for (file, none) in LIMITS {
+        let set = fs::read_to_string(group.join(file)).unwrap_or_default();
+        for device in set.lines().filter_map(|line| line.split(' ').next()).filter(|device| meant(device)) {
+            // The device may be gone.
+            let _ = fs::write(group.join(file), format!("{device} {none}"));
         }
     }
 }
@@ -216,6 +241,8 @@ fn remove(group: &Path, tries: usize) {
     for _ in 0..tries {
         match fs::remove_dir(group) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                // The killed end when what they read has come.
+                unlimit_io(group, |_| true);
                 #[allow(clippy::disallowed_methods)] // The kernel lets go of the dead in its own time.
                 std::thread::sleep(REMOVE_RETRY);
             }

@@ -281,6 +281,7 @@ impl Backend for Machines {
 
     fn leave(&self, id: &Id<Instance>) {
         self.volumes.leave(id);
+        self.cgroups.limit_io(id, &self.volumes.limits(id));
         self.networks.unplug(id);
     }
 

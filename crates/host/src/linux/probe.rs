@@ -36,7 +36,11 @@ pub fn probe() -> Vec<Finding> {
     all.push(finding("loop devices", File::options().read(true).write(true).open("/dev/loop-control").map(drop)));
     all.push(finding("mkfs.ext4", program("mkfs.ext4")));
     for (controller, there) in cgroups::controllers() {
-        let outcome = if there { Ok(()) } else { Err(io::Error::other("not available; what it limits is unlimited")) };
+        let lacks = match controller {
+            "io" => "not available; volumes are as fast as the disk, and of a paused one only the writes hang",
+            _ => "not available; what it limits is unlimited",
+        };
+        let outcome = if there { Ok(()) } else { Err(io::Error::other(lacks)) };
         all.push(finding(&format!("cgroup {controller}"), outcome));
     }
     all.push(finding("networks", standfast_network::probe()));

@@ -10,28 +10,27 @@ use super::{Builder, drop_it, hook, traffic};
 use crate::delay;
 use crate::nft::{DEVICES_MAX, EGRESS, Elements, FORWARD, INGRESS, Step, Table};
 
-/// What is late by N milliseconds is marked with this plus N, in the bits below `CORRUPT_FROM`; route tables' marks are
-/// below this. From there on is how many packets of a hundred are damaged.
+/// What is late is marked with this plus the place of its detour among those of the VPC; route tables' marks are below this.
 const LATE_FROM: u32 = 1 << 24;
-const CORRUPT_FROM: u32 = 25;
-/// Over four hours.
-const DELAY_MS_MAX: u32 = LATE_FROM - 1;
 
 /// What happens to frames on a detour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Detour {
     pub delay_ms: u32,
+    pub jitter_ms: u32,
     pub corrupt_percent: u8,
 }
 
-impl Detour {
-    fn new(delay_ms: u32, corrupt_percent: u8) -> Self {
-        Self { delay_ms: delay_ms.min(DELAY_MS_MAX), corrupt_percent: corrupt_percent.min(100) }
-    }
+/// The detours of a VPC, with the marks of what is to take them.
+pub type Marks = BTreeMap<Detour, u32>;
 
-    fn mark(self) -> u32 {
-        u32::from(self.corrupt_percent) << CORRUPT_FROM | LATE_FROM | self.delay_ms
-    }
+/// All detours of a VPC. A mark is of one snapshot: the rules that set it change together with those that read it, but for a
+/// moment in which what is under way may be on time.
+pub fn marks(snapshot: &NetworkSnapshot, vpc: &Id<id::Vpc>) -> Marks {
+    let is_own = |id: &Id<id::NetworkInterface>| snapshot.interfaces.get(id).is_some_and(|one| one.vpc == *vpc);
+    let own = snapshot.faults.iter().filter(|(id, _)| is_own(id)).filter_map(|(_, fault)| detour_of(fault));
+    let all: BTreeSet<_> = late(snapshot, vpc).into_values().map(detour_between_zones).chain(own).collect();
+    all.into_iter().zip(LATE_FROM..).collect()
 }
 
 /// The name of the rules for late frames.
@@ -54,8 +53,10 @@ impl Builder<'_> {
                 _ => (way, vec![Step::Percent(percent), drop_it()]),
             })
             .collect();
-        let late = late(self.snapshot, self.vpc_id);
-        faults.extend(late.into_iter().map(|(way, delay)| (way, vec![Step::Mark(Detour::new(delay, 0).mark())])));
+        let (late, marks) = (late(self.snapshot, self.vpc_id), marks(self.snapshot, self.vpc_id));
+        let marked =
+            |delay| marks.get(&detour_between_zones(delay)).map(|mark| Step::Mark(*mark)).into_iter().collect();
+        faults.extend(late.into_iter().map(|(way, delay)| (way, marked(delay))));
 
         let mut rules = Vec::new();
         let mut used = BTreeSet::new();
@@ -74,7 +75,7 @@ impl Builder<'_> {
         }
         rules.extend(self.snapshot.faults.iter().flat_map(|(id, fault)| {
             let link = self.numbers.interfaces.get(id);
-            link.into_iter().flat_map(|link| harm(*link, fault))
+            link.into_iter().flat_map(|link| harm(*link, fault, &marks))
         }));
         let sets: Vec<_> = used.into_iter().map(|name| (zone(name), zones[name].clone())).collect();
         sets.into_iter().for_each(|(name, links)| self.table.set(name, Elements::Links(links)));
@@ -121,11 +122,13 @@ pub fn late<'a>(snapshot: &'a NetworkSnapshot, vpc: &Id<id::Vpc>) -> BTreeMap<(&
 }
 
 /// The rules of a fault of the interface behind a link, one for each peer.
-fn harm(link: u32, fault: &PacketFault) -> Vec<Vec<Step>> {
+fn harm(link: u32, fault: &PacketFault, marks: &Marks) -> Vec<Vec<Step>> {
     let harm = match fault.harm {
         Harm::Loss(100..) => vec![drop_it()],
         Harm::Loss(percent) => vec![Step::Percent(percent), drop_it()],
-        Harm::Late { .. } => detour_of(fault).map(|detour| Step::Mark(detour.mark())).into_iter().collect(),
+        Harm::Late { .. } => {
+            detour_of(fault).and_then(|detour| Some(Step::Mark(*marks.get(&detour)?))).into_iter().collect()
+        }
     };
     if harm.is_empty() {
         return Vec::new();
@@ -151,25 +154,27 @@ fn harm(link: u32, fault: &PacketFault) -> Vec<Vec<Step>> {
 /// The detour of what an interface receives, when its fault is one.
 pub fn detour_of(fault: &PacketFault) -> Option<Detour> {
     match (fault.way, fault.harm) {
-        (Way::Received, Harm::Late { delay_ms, corrupt_percent }) => Some(Detour::new(delay_ms, corrupt_percent)),
+        (Way::Received, Harm::Late { delay_ms, jitter_ms, corrupt_percent }) => {
+            Some(Detour { delay_ms, jitter_ms, corrupt_percent })
+        }
         _ => None,
     }
 }
 
 /// The detour of what is late between zones.
 pub fn detour_between_zones(delay_ms: u32) -> Detour {
-    Detour::new(delay_ms, 0)
+    Detour { delay_ms, jitter_ms: 0, corrupt_percent: 0 }
 }
 
 /// The way of late frames: from the links, by their marks, to the devices that delay them (`delays`: the detour to a
 /// device's number), and from there to the link that they were for. `links` are numbers, names, and whether what was late
 /// may still arrive.
-pub fn detours(delays: &BTreeMap<Detour, u32>, links: &[(u32, String, bool)]) -> Table {
+pub fn detours(marks: &Marks, delays: &BTreeMap<Detour, u32>, links: &[(u32, String, bool)]) -> Table {
     let mut table = Table::of_devices();
     if delays.is_empty() {
         return table;
     }
-    let marks = delays.iter().map(|(detour, device)| (detour.mark(), *device)).collect();
+    let marks = delays.iter().filter_map(|(detour, device)| Some((*marks.get(detour)?, *device))).collect();
     let live = links.iter().filter(|(.., live)| *live).map(|(number, ..)| *number).collect();
     table.set(DELAYS, Elements::MarkLinks(marks));
     table.set(LIVE, Elements::Links(live));

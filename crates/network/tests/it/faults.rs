@@ -98,12 +98,41 @@ fn one_interface_is_late() {
         return;
     }
     let mut world = world();
-    let late = Harm::Late { delay_ms: DELAY_MS, corrupt_percent: 0 };
+    let late = Harm::Late { delay_ms: DELAY_MS, jitter_ms: 0, corrupt_percent: 0 };
     harm(&mut world, vec![fault(Way::Received, Traffic::All, late)]);
     assert!(round_trip(&world, "one", TWO) >= DELAY && round_trip(&world, "two", THREE) >= DELAY);
     assert!(round_trip(&world, "one", THREE) < DELAY, "the neighbour is not");
     harm(&mut world, Vec::new());
     assert!(round_trip(&world, "one", TWO) < DELAY);
+}
+
+#[test]
+fn jitter_is_even_around_the_delay_and_lets_packets_overtake() {
+    if !able() {
+        return;
+    }
+    const SENT: u64 = 100;
+    let mut world = world();
+    let late = Harm::Late { delay_ms: DELAY_MS, jitter_ms: 40, corrupt_percent: 0 };
+    harm(&mut world, vec![fault(Way::Received, Traffic::All, late)]);
+    let receiver = world.inside("two", || UdpSocket::bind((TWO, 0))).expect("a port is free");
+    let to = SocketAddrV4::new(TWO, receiver.local_addr().expect("it is bound").port());
+    let sender = world.inside("one", || UdpSocket::bind((ONE, 0))).expect("a port is free");
+    receiver.set_read_timeout(Some(SILENCE)).expect("a limit over zero");
+    #[allow(clippy::disallowed_methods)] // Real packets take real time.
+    let began = Instant::now();
+    for n in 0..SENT {
+        sender.send_to(&n.to_be_bytes(), to).expect("it is sent");
+    }
+    let mut buffer = [0; 8];
+    let came =
+        std::iter::from_fn(|| receiver.recv(&mut buffer).ok().map(|_| (u64::from_be_bytes(buffer), began.elapsed())));
+    let came: Vec<_> = came.take(SENT as usize).collect();
+    assert_eq!(came.len(), SENT as usize, "none is lost");
+    assert!(came[0].1 >= Duration::from_millis(20), "the first came after {:?}", came[0].1);
+    // All but a few of a hundred are spread wider than this by chance.
+    assert!(came.last().expect("some").1 - came[0].1 >= Duration::from_millis(40), "{:?}", came.last());
+    assert!(!came.is_sorted_by_key(|(n, _)| *n), "some have overtaken others");
 }
 
 #[test]
@@ -125,7 +154,7 @@ fn damaged_packets_do_not_arrive_but_the_rest_does() {
         let mut buffer = [0; 200];
         std::iter::from_fn(|| receiver.recv(&mut buffer).ok()).count()
     };
-    let half = Harm::Late { delay_ms: 0, corrupt_percent: 50 };
+    let half = Harm::Late { delay_ms: 0, jitter_ms: 0, corrupt_percent: 50 };
     harm(&mut world, vec![fault(Way::Received, Traffic::All, half)]);
     let some = arrived();
     // Far from both ends: half of 200 with a deviation of seven.

@@ -24,6 +24,12 @@ pub struct Probe {
     /// Print one JSON object at the end instead of a line a second
     #[arg(long)]
     pub json: bool,
+    /// What it is called in the metrics that it tells the cloud; its URL when not given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Do not tell the cloud at the endpoint what is seen, as metrics in the namespace Standfast/Probes
+    #[arg(long)]
+    pub no_metrics: bool,
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +151,7 @@ pub enum StressKind {
     },
     /// Hold memory
     Memory {
+        /// How many threads hold a share each
         #[arg(long, default_value_t = 1)]
         workers: usize,
         /// Of what is free
@@ -155,8 +162,10 @@ pub enum StressKind {
     },
     /// Write and read without pause
     Io {
+        /// How many threads write and read, each in a file of its own
         #[arg(long, default_value_t = 1)]
         workers: usize,
+        /// Of the space that is free, which the files take between them
         #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=100))]
         percent: u8,
         /// Where

@@ -78,6 +78,14 @@ fn in_zone(resource_type: &str, value: &str, zone: &str) -> Json {
     target
 }
 
+/// One of the volumes that outlive their instances: what is written to it hangs after the power is back.
+fn volume(zone: &str) -> Json {
+    let mut target = in_zone("aws:ec2:ebs-volume", "ApiPauseVolume", zone);
+    target["filters"] = json!([{"path": "Attachments.DeleteOnTermination", "values": ["false"]}]);
+    target["selectionMode"] = json!("COUNT(1)");
+    target
+}
+
 fn power_interruption(zone: &str, seconds: u64) -> Plan {
     let time = format!("PT{seconds}S");
     let stop = json!({"startInstancesAfterDuration": time, "completeIfInstancesTerminated": "true"});
@@ -102,7 +110,7 @@ fn power_interruption(zone: &str, seconds: u64) -> Plan {
         "IAM-Roles": tagged("aws:iam:role", POWER_TAG, "IceInstanceLaunch"),
         "ASG": tagged("aws:ec2:autoscaling-group", POWER_TAG, "IceAsg"),
         "Subnets": in_zone("aws:ec2:subnet", "DisruptSubnet", zone),
-        "EBS-Volumes": in_zone("aws:ec2:ebs-volume", "ApiPauseVolume", zone),
+        "EBS-Volumes": volume(zone),
     });
     Plan { description: "AZ Availability: Power Interruption".into(), actions, targets, skip_empty: true }
 }

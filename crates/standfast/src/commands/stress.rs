@@ -21,8 +21,11 @@ use crate::{image, output};
 const PERIOD: Duration = Duration::from_millis(50);
 /// What is written at once.
 const BLOCK_BYTES: usize = 1 << 20;
-/// How much a worker of `io` writes before it begins again.
-const IO_BLOCKS: u64 = 64;
+const PAGE_BYTES: usize = 4096;
+/// How much a worker of `io` writes at least before it begins again.
+const IO_BLOCKS_MIN: u64 = 1;
+/// So much of what is free on the machine's disk counts as free: it is not the instance's alone.
+const SHARED_BYTES_MAX: u64 = 1 << 30;
 /// How often what waits looks for its end.
 const TICK: Duration = Duration::from_millis(200);
 /// File systems that have a size of their own.
@@ -36,8 +39,8 @@ pub fn run(options: &Stress) -> Result<ExitCode> {
     }
     match &options.what {
         StressKind::Cpu { cpus, load, time } => cpu(*cpus, *load, End::after(time.time)),
-        StressKind::Memory { workers: _, percent, time } => memory(*percent, &End::after(time.time))?,
-        StressKind::Io { workers, percent: _, path, time } => io(*workers, path, End::after(time.time))?,
+        StressKind::Memory { workers, percent, time } => memory(*workers, *percent, End::after(time.time))?,
+        StressKind::Io { workers, percent, path, time } => io(*workers, *percent, path, End::after(time.time))?,
         StressKind::Disk { percent, path, time } => disk(*percent, path.as_deref(), &End::after(time.time))?,
         StressKind::Kill { signal, process } => kill(process, signal)?,
         StressKind::End { token } => end(token),
@@ -61,8 +64,12 @@ impl End {
 
     fn wait(&self) {
         while !self.has_come() {
-            thread::sleep(TICK);
+            self.tick();
         }
+    }
+
+    fn tick(&self) {
+        thread::sleep(TICK);
     }
 }
 
@@ -94,37 +101,55 @@ fn spin(busy: Duration) {
     thread::sleep(PERIOD.saturating_sub(start.elapsed()));
 }
 
-/// Holds a part of the memory that is free.
-fn memory(percent: u8, end: &End) -> Result<()> {
+/// Holds a part of the memory that is free, of which every worker has its share and writes to it all the time.
+fn memory(workers: usize, percent: u8, end: End) -> Result<()> {
     let text = fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo")?;
     let total = field(&text, "MemTotal:").context("/proc/meminfo has no MemTotal")?;
     let used: u64 = processes().filter_map(|pid| status_kib(pid, "VmRSS:")).sum();
     let free = total.saturating_sub(used + MEMORY_MARGIN_KIB);
     let blocks = free * u64::from(percent) / 100 * 1024 / BLOCK_BYTES as u64;
-    // Each page is written, or it would not be there.
-    let held: Vec<Vec<u8>> =
-        (0..blocks).take_while(|_| !end.has_come()).map(|n| vec![n as u8 | 1; BLOCK_BYTES]).collect();
-    output::line(format_args!("Holding {} MiB of {} MiB.", held.len(), total / 1024));
-    end.wait();
-    std::hint::black_box(&held);
+    let workers = workers.max(1) as u64;
+    let share = move |worker: u64| blocks / workers + u64::from(worker < blocks % workers);
+    output::line(format_args!("Holding {blocks} MiB of {} MiB by {workers} workers.", total / 1024));
+    let all: Vec<_> = (0..workers).map(|worker| thread::spawn(move || hold(share(worker), end))).collect();
+    for worker in all {
+        worker.join().map_err(|_| anyhow::anyhow!("a worker has ended early"))?;
+    }
     Ok(())
 }
 
-/// Writes and reads without pause.
-fn io(workers: usize, path: &Path, end: End) -> Result<()> {
+/// Each page is written, or it would not be there; and written again, as memory that is in use is.
+fn hold(blocks: u64, end: End) {
+    let mut held: Vec<Vec<u8>> =
+        (0..blocks).take_while(|_| !end.has_come()).map(|n| vec![n as u8 | 1; BLOCK_BYTES]).collect();
+    while !end.has_come() {
+        for page in held.iter_mut().flat_map(|block| block.iter_mut().step_by(PAGE_BYTES)) {
+            *page = std::hint::black_box(page.wrapping_add(2));
+        }
+        end.tick();
+    }
+}
+
+/// Writes and reads without pause, in files that take a part of what is free between them.
+fn io(workers: usize, percent: u8, path: &Path, end: End) -> Result<()> {
+    let shape = rustix::fs::statvfs(path).with_context(|| format!("looking at {}", path.display()))?;
+    let is_own = mounted()?.iter().any(|place| path.starts_with(place));
+    let free = (shape.f_bavail * shape.f_frsize).min(if is_own { u64::MAX } else { SHARED_BYTES_MAX });
+    let blocks = (free / 100 * u64::from(percent) / BLOCK_BYTES as u64 / workers.max(1) as u64).max(IO_BLOCKS_MIN);
+    output::line(format_args!("Writing to {} by {workers} workers, up to {blocks} MiB each.", path.display()));
     let files = (0..workers).map(|_| nameless(path)).collect::<Result<Vec<_>>>()?;
-    let workers: Vec<_> = files.into_iter().map(|file| thread::spawn(move || churn(file, end))).collect();
+    let workers: Vec<_> = files.into_iter().map(|file| thread::spawn(move || churn(file, blocks, end))).collect();
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker has ended early"))?.context("writing")?;
     }
     Ok(())
 }
 
-fn churn(mut file: File, end: End) -> std::io::Result<()> {
+fn churn(mut file: File, blocks: u64, end: End) -> std::io::Result<()> {
     let mut block = vec![0x5a; BLOCK_BYTES];
     while !end.has_come() {
         file.rewind()?;
-        for n in 0..IO_BLOCKS {
+        for n in 0..blocks {
             file.write_all(&block)?;
             file.sync_data()?;
             file.read_at(&mut block, n * BLOCK_BYTES as u64)?;

@@ -299,8 +299,9 @@ fn packets_of_an_instance_are_harmed_until_it_ends() {
             cloud.until(&format!("{wanted:?}"), SOON, || async { (harms(&cloud) == wanted).then_some(()) }).await;
         };
         let all = Traffic::All;
-        let late = Harm::Late { delay_ms: 200, corrupt_percent: 5 };
-        let parameters = json!({"lossPercent": "10", "delayMilliseconds": "200", "corruptPercent": "5"});
+        let late = Harm::Late { delay_ms: 200, jitter_ms: 20, corrupt_percent: 5 };
+        let parameters = json!({"lossPercent": "10", "delayMilliseconds": "200", "jitterMilliseconds": "20",
+            "corruptPercent": "5"});
         let experiment = start(&cloud, one(&cloud, "standfast:ec2:impair-network", parameters, target())).await;
         told(vec![(Way::Sent, all, Harm::Loss(10)), (Way::Received, all, late)]).await;
         stop(&cloud, &experiment).await;
@@ -308,14 +309,24 @@ fn packets_of_an_instance_are_harmed_until_it_ends() {
         let documents = [
             (
                 "Network-Blackhole-Port",
-                json!({"Protocol": "tcp", "Port": "80", "TrafficType": "ingress"}),
+                json!({"Protocol": "tcp", "Port": "80"}),
                 (Way::Received, Traffic::Tcp(80, 80), Harm::Loss(100)),
             ),
             ("Network-Packet-Loss", json!({"LossPercent": "15"}), (Way::Sent, all, Harm::Loss(15))),
             (
                 "Network-Latency",
                 json!({"DelayMilliseconds": "50"}),
-                (Way::Received, all, Harm::Late { delay_ms: 50, corrupt_percent: 0 }),
+                (Way::Received, all, Harm::Late { delay_ms: 50, jitter_ms: 0, corrupt_percent: 0 }),
+            ),
+            (
+                "Network-Latency-Sources",
+                json!({"DelayMilliseconds": "50", "JitterMilliseconds": "20", "Sources": "eu-west-1b"}),
+                (Way::Received, all, Harm::Late { delay_ms: 50, jitter_ms: 20, corrupt_percent: 0 }),
+            ),
+            (
+                "Network-Latency-Sources",
+                json!({"Sources": "10.1.2.3", "FlowsPercent": "100", "InstallDependencies": "True"}),
+                (Way::Received, all, Harm::Late { delay_ms: 200, jitter_ms: 10, corrupt_percent: 0 }),
             ),
             (
                 "Network-Packet-Loss-Sources",
@@ -364,6 +375,17 @@ fn commands_are_sent_once_and_cancelled_on_stop() {
             ("AWSFIS-Run-Kill-Process", json!({}), "ProcessName"),
             ("AWSFIS-Run-Kill-Process", json!({"ProcessName": "a;b"}), "a plain name"),
             ("AWSFIS-Run-Nothing", json!({}), "not available"),
+            (
+                "AWSFIS-Run-IO-Stress",
+                json!({"DurationSeconds": "5", "Workers": "0"}),
+                "'0' of 'Workers' is not 1 to 64",
+            ),
+            ("AWSFIS-Run-Disk-Fill", json!({"DurationSeconds": "5", "Workers": "2"}), "has no parameter 'Workers'"),
+            (
+                "AWSFIS-Run-Network-Latency-Sources",
+                json!({"DurationSeconds": "5", "Sources": "10.0.0.1", "FlowsPercent": "50"}),
+                "'50' of 'FlowsPercent'",
+            ),
         ] {
             let experiment = start(&cloud, run(document, parameters)).await;
             let failed = becomes(&cloud, &experiment, "failed").await;

@@ -109,6 +109,8 @@ pub struct Attachment {
     /// The loop device.
     pub major: u32,
     pub minor: u32,
+    /// Whether its reads and writes hang.
+    pub paused: bool,
 }
 
 /// What a volume's device may do for its instance, to be written into the instance's cgroup (`blkio.throttle.*` or
@@ -120,7 +122,11 @@ pub struct Limit {
     pub minor: u32,
     pub iops: u32,
     pub bytes_per_second: u64,
+    pub read_bytes_per_second: u64,
 }
+
+/// The least that is a limit at all: a page takes more than an hour.
+const HANGING: u64 = 1;
 
 impl Volumes {
     /// Takes over the state directory: removes what is half-made there, undoes what an earlier process left frozen, and
@@ -236,7 +242,8 @@ impl Volumes {
         }
     }
 
-    /// The instance ends or is about to be killed: nothing more is shown in it, and no write of it waits any longer.
+    /// The instance ends or is about to be killed: nothing more is shown in it, and no write of it waits any longer. Nor does a
+    /// read, once its limits are as [`Self::limits`] says then.
     pub fn leave(&self, id: &Id<Instance>) {
         let mut state = self.0.state();
         state.machines.remove(id);
@@ -257,7 +264,8 @@ impl Volumes {
             let (major, minor) = mounted.device.major_minor();
             let short = machine::short_name(&mounted.device_name).unwrap_or_default();
             let path = format!("{}/{short}", machine::MOUNTS);
-            Some(Attachment { volume: volume.clone(), device_name: mounted.device_name.clone(), path, major, minor })
+            let (volume, device_name, paused) = (volume.clone(), mounted.device_name.clone(), mounted.paused);
+            Some(Attachment { volume, device_name, path, major, minor, paused })
         });
         of_instance.collect()
     }
@@ -268,11 +276,13 @@ impl Volumes {
         let attachments = self.attachments(id).into_iter();
         let limits = attachments.filter_map(|attachment| {
             let spec = wanted.volumes.get(&attachment.volume)?;
+            let bytes_per_second = u64::from(spec.throughput_mib) << 20;
             Some(Limit {
                 major: attachment.major,
                 minor: attachment.minor,
                 iops: spec.iops,
-                bytes_per_second: u64::from(spec.throughput_mib) << 20,
+                bytes_per_second,
+                read_bytes_per_second: if attachment.paused { HANGING } else { bytes_per_second },
             })
         });
         limits.collect()

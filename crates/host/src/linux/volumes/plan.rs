@@ -79,8 +79,8 @@ pub fn plan(state: &State) -> Vec<Step> {
     let kept = still_needed(state, wanted);
     for id in state.volumes.keys().filter(|id| !wanted.volumes.contains_key(*id) && !kept.0.contains(*id)) {
         let volume = &state.volumes[id];
-        match volume.mounted {
-            Some(_) => steps.push(Step::Unmount(id.clone())),
+        match &volume.mounted {
+            Some(mounted) => steps.push(unmounting(id, mounted)),
             None if !volume.held() && !volume.stuck => steps.push(Step::Delete(id.clone())),
             None => {}
         }
@@ -148,12 +148,17 @@ fn volume_step(state: &State, id: &Id<id::Volume>, spec: &VolumeSpec) -> Option<
         return fresh.then(|| Step::Mount(id.clone()));
     };
     if !attached_as(spec, mounted) {
-        return Some(Step::Unmount(id.clone()));
+        return Some(unmounting(id, mounted));
     }
     if volume.size_gib < spec.size_gib {
         return Some(Step::Grow(id.clone()));
     }
     machine_step(state, id, spec, mounted, volume.refused.is_some())
+}
+
+/// What hangs goes on before it is detached.
+fn unmounting(id: &Id<id::Volume>, mounted: &Mounted) -> Step {
+    if mounted.paused { Step::Pause(id.clone(), false) } else { Step::Unmount(id.clone()) }
 }
 
 fn attached_as(spec: &VolumeSpec, mounted: &Mounted) -> bool {

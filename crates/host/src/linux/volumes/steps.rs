@@ -225,18 +225,29 @@ fn enter(volumes: &Inner, id: &Id<id::Volume>) {
     }
 }
 
+/// Writes are held by a freeze, reads by the instance's limits, which follow from the state (see `Volumes::limits`). Reads go
+/// on first: one that hangs may hold what the thaw needs.
 fn pause(volumes: &Inner, id: &Id<id::Volume>, paused: bool) {
     let Some(device) = device(volumes, id) else { return };
+    if !paused {
+        if let Some(mounted) = volumes.state().volumes.get_mut(id).and_then(|volume| volume.mounted.as_mut()) {
+            mounted.paused = false;
+        }
+        volumes.changes.send_modify(|count| *count += 1);
+    }
     let done = if paused { device.freeze().map(drop) } else { device.thaw() };
     if let Err(error) = done {
         failed("pause", id, &error);
+    }
+    if !paused {
+        return;
     }
     let mut state = volumes.state();
     let State { volumes, machines, .. } = &mut *state;
     let Some(mounted) = volumes.get_mut(id).and_then(|volume| volume.mounted.as_mut()) else { return };
     // The instance may have left while its volume was being frozen: then nobody else thaws it.
-    mounted.paused = paused && machines.contains_key(&mounted.instance);
-    if paused && !mounted.paused {
+    mounted.paused = machines.contains_key(&mounted.instance);
+    if !mounted.paused {
         let _ = device.thaw();
     }
 }

@@ -86,6 +86,7 @@ pub const ZONES: &str = "availabilityZoneIdentifiers";
 pub const LOSS: &str = "lossPercent";
 pub const DELAY: &str = "delayMilliseconds";
 pub const CORRUPT: &str = "corruptPercent";
+pub const JITTER: &str = "jitterMilliseconds";
 pub const BEFORE_INTERRUPTION: &str = "durationBeforeInterruption";
 pub const START_AFTER: &str = "startInstancesAfterDuration";
 pub const IF_TERMINATED: &str = "completeIfInstancesTerminated";
@@ -129,8 +130,8 @@ pub static ACTIONS: &[ActionType] = &[
     ActionType {
         id: "aws:ebs:pause-volume-io",
         effect: Effect::PauseVolumes,
-        // AWS-DIFF: what is read goes on, as a frozen file system lets it.
-        description: "Let writes to the target volumes hang.",
+        // AWS-DIFF: not of root volumes; and what is read goes on where the machine has no control of I/O (see `doctor`).
+        description: "Let writes to the target volumes hang, and what is read from them and not in memory.",
         target: Some(&VOLUMES),
         parameters: &[LASTS],
     },
@@ -306,6 +307,11 @@ pub static ACTIONS: &[ActionType] = &[
         parameters: &[
             takes(LOSS, Value::Number(100), "How many packets of a hundred that they send are lost."),
             takes(DELAY, Value::Number(DELAY_MS_MAX), "How many milliseconds later packets reach them."),
+            takes(
+                JITTER,
+                Value::Number(DELAY_MS_MAX),
+                "How many milliseconds each is earlier or later than that, at most.",
+            ),
             takes(CORRUPT, Value::Number(100), "How many packets of a hundred that they get have a wrong bit."),
             MAY_LAST,
         ],

@@ -17,8 +17,8 @@ use super::{check, convert, events, parse, safety_lever, stop_conditions, templa
 const PAGE_MAX: usize = 100;
 /// Experiments that are over are forgotten beyond this many, oldest first.
 const FINISHED_MAX: usize = 500;
-/// AWS-DIFF: FIS has a quota of 5 to begin with; here every `standfast break` is one.
-const ACTIVE_MAX: usize = 50;
+/// The quota of FIS, for an account and region.
+const ACTIVE_MAX: usize = 5;
 
 /// Nothing breaks before all that can be known is known: that the lever lets it, that no alarm stops it at once, and that
 /// the hosts can do it.

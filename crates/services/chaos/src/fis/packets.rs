@@ -4,7 +4,7 @@ use standfast_core::network::{Harm, Impairment, PacketFault, Traffic, Way};
 use standfast_core::{Error, Result};
 use standfast_kernel::Cx;
 
-use super::catalogue::{CORRUPT, DELAY, LOSS, OTHER_ZONE, ZONE};
+use super::catalogue::{CORRUPT, DELAY, JITTER, LOSS, OTHER_ZONE, ZONE};
 use super::model::Action;
 use super::parse;
 
@@ -53,10 +53,15 @@ pub fn of_instances(cx: &Cx, action: &Action) -> Result<Vec<PacketFault>> {
     if (loss, delay_ms, corrupt) == (0, 0, 0) {
         return Err(parse::invalid(format!("One of {LOSS}, {DELAY} and {CORRUPT} must be over 0.")));
     }
+    let jitter_ms = number(action, JITTER);
+    if jitter_ms > delay_ms {
+        let message = format!("The {JITTER} of {jitter_ms} must not be over the {DELAY}, which is {delay_ms}.");
+        return Err(parse::invalid(message));
+    }
     needs(cx, loss > 0, delay_ms > 0 || corrupt > 0)?;
     let fault = |way, harm| PacketFault { way, peers: Vec::new(), traffic: Traffic::All, harm };
     let lost = (loss > 0).then(|| fault(Way::Sent, Harm::Loss(loss.min(100) as u8)));
-    let late = Harm::Late { delay_ms, corrupt_percent: corrupt.min(100) as u8 };
+    let late = Harm::Late { delay_ms, jitter_ms, corrupt_percent: corrupt.min(100) as u8 };
     let late = (delay_ms > 0 || corrupt > 0).then(|| fault(Way::Received, late));
     Ok(lost.into_iter().chain(late).collect())
 }

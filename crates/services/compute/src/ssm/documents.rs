@@ -24,6 +24,32 @@ const STRESS_GRACE_S: u64 = 60;
 /// As the document says it: 12 hours.
 const STRESS_S_MAX: u64 = 43_200;
 const DELAY_MS_MAX: u64 = 60_000;
+const WORKERS_MAX: u64 = 64;
+/// Of the documents that have jitter.
+const USUAL_JITTER_MS: u64 = 10;
+
+const DURATION: &str = "DurationSeconds";
+const FLOWS: &str = "FlowsPercent";
+const JITTER: &str = "JitterMilliseconds";
+/// What every document takes that needs a program: here it is part of the image, and there is nothing to install.
+const INSTALL: &str = "InstallDependencies";
+
+/// The documents of FIS, after `OF_FIS`, with what they take. As AWS, those of sources have jitter, and the others have none.
+const DOCUMENTS: &[(&str, &[&str])] = &[
+    ("CPU-Stress", &[DURATION, INSTALL, "CPU", "LoadPercent"]),
+    ("Memory-Stress", &[DURATION, INSTALL, "Workers", "Percent"]),
+    ("IO-Stress", &[DURATION, INSTALL, "Workers", "Percent"]),
+    ("Disk-Fill", &[DURATION, INSTALL, "Percent"]),
+    ("Kill-Process", &["ProcessName", "Signal"]),
+    ("Network-Blackhole-Port", &[DURATION, INSTALL, "Protocol", "Port", "TrafficType"]),
+    ("Network-Latency", &[DURATION, INSTALL, "Interface", "DelayMilliseconds"]),
+    (
+        "Network-Latency-Sources",
+        &[DURATION, INSTALL, "Interface", "DelayMilliseconds", JITTER, "Sources", "TrafficType", FLOWS],
+    ),
+    ("Network-Packet-Loss", &[DURATION, INSTALL, "Interface", "LossPercent"]),
+    ("Network-Packet-Loss-Sources", &[DURATION, INSTALL, "Interface", "LossPercent", "Sources", "TrafficType", FLOWS]),
+];
 
 /// A command's parameters.
 pub type Parameters = BTreeMap<String, Vec<String>>;
@@ -38,6 +64,9 @@ pub async fn parse(cx: &Cx, name: &str, parameters: &Parameters, vpcs: &[String]
         return Err(Error::client("InvalidDocument", message));
     };
     let given = Given { document: name, parameters };
+    if let Some((_, known)) = DOCUMENTS.iter().find(|(document, _)| *document == kind) {
+        given.only(known)?;
+    }
     match kind {
         "CPU-Stress" | "Memory-Stress" | "IO-Stress" | "Disk-Fill" | "Kill-Process" => stress(cx, kind, &given, id),
         "Network-Blackhole-Port" | "Network-Latency" | "Network-Packet-Loss" => packets(cx, kind, &given, Vec::new()),
@@ -73,7 +102,7 @@ fn stress(cx: &Cx, kind: &str, given: &Given<'_>, id: &str) -> Result<Work> {
         return Ok(Work::Script { script, limit_s: STRESS_GRACE_S, lasts_s: None });
     }
     let time = given.duration_s()?;
-    let workers = given.number("Workers", 1, 1..=64)?;
+    let workers = given.number("Workers", 1, 1..=WORKERS_MAX)?;
     let what = match kind {
         "CPU-Stress" => {
             let (cpus, load) = (given.number("CPU", 0, 0..=1024)?, given.number("LoadPercent", 100, 1..=100)?);
@@ -94,12 +123,15 @@ fn packets(cx: &Cx, kind: &str, given: &Given<'_>, peers: Vec<Cidr>) -> Result<W
         let interface = given.text("Interface").unwrap_or_default();
         return Err(given.invalid("Interface", interface, "eth0, DEFAULT or ALL"));
     }
+    // Documents without the parameter are about what is sent.
     let way = match given.text("TrafficType").map(str::to_ascii_lowercase).as_deref() {
-        None if !peers.is_empty() => Way::Received,
+        None if !peers.is_empty() || kind == "Network-Blackhole-Port" => Way::Received,
         None | Some("egress") => Way::Sent,
         Some("ingress") => Way::Received,
         Some(other) => return Err(given.invalid("TrafficType", other, "ingress or egress")),
     };
+    // AWS-DIFF: some flows only is refused, as packets are chosen here one by one.
+    given.number(FLOWS, 100, 100..=100)?;
     let fault = |way, traffic, harm| PacketFault { way, peers: peers.clone(), traffic, harm };
     let faults = match kind {
         "Network-Blackhole-Port" => {
@@ -121,8 +153,10 @@ fn packets(cx: &Cx, kind: &str, given: &Given<'_>, peers: Vec<Cidr>) -> Result<W
             needs(cx, able.networks, NO_NETWORKS)?;
             needs(cx, able.delay, "the kernel has no TUN devices, or nftables without device hooks")?;
             let delay_ms = given.number("DelayMilliseconds", 200, 1..=DELAY_MS_MAX)? as u32;
-            // AWS-DIFF: no jitter, and what is late is what the instance gets: the round trip is the same.
-            vec![fault(Way::Received, Traffic::All, Harm::Late { delay_ms, corrupt_percent: 0 })]
+            let usual = if peers.is_empty() { 0 } else { USUAL_JITTER_MS };
+            let jitter_ms = given.number(JITTER, usual, 0..=DELAY_MS_MAX)? as u32;
+            // AWS-DIFF: what is late is what the instance gets, also for egress: the round trip is the same.
+            vec![fault(Way::Received, Traffic::All, Harm::Late { delay_ms, jitter_ms, corrupt_percent: 0 })]
         }
     };
     Ok(Work::Packets { faults, duration_s })
@@ -173,6 +207,17 @@ struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
+    /// Refuses what the document does not take, as it would have no effect.
+    fn only(&self, known: &[&str]) -> Result<()> {
+        match self.parameters.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(other) => {
+                let message = format!("The document {} has no parameter '{other}'.", self.document);
+                Err(Error::client("InvalidParameters", message))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn text(&self, name: &str) -> Option<&'a str> {
         self.parameters.get(name)?.first().map(String::as_str).filter(|text| !text.is_empty())
     }
