@@ -72,6 +72,10 @@ def test_errors_of_the_template_are_placed(changed):
     path, line = changed("CidrBlock: !Ref VpcCidr", "CidrBlock: !Ref NoSuchParameter")
     finding = findings(path, expect=1)["template"]
     assert "NoSuchParameter" in finding["message"] and finding["line"] == line, finding
+    path, line = changed("CidrBlock: !Ref VpcCidr", "CidrBlock: 10.0.0.0/4")
+    finding = findings(path, expect=1)["template"]
+    assert finding["line"] == line and "10.0.0.0/4" in finding["message"], finding
+    assert "Request ID" not in finding["message"] and "handler" not in finding["message"], finding
     path, line = changed("Type: AWS::EC2::VPC\n", "Type: [\n")
     assert findings(path, expect=1)["template"]["line"] >= line
 
@@ -100,4 +104,4 @@ def test_every_example_can_be_linted():
 
 def test_a_template_that_is_not_there_is_said_in_a_line():
     done = subprocess.run([str(BINARY), "lint", "/nowhere.yaml"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "/nowhere.yaml" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2 and "/nowhere.yaml" in done.stderr and len(done.stderr.splitlines()) == 1

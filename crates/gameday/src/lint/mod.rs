@@ -66,7 +66,10 @@ pub async fn lint(
         if failed.is_empty() {
             return Ok(vec![file.error(&refused.message, None)]);
         }
-        return Ok(failed.iter().map(|failed| file.error(&failed.reason, Some(&failed.logical))).collect());
+        let mut found: Vec<Finding> =
+            failed.iter().map(|failed| file.error(&failed.reason, Some(&failed.logical))).collect();
+        found.sort_by_key(|finding| finding.line);
+        return Ok(found);
     }
     pass(world, SETTLE).await;
     let site = Site::read(world, STACK).await?;
@@ -105,7 +108,7 @@ impl File<'_> {
             .or_else(|| self.line_of(resource.as_ref()?, property.as_deref().unwrap_or_default()))
             .or_else(|| self.line_of_words(message))
             .unwrap_or(1);
-        error(line, resource, property, message.to_owned())
+        error(line, resource, property, unwrapped(message).to_owned())
     }
 
     /// The line of a resource, or of its property where it is written down.
@@ -163,6 +166,12 @@ fn has_words_of(text: &str, name: &str) -> bool {
     }
     let words = words.trim_end_matches(" seconds").trim_end_matches(" count");
     words.contains(' ') && text.to_ascii_lowercase().contains(words)
+}
+
+/// What a service said, without what CloudFormation's handler puts around it: the service's name and ids of requests.
+fn unwrapped(message: &str) -> &str {
+    let inner = message.strip_prefix("Resource handler returned message: \"").unwrap_or(message);
+    inner.rsplit_once(" (Service: ").map_or(message, |(said, _)| said)
 }
 
 /// The line that a message of the reader names: `(line 3, column 5)`.
@@ -239,6 +248,14 @@ mod tests {
             let finding = file.error(message, resource);
             assert_eq!((finding.line, finding.property.as_deref()), (line, property), "{message}");
         }
+    }
+
+    #[test]
+    fn a_service_is_quoted_without_what_is_around_it() {
+        let wrapped = "Resource handler returned message: \"Bad (a) name (Service: Sns, Status Code: 400, Request ID: 1)\" \
+                       (RequestToken: 2, HandlerErrorCode: InvalidRequest)";
+        assert_eq!(unwrapped(wrapped), "Bad (a) name");
+        assert_eq!(unwrapped("Encountered unsupported property Shade"), "Encountered unsupported property Shade");
     }
 
     #[test]

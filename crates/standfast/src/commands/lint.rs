@@ -11,7 +11,27 @@ use crate::cli::{self, FailOn, LintFormat};
 use crate::output;
 use crate::world::SimulatedWorld;
 
+/// Nothing could be said of the template.
+const UNREAD: u8 = 2;
+
 pub async fn run(options: &cli::Lint) -> Result<ExitCode> {
+    let found = match find(options).await {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("standfast: {error:#}");
+            return Ok(ExitCode::from(UNREAD));
+        }
+    };
+    let path = options.template.display().to_string();
+    match options.format {
+        LintFormat::Text => output::text_of(lint::text(&path, &found)),
+        LintFormat::Json => output::line(format_args!("{:#}", lint::json(&path, &found))),
+        LintFormat::Sarif => output::line(format_args!("{:#}", lint::sarif(&path, &found))),
+    }
+    Ok(if found.iter().any(|finding| fails(finding, options.fail_on)) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn find(options: &cli::Lint) -> Result<Vec<Finding>> {
     let text = std::fs::read_to_string(&options.template)
         .with_context(|| format!("reading the template {}", options.template.display()))?;
     let parameters = (options.parameters.iter())
@@ -23,14 +43,7 @@ pub async fn run(options: &cli::Lint) -> Result<ExitCode> {
     let world = SimulatedWorld::start();
     let found = lint::lint(&world, &text, &parameters, options.objective).await;
     world.stop().await;
-    let found = found.context("reading what the template makes")?;
-    let path = options.template.display().to_string();
-    match options.format {
-        LintFormat::Text => output::text_of(lint::text(&path, &found)),
-        LintFormat::Json => output::line(format_args!("{:#}", lint::json(&path, &found))),
-        LintFormat::Sarif => output::line(format_args!("{:#}", lint::sarif(&path, &found))),
-    }
-    Ok(if found.iter().any(|finding| fails(finding, options.fail_on)) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    found.context("reading what the template makes")
 }
 
 fn fails(finding: &Finding, on: FailOn) -> bool {
