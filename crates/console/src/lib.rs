@@ -16,6 +16,7 @@ mod guard;
 mod html;
 mod metrics;
 mod pages;
+mod probes;
 mod rates;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What the cloud tells of itself beside AWS's API: paths under `/_standfast/`.
 //!
-//! Invariant: an instance learns nothing here but that the cloud is up. These are for people and tools on the machine.
+//! Invariant: an instance learns nothing here but that the cloud is up, and its time. The others are for people and tools on
+//! the machine.
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
@@ -18,8 +19,8 @@ pub const PREFIX: &str = "/_standfast/";
 pub fn answer(cloud: &Cloud, name: &str, query: &str, from_instance: bool) -> Response<Full<Bytes>> {
     match name {
         "health" => text(StatusCode::OK, "ok\n"),
-        _ if from_instance => text(StatusCode::FORBIDDEN, "This is not for instances.\n"),
         "clock" => json_of(&clock(cloud)),
+        _ if from_instance => text(StatusCode::FORBIDDEN, "This is not for instances.\n"),
         "listeners" => json_of(&listeners(cloud)),
         "events" => {
             let after = parameter(query, "after").unwrap_or_default();

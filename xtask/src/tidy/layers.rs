@@ -20,7 +20,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("host", &["core", "network"]),
     ("network", &["core"]),
     ("chart", &["core"]),
-    ("console", &["core", "wire", "api", "kernel", "chart"]),
+    ("console", &["core", "wire", "api", "kernel", "chart", "gameday"]),
     ("gameday", &["core"]),
     // The binary carries the examples' programs for its instances' image.
     (

@@ -8,7 +8,7 @@ use standfast_chart::{Chart, Size, Tone, Unit};
 use standfast_core::Result;
 use standfast_core::place::REGIONS;
 
-use super::bus;
+use super::{availability, bus};
 use crate::Page;
 use crate::estate::{self, Balancer, Estate, Machine, Zone};
 use crate::html::{self as ui, Live, Mood};
@@ -33,6 +33,7 @@ pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
         @if estate.machines.is_empty() && estate.balancers.is_empty() && estate.groups.is_empty() {
             (ui::empty("Nothing runs in this region yet.", &ui::BEGIN))
         }
+        (availability::strip(page).await?)
         (front(page, &estate))
         (zones(page, &estate))
         @if !estate.balancers.is_empty() { (charts(page, &estate)) }
@@ -85,12 +86,14 @@ fn trouble(experiment: &fis::Experiment) -> Markup {
     }
 }
 
-/// The chart with the times in which something was broken.
+/// The chart of this machine's time with the times in which something was broken.
 pub fn shaded(chart: Chart, page: &Page, estate: &Estate) -> Chart {
     // At another speed the cloud's times are not those of requests.
-    if page.cx.clock().speed() != 1.0 {
-        return chart;
-    }
+    if page.cx.clock().speed() == 1.0 { shaded_by_the_cloud(chart, page, estate) } else { chart }
+}
+
+/// The same of a chart of the cloud's time.
+pub fn shaded_by_the_cloud(chart: Chart, page: &Page, estate: &Estate) -> Chart {
     let experiments = estate.troubles.iter().chain(&estate.past);
     let actions = experiments.flat_map(|experiment| experiment.actions.iter().flatten());
     actions.fold(chart, |chart, (name, action)| {

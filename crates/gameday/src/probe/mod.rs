@@ -4,15 +4,18 @@
 //! Every request that was due leaves a record.
 
 mod engine;
+pub mod figures;
 mod record;
 mod summary;
+mod tell;
 mod who;
 
 use std::time::Duration;
 
 pub use engine::{Pace, Stop, Stopper, UNDER_WAY_MAX, fire};
 pub use record::{Fate, Log, RECORDS_MAX, Record, SharedLog, Who, lock};
-pub use summary::{Latency, Outage, Second, Summary, nines, seconds, summarize};
+pub use summary::{Latency, Outage, Outages, Second, Summary, nines, seconds, summarize};
+pub use tell::{Named, Teller};
 pub use who::{INSTANCE_HEADER, ZONE_HEADER, who};
 
 /// What requests are sent to, and how.

@@ -37,6 +37,32 @@ impl Outage {
     }
 }
 
+/// Finds outages among requests that it is told of in the order in which they were due.
+#[derive(Debug, Default)]
+pub struct Outages {
+    ended: Vec<Outage>,
+    open: Option<Outage>,
+}
+
+impl Outages {
+    pub fn add(&mut self, due_us: u64, succeeded: bool) {
+        if succeeded {
+            self.ended.extend(self.open.take().map(|outage| Outage { to_us: due_us, ended: true, ..outage }));
+            return;
+        }
+        let new = Outage { from_us: due_us, to_us: due_us, failed: 0, ended: false };
+        let open = self.open.get_or_insert(new);
+        (open.to_us, open.failed) = (due_us, open.failed + 1);
+    }
+
+    /// Those that have ended since this was last asked, and as far as it goes the one that has not.
+    pub fn take(&mut self) -> Vec<Outage> {
+        let mut all = std::mem::take(&mut self.ended);
+        all.extend(self.open);
+        all
+    }
+}
+
 /// What became of requests.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
@@ -75,27 +101,21 @@ pub fn nines(failed: u64, requests: u64) -> f64 {
 pub fn summarize<'a>(log: &Log, records: impl IntoIterator<Item = &'a Record>) -> Summary {
     let mut out = Summary::default();
     let mut histogram = Histogram::<u64>::new_with_bounds(1, LATENCY_US_MAX, DIGITS).expect("the bounds are in order");
-    let (mut slowest, mut open, mut last) = (0, None::<Outage>, 0);
+    let (mut slowest, mut outages) = (0, Outages::default());
     let mut by_fate: BTreeMap<_, u64> = BTreeMap::new();
     let mut by_who = vec![0u64; log.names.len() + 1];
     for record in records {
         out.requests += 1;
-        last = record.due_us;
+        outages.add(record.due_us, record.fate.succeeded());
         *by_fate.entry(record.fate).or_default() += 1;
         if record.fate.succeeded() {
             out.succeeded += 1;
             by_who[usize::from(record.who)] += 1;
             histogram.saturating_record(u64::from(record.latency_us));
             slowest = slowest.max(record.latency_us);
-            if let Some(outage) = open.take() {
-                out.outages.push(Outage { to_us: record.due_us, ended: true, ..outage });
-            }
-        } else {
-            let new = Outage { from_us: record.due_us, to_us: record.due_us, failed: 0, ended: false };
-            open.get_or_insert(new).failed += 1;
         }
     }
-    out.outages.extend(open.map(|outage| Outage { to_us: last, ..outage }));
+    out.outages = outages.take();
     out.failed = out.requests - out.succeeded;
     out.latency = latency(&histogram, slowest);
     out.answers = by_fate.into_iter().map(|(fate, count)| (fate.name(), count)).collect();

@@ -3,17 +3,27 @@
 /// A year as availability is counted by: 365 days.
 pub const YEAR_S: f64 = 365.0 * 86_400.0;
 
+/// How many nines, cut and not rounded: 2.997 are not three.
+pub fn how_many_nines(failed: u64, requests: u64) -> String {
+    let nines = crate::probe::nines(failed, requests);
+    if failed == 0 {
+        format!("at least {:.1}", (nines * 10.0).floor() / 10.0)
+    } else {
+        format!("{:.2}", (nines * 100.0).floor() / 100.0)
+    }
+}
+
 /// The nines that an availability has, and what it comes to in a year.
 pub fn nines(failed: u64, requests: u64) -> String {
-    let nines = crate::probe::nines(failed, requests);
     if requests == 0 {
         return "nothing was asked".into();
     }
+    let nines = how_many_nines(failed, requests);
     let year = failed.max(1) as f64 / requests as f64 * YEAR_S;
     if failed == 0 {
-        format!("at least {nines:.1} nines: none of {} failed; fewer requests cannot show more", count(requests))
+        format!("{nines} nines: none of {} failed; fewer requests cannot show more", count(requests))
     } else {
-        format!("{nines:.2} nines; a year of this is {} without service", time(year))
+        format!("{nines} nines; a year of this is {} without service", time(year))
     }
 }
 
@@ -88,6 +98,7 @@ mod tests {
     #[test]
     fn nines_say_what_a_year_would_be() {
         assert_eq!(nines(36, 3600), "2.00 nines; a year of this is 4 days without service");
+        assert!(nines(3, 3000 - 6).starts_with("2.99 nines"), "cut, not rounded");
         assert!(nines(0, 1000).starts_with("at least 3.0 nines: none of 1,000 failed"));
     }
 }

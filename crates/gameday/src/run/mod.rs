@@ -73,7 +73,7 @@ impl Run {
             ready: &ready,
             start,
             token,
-            probes: Probes::start(&self.world, &ready, longest, start),
+            probes: Probes::start(&self.world, &ready, &self.stack, longest, start),
             watch: Watch::default(),
             faults: Vec::new(),
             rng: Rng::seeded(self.seed),

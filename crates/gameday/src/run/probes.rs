@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::World;
 use crate::check::Ready;
-use crate::probe::{Pace, SharedLog, Stopper, Summary, fire, lock, summarize};
+use crate::probe::{Named, Pace, SharedLog, Stopper, Summary, Teller, fire, lock, summarize};
 use crate::report::{Fact, words};
 use crate::spec::{Probe, Steady};
 
@@ -19,20 +19,38 @@ struct Running {
     probe: Probe,
     log: SharedLog,
     stopper: Stopper,
-    task: JoinHandle<u64>,
+    task: JoinHandle<()>,
 }
 
 /// All probes of a day, while they send.
 pub(super) struct Probes(Vec<Running>);
 
 impl Probes {
-    /// Starts them: the first requests are due at `start`, by the world's `elapsed`; the last after `longest`.
-    pub(super) fn start(world: &Arc<dyn World>, ready: &Ready, longest: Duration, start: Duration) -> Self {
+    /// Starts them: the first requests are due at `start`, by the world's `elapsed`; the last after `longest`. Each tells
+    /// the cloud what it sees.
+    pub(super) fn start(
+        world: &Arc<dyn World>,
+        ready: &Ready,
+        stack: &str,
+        longest: Duration,
+        start: Duration,
+    ) -> Self {
         let start_one = |(probe, shot): &(Probe, crate::world::Shot)| {
             let (log, (stopper, stop)) = (SharedLog::default(), tokio::sync::watch::channel(false));
             let pace = Pace { per_second: probe.rate, duration: longest };
             let (world, shot, kept) = (world.clone(), shot.clone(), log.clone());
-            let task = tokio::spawn(async move { fire(&world, &shot, pace, start, &kept, stop, |_| ()).await });
+            let named = Named { probe: probe.name.clone(), stack: Some(stack.to_owned()) };
+            let began = world.now() + start.saturating_sub(world.elapsed());
+            let log_read = log.clone();
+            let teller = Teller { world: world.clone(), named, pace, start, began, speed: 1.0, log: log_read };
+            let task = tokio::spawn(async move {
+                let (done, is_done) = tokio::sync::watch::channel(false);
+                let all = async {
+                    fire(&world, &shot, pace, start, &kept, stop, |_| ()).await;
+                    done.send_replace(true);
+                };
+                tokio::join!(biased; all, teller.tell(is_done));
+            });
             Running { probe: probe.clone(), log, stopper, task }
         };
         Self(ready.probes.iter().map(start_one).collect())
@@ -56,10 +74,10 @@ impl Probes {
     pub(super) fn unsteady(&self, steady: &Steady, from_ms: i64, to_ms: i64) -> Vec<String> {
         let mut why = Vec::new();
         for running in &self.0 {
-            let mut log = lock(&running.log);
-            log.sort();
+            let log = lock(&running.log);
             let in_time = |us: u64| us as i64 >= from_ms * 1000 && (us as i64) < to_ms * 1000;
-            let records: Vec<_> = log.records.iter().filter(|record| in_time(record.due_us)).copied().collect();
+            let mut records: Vec<_> = log.records.iter().filter(|record| in_time(record.due_us)).copied().collect();
+            records.sort_by_key(|record| record.due_us);
             why.extend(out_of_bounds(&running.probe.name, steady, &summarize(&log, &records)));
         }
         why

@@ -1,6 +1,7 @@
 //! `probe`: open-loop load, and what its users would have seen.
 //!
-//! How requests are sent and counted is `standfast_gameday::probe`; here is the command line around it.
+//! How requests are sent and counted is `standfast_gameday::probe`; here is the command line around it. What it sees it
+//! tells the cloud on a thread of its own, so that this costs no request its time.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -10,25 +11,32 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Value as Json, json};
+use standfast_gameday::World;
 use standfast_gameday::probe::{
-    self, Kind, Log, Pace, RECORDS_MAX, Record, SharedLog, Summary, Target, lock, nines, summarize,
+    self, Kind, Log, Named, Pace, RECORDS_MAX, Record, SharedLog, Stopper, Summary, Target, Teller, lock, nines,
+    summarize,
 };
 use standfast_gameday::report::words;
+use tokio::sync::oneshot;
 
 use crate::api_client::ApiClient;
 use crate::cli;
 use crate::http_client::site_url;
 use crate::output;
 use crate::signals;
-use crate::world;
+use crate::world::{self, RealWorld};
 
 /// A second's line is printed this much later, when its requests have been answered.
 const LINE_LATER: Duration = Duration::from_secs(2);
+
+/// How long a cloud may take to say what time it is there.
+const CLOCK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sends the load and prints the report; fails only when it could not be sent.
 pub async fn run(options: &cli::Probe, client: &ApiClient) -> Result<ExitCode> {
     let url = site_url(&options.url, client.endpoint());
     let world = world::real(client);
+    let cloud = if options.no_metrics { None } else { cloud(client).await };
     let target = Target { url: url.clone(), timeout: options.timeout };
     let shot = world.aim(&target).map_err(|error| anyhow!(error))?;
     let pace = Pace { per_second: options.rate, duration: options.duration };
@@ -45,12 +53,24 @@ pub async fn run(options: &cli::Probe, client: &ApiClient) -> Result<ExitCode> {
     });
     let (start, quiet) = (world.elapsed(), options.json);
     let mut lines = Lines::default();
+    let telling = match cloud {
+        None => None,
+        Some(cloud) => {
+            let named = Named { probe: options.name.clone().unwrap_or_else(|| url.clone()), stack: None };
+            let (began, speed) = (cloud.now(), cloud.speed());
+            let teller = Teller { world: world.clone(), named, pace, start, began, speed, log: log.clone() };
+            Some(Telling::start(teller)?)
+        }
+    };
     probe::fire(&world, &shot, pace, start, &log, stop, |due| {
         if !quiet {
             lines.until(due.saturating_sub(LINE_LATER), &log);
         }
     })
     .await;
+    if let Some(telling) = telling {
+        telling.end().await;
+    }
     let mut all = std::mem::take(&mut *lock(&log));
     all.sort();
     let summary = summarize(&all, &all.records);
@@ -63,6 +83,40 @@ pub async fn run(options: &cli::Probe, client: &ApiClient) -> Result<ExitCode> {
         output::text_of(people(&url, options.rate, &summary));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The cloud at the endpoint, if one soon says what time it is there.
+async fn cloud(client: &ApiClient) -> Option<RealWorld> {
+    #[allow(clippy::disallowed_methods)] // Something real that may not answer.
+    let cloud = tokio::time::timeout(CLOCK_LIMIT, RealWorld::by_its_clock(client.clone())).await;
+    cloud.ok()?.ok()
+}
+
+/// A thread that tells the cloud what the probe sees.
+struct Telling {
+    done: Stopper,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Telling {
+    fn start(teller: Teller) -> Result<Self> {
+        let (done, is_done) = tokio::sync::watch::channel(false);
+        let (tell, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("metrics".into()).spawn(move || {
+            runtime.block_on(teller.tell(is_done));
+            // Nobody listens when the command has ended already.
+            let _ = tell.send(());
+        })?;
+        Ok(Self { done, ended })
+    }
+
+    /// Tells what is left.
+    async fn end(self) {
+        self.done.send_replace(true);
+        // It is no failure of the probe when the thread has failed.
+        let _ = self.ended.await;
+    }
 }
 
 /// The lines of seconds that are over.

@@ -1,13 +1,19 @@
 //! The console: what its pages show, what its buttons do, and what it refuses.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value as Json, json};
-use standfast_api::{autoscaling, ec2, fis};
+use standfast_api::{autoscaling, cloudwatch, ec2, fis};
 use standfast_console::Console;
+use standfast_gameday::World;
+use standfast_gameday::probe::{Answer, Fate, Named, Pace, SharedLog, Teller, fire};
+use standfast_gameday::world::Shot;
 use standfast_testkit::TestCloud;
+use standfast_testkit::world::TestWorld;
 
 use crate::site::{Site, list, text};
 
@@ -117,7 +123,8 @@ fn pages_show_the_site() {
         let balancer = browser.page(&format!("balancers/{}", name.expect("the map links to it"))).await;
         assert!(balancer.contains("forward to") && balancer.contains("Requests to targets by zone"), "{balancer}");
         assert!(browser.page("stacks/site").await.contains("AWS::AutoScaling::AutoScalingGroup"));
-        assert!(browser.page("availability").await.contains("100 %, no error"));
+        let availability = browser.page("availability").await;
+        assert!(availability.contains("100 %") && availability.contains("none of "), "{availability}");
     });
 }
 
@@ -159,6 +166,68 @@ fn an_instance_is_killed_and_one_terminated_through_the_page() {
         site.settled(&cloud, 5).await;
         let left = site.members(&cloud).await;
         assert!(left.iter().all(|(id, ..)| *id != first && *id != second), "{left:?}");
+    });
+}
+
+/// Sends 10 requests a second, of which numbers 100 to 119 fail, and tells the cloud.
+async fn probed(cloud: &Arc<TestCloud>, duration: Duration) {
+    let world: Arc<dyn World> = TestWorld::new(cloud.clone());
+    let sent = AtomicU64::new(0);
+    let shot: Shot = Arc::new(move || {
+        let fails = (100..120).contains(&sent.fetch_add(1, Ordering::Relaxed));
+        let fate = if fails { Fate::TIMED_OUT } else { Fate::status(200) };
+        Box::pin(std::future::ready(Answer { fate, who: None }))
+    });
+    let (pace, start, log) = (Pace { per_second: 10, duration }, world.elapsed(), SharedLog::default());
+    let named = Named { probe: "users".into(), stack: None };
+    let (began, speed) = (world.now(), 1.0);
+    let teller = Teller { world: world.clone(), named, pace, start, began, speed, log: log.clone() };
+    let (done, is_done) = tokio::sync::watch::channel(false);
+    let (_stopper, stop) = tokio::sync::watch::channel(false);
+    let fired = async {
+        fire(&world, &shot, pace, start, &log, stop, |_| ()).await;
+        done.send_replace(true);
+    };
+    tokio::join!(fired, teller.tell(is_done));
+}
+
+#[test]
+fn what_probes_see_is_metrics_like_everyones_and_stands_on_the_pages() {
+    standfast_testkit::run(8, |cloud| async move {
+        let cloud = Arc::new(cloud);
+        let browser = Browser::new(&cloud);
+        let began = cloud.now();
+        probed(&cloud, Duration::from_secs(60)).await;
+        let query = |id: &str, metric: &str, stat: &str| {
+            let dimensions = json!([{"Name": "Probe", "Value": "users"}]);
+            let metric = json!({"Namespace": "Standfast/Probes", "MetricName": metric, "Dimensions": dimensions});
+            json!({"Id": id, "MetricStat": {"Metric": metric, "Period": 60, "Stat": stat}})
+        };
+        let queries = [
+            query("requests", "Requests", "Sum"),
+            query("failed", "Failed", "Sum"),
+            query("share", "SuccessPercent", "Average"),
+            query("outage", "Outage", "Maximum"),
+            query("latency", "Latency", "p99"),
+        ];
+        let input = json!({"MetricDataQueries": queries, "StartTime": began.seconds(),
+                           "EndTime": (began + Duration::from_secs(60)).seconds()});
+        let told = cloud.send(&cloudwatch::MODEL, "GetMetricData", input).await.expect("there are metrics");
+        let values: Vec<f64> =
+            list(&told, "MetricDataResults").iter().filter_map(|one| one["Values"][0].as_f64()).collect();
+        assert_eq!(values[..2], [600.0, 20.0]);
+        assert!((values[2] - 100.0 * 580.0 / 600.0).abs() < 1e-9, "weighed by requests: {values:?}");
+        assert_eq!(values[3], 2000.0, "from request 100 to request 120");
+        assert!(values[4] < 1.0, "{values:?}");
+        let map = browser.page("").await;
+        assert!(map.contains("What users see") && map.contains("96.67 %"), "{map}");
+        let page = browser.page("availability").await;
+        let year = "1.47 nines; a year of this is 12 days without service";
+        assert!(page.contains("users") && page.contains(year), "{page}");
+        assert!(page.contains("✓") && page.contains("2 s"), "it is live: {page}");
+        cloud.pass(Duration::from_secs(300)).await;
+        assert!(browser.page("availability").await.contains("ended 5 min ago"));
+        assert!(!browser.page("").await.contains("What users see"), "the map shows what is live");
     });
 }
 
