@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::estate::Estate;
+use crate::probe::Outage;
 use crate::spec::{Layer, Measure};
 use crate::watch::{Entry, Levels, Sign};
 
@@ -27,7 +28,8 @@ pub struct Seen<'a> {
     pub entries: &'a [Entry],
     pub levels: &'a [(i64, Levels)],
     pub estate: &'a Estate,
-    pub probes: bool,
+    /// What users had of it; `None` where there are no probes.
+    pub outages: Option<&'a [Outage]>,
 }
 
 /// What became of something that is timed.
@@ -96,7 +98,7 @@ pub fn times(fault: &Struck, seen: &Seen<'_>) -> Vec<Time> {
     let mut out = Vec::new();
     for measure in Measure::ALL {
         for layer in measure.layers() {
-            if can_be_taken(*measure, *layer, seen.estate, seen.probes).is_ok() {
+            if can_be_taken(*measure, *layer, seen.estate, seen.outages.is_some()).is_ok() {
                 let (promised, promise) = promise(*measure, *layer, seen.estate);
                 out.push(Time {
                     fault: fault.name.clone(),
@@ -115,9 +117,7 @@ pub fn times(fault: &Struck, seen: &Seen<'_>) -> Vec<Time> {
 
 fn took(measure: Measure, layer: Layer, fault: &Struck, seen: &Seen<'_>) -> Took {
     match (measure, layer) {
-        (Measure::Detect, Layer::Users) => {
-            first(fault, seen, layer, |e| e.sign == Sign::OutageBegins, Took::Unaffected)
-        }
+        (Measure::Detect, Layer::Users) => users_detect(fault, seen),
         (Measure::Recover, Layer::Users) => users_recover(fault, seen),
         (Measure::Detect, Layer::Alarm) => first(fault, seen, layer, |e| e.sign == Sign::Out, Took::Never),
         (Measure::Detect, _) => {
@@ -148,15 +148,24 @@ fn first(fault: &Struck, seen: &Seen<'_>, layer: Layer, is_it: impl Fn(&Entry) -
     found.map_or(otherwise, |at| Took::After { measured_ms: at - fault.began_ms })
 }
 
-/// From the beginning to the end of the last outage that began meanwhile.
+/// Outages that are this fault's doing: requests that were due meanwhile failed, or one that was under way when it struck.
+fn outages<'a>(fault: &'a Struck, seen: &Seen<'a>) -> impl Iterator<Item = &'a Outage> {
+    let (began_us, until_us) = (fault.began_ms * 1000, fault.until_ms * 1000);
+    let all = seen.outages.unwrap_or_default().iter();
+    all.filter(move |outage| outage.known_us as i64 >= began_us && (outage.from_us as i64) < until_us)
+}
+
+fn users_detect(fault: &Struck, seen: &Seen<'_>) -> Took {
+    let first = outages(fault, seen).map(|outage| outage.from_us as i64 / 1000).min();
+    first.map_or(Took::Unaffected, |at| Took::After { measured_ms: (at - fault.began_ms).max(0) })
+}
+
+/// To the end of the last outage.
 fn users_recover(fault: &Struck, seen: &Seen<'_>) -> Took {
-    let begun = during(fault, seen, Layer::Users).filter(|e| e.sign == Sign::OutageBegins).map(|e| e.at_ms).max();
-    let Some(begun) = begun else { return Took::Unaffected };
-    let ends =
-        seen.entries.iter().filter(|e| e.layer == Layer::Users && e.sign == Sign::OutageEnds && e.at_ms >= begun);
-    match ends.map(|entry| entry.at_ms).min() {
-        Some(end) => Took::After { measured_ms: end - fault.began_ms },
-        None => Took::Never,
+    match outages(fault, seen).max_by_key(|outage| outage.to_us) {
+        None => Took::Unaffected,
+        Some(last) if last.ended => Took::After { measured_ms: (last.to_us as i64 / 1000 - fault.began_ms).max(0) },
+        Some(_) => Took::Never,
     }
 }
 
@@ -299,19 +308,48 @@ mod tests {
     }
 
     fn figure(entries: &[Entry], levels: &[(i64, Levels)], measure: Measure, layer: Layer) -> (Took, Option<u64>) {
+        timed(&[], entries, levels, measure, layer)
+    }
+
+    fn timed(
+        outages: &[Outage],
+        entries: &[Entry],
+        levels: &[(i64, Levels)],
+        measure: Measure,
+        layer: Layer,
+    ) -> (Took, Option<u64>) {
         let estate = estate();
-        let seen = Seen { entries, levels, estate: &estate, probes: true };
+        let seen = Seen { entries, levels, estate: &estate, outages: Some(outages) };
         let all = times(&fault(), &seen);
         let time = all.iter().find(|time| (time.measure, time.layer) == (measure, layer)).expect("it can be taken");
         (time.took, time.promised_ms)
+    }
+
+    fn outage(from_ms: u64, known_ms: u64, to_ms: u64) -> Outage {
+        Outage { from_us: from_ms * 1000, known_us: known_ms * 1000, to_us: to_ms * 1000, failed: 1, ended: true }
+    }
+
+    #[test]
+    fn users_lose_what_was_due_meanwhile_and_what_was_under_way() {
+        let after = |ms| Took::After { measured_ms: ms };
+        let open = Outage { ended: false, ..outage(1200, 1201, 59_000) };
+        for (outages, detect, recover) in [
+            (&[][..], Took::Unaffected, Took::Unaffected),
+            (&[outage(1200, 1210, 1300), outage(2000, 2001, 2500)], after(200), after(1500)),
+            // Due before it struck, and failed by it.
+            (&[outage(990, 1004, 1010)], after(0), after(10)),
+            (&[outage(900, 904, 950), outage(60_001, 60_002, 61_000)], Took::Unaffected, Took::Unaffected),
+            (&[open], after(200), Took::Never),
+        ] {
+            let took = |measure| timed(outages, &[], &[], measure, Layer::Users).0;
+            assert_eq!((took(Measure::Detect), took(Measure::Recover)), (detect, recover), "{outages:?}");
+        }
     }
 
     #[test]
     fn layers_are_timed_from_the_fault_beside_what_is_promised() {
         let entries = [
             entry(900, Layer::LoadBalancer, Sign::Out, "a"),
-            entry(1200, Layer::Users, Sign::OutageBegins, "site"),
-            entry(1300, Layer::Users, Sign::OutageEnds, "site"),
             entry(3000, Layer::LoadBalancer, Sign::Out, "a"),
             entry(3200, Layer::LoadBalancer, Sign::Out, "c"),
             entry(9000, Layer::LoadBalancer, Sign::Out, "b"),
@@ -323,8 +361,7 @@ mod tests {
         let levels = [level(0, 6), level(4000, 4), level(12_000, 5), level(13_000, 6)];
         let after = |ms| Took::After { measured_ms: ms };
         for (measure, layer, took, promised) in [
-            (Measure::Detect, Layer::Users, after(200), None),
-            (Measure::Recover, Layer::Users, after(300), Some(10_000)),
+            (Measure::Recover, Layer::Users, Took::Unaffected, Some(10_000)),
             (Measure::Detect, Layer::LoadBalancer, after(2000), Some(10_000)),
             (Measure::Eject, Layer::LoadBalancer, after(8000), Some(10_000)),
             (Measure::Detect, Layer::Group, after(3000), Some(10_000)),
@@ -337,9 +374,8 @@ mod tests {
         // Lost and replaced between two looks: as many as ever at each of them.
         let same = [level(0, 6), level(4000, 6)];
         assert_eq!(figure(&entries, &same, Measure::Recover, Layer::Group).0, after(11_000));
-        assert_eq!(figure(&entries[..7], &same, Measure::Recover, Layer::Group).0, Took::Never);
+        assert_eq!(figure(&entries[..5], &same, Measure::Recover, Layer::Group).0, Took::Never);
         assert_eq!(figure(&[], &same, Measure::Recover, Layer::Group).0, Took::Unaffected);
-        assert_eq!(figure(&[], &[], Measure::Detect, Layer::Users).0, Took::Unaffected);
         assert_eq!(figure(&[], &[], Measure::Detect, Layer::LoadBalancer).0, Took::Never);
     }
 

@@ -60,8 +60,8 @@ pub struct Tally {
     pace: Pace,
     /// How many records have been read.
     read: usize,
-    /// Requests that are known while an earlier one is under way: number, due time, and whether it succeeded.
-    known: BinaryHeap<Reverse<(u64, u64, bool)>>,
+    /// Requests that are known while an earlier one is under way: number, when due and when known, whether it succeeded.
+    known: BinaryHeap<Reverse<(u64, u64, u64, bool)>>,
     /// The first request that is not known yet.
     next: u64,
     outages: Outages,
@@ -85,7 +85,8 @@ impl Tally {
             } else {
                 grown.failed += 1;
             }
-            self.known.push(Reverse((self.number(record), record.due_us, record.fate.succeeded())));
+            let known_us = record.known_us();
+            self.known.push(Reverse((self.number(record), record.due_us, known_us, record.fate.succeeded())));
         }
         let mut out = Vec::new();
         for (second, grown) in seconds {
@@ -110,12 +111,12 @@ impl Tally {
     /// The longest outage that ended or went on among the requests that became known.
     fn outage(&mut self) -> Option<Figure> {
         let mut last_us = None;
-        while let Some(Reverse((_, due_us, succeeded))) =
+        while let Some(Reverse((_, due_us, known_us, succeeded))) =
             self.known.peek().copied().filter(|known| known.0.0 <= self.next)
         {
             self.known.pop();
             self.next += 1;
-            self.outages.add(due_us, succeeded);
+            self.outages.add(due_us, known_us, succeeded);
             last_us = Some(due_us);
         }
         let longest_us = self.outages.take().iter().map(Outage::length_us).max().unwrap_or(0);

@@ -70,6 +70,13 @@ pub struct Record {
     pub who: u16,
 }
 
+impl Record {
+    /// When its fate was known, after the probe's beginning.
+    pub fn known_us(&self) -> u64 {
+        self.due_us + u64::from(self.latency_us)
+    }
+}
+
 /// All requests of one probe.
 #[derive(Debug, Default)]
 pub struct Log {

@@ -25,6 +25,8 @@ pub struct Latency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Outage {
     pub from_us: u64,
+    /// When the first request had failed.
+    pub known_us: u64,
     /// When the next success was due; the last request when there was none.
     pub to_us: u64,
     pub failed: u64,
@@ -45,12 +47,12 @@ pub struct Outages {
 }
 
 impl Outages {
-    pub fn add(&mut self, due_us: u64, succeeded: bool) {
+    pub fn add(&mut self, due_us: u64, known_us: u64, succeeded: bool) {
         if succeeded {
             self.ended.extend(self.open.take().map(|outage| Outage { to_us: due_us, ended: true, ..outage }));
             return;
         }
-        let new = Outage { from_us: due_us, to_us: due_us, failed: 0, ended: false };
+        let new = Outage { from_us: due_us, known_us, to_us: due_us, failed: 0, ended: false };
         let open = self.open.get_or_insert(new);
         (open.to_us, open.failed) = (due_us, open.failed + 1);
     }
@@ -106,7 +108,7 @@ pub fn summarize<'a>(log: &Log, records: impl IntoIterator<Item = &'a Record>) -
     let mut by_who = vec![0u64; log.names.len() + 1];
     for record in records {
         out.requests += 1;
-        outages.add(record.due_us, record.fate.succeeded());
+        outages.add(record.due_us, record.known_us(), record.fate.succeeded());
         *by_fate.entry(record.fate).or_default() += 1;
         if record.fate.succeeded() {
             out.succeeded += 1;

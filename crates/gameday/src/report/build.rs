@@ -55,7 +55,7 @@ pub fn build(mut facts: Facts<'_>) -> Report {
     facts
         .entries
         .sort_by(|one, other| (one.at_ms, one.layer, &one.resource).cmp(&(other.at_ms, other.layer, &other.resource)));
-    let times = all_times(&facts);
+    let times = all_times(&facts, &probes);
     let mut hypothesis: Vec<Line> = lines(&facts, &probes, &times);
     if facts.day.hypothesis.steady_again && !facts.interrupted {
         hypothesis.push(Line {
@@ -208,10 +208,11 @@ fn outages(report: &ProbeReport) -> Vec<Entry> {
     out
 }
 
-fn all_times(facts: &Facts<'_>) -> Vec<Time> {
+fn all_times(facts: &Facts<'_>, probes: &[ProbeReport]) -> Vec<Time> {
     let mut out = Vec::new();
-    let seen =
-        Seen { entries: &facts.entries, levels: facts.levels, estate: facts.estate, probes: !facts.probes.is_empty() };
+    let outages: Vec<_> = probes.iter().flat_map(|probe| &probe.outages).copied().collect();
+    let outages = Some(outages.as_slice()).filter(|_| !probes.is_empty());
+    let seen = Seen { entries: &facts.entries, levels: facts.levels, estate: facts.estate, outages };
     for fault in &facts.faults {
         // What happens until the next fault begins is this one's doing.
         let later = facts.faults.iter().map(|other| other.began_ms).filter(|began| *began > fault.began_ms);
