@@ -20,7 +20,8 @@ const ZONE_PARAMETER: &str = "vailabilityZoneIdentifier";
 /// Parameters by which an action is told how long to last.
 const LASTING: [&str; 2] = ["duration", "startInstancesAfterDuration"];
 /// Resource types of which single instances are chosen here.
-const INSTANCES: [&str; 2] = ["aws:ec2:instance", "aws:ec2:spot-instance"];
+const INSTANCES: [&str; 2] = ["aws:ec2:instance", SPOT];
+const SPOT: &str = "aws:ec2:spot-instance";
 
 /// An action, as the cloud describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +104,12 @@ pub async fn aim(
             let there = alive.iter().filter(|(_, one)| Some(&one.zone) == zone.as_ref());
             Ok((Vec::new(), there.map(|(_, one)| one.id.clone()).collect()))
         }
-        (Some((_, kind)), Some(targets)) if INSTANCES.contains(&kind.as_str()) => choose(site, targets, &alive, rng)
-            .map(|ids| {
+        (Some((_, kind)), Some(targets)) if INSTANCES.contains(&kind.as_str()) => {
+            choose(site, targets, &of_kind(&alive, kind), rng).map(|ids| {
                 let arn = |id: &String| format!("arn:aws:ec2:{}:{}:instance/{id}", region(&alive, id), site.account);
                 (ids.iter().map(arn).collect(), ids.into_iter().collect())
-            }),
+            })
+        }
         (Some((_, kind)), Some(targets)) => {
             let arns = named(world, site, targets, kind).await?;
             arns.map(|arns| {
@@ -165,6 +167,12 @@ pub fn belongs(site: &Site, instance: &Json) -> bool {
     let id = text(instance, "InstanceId");
     let group = tag(instance, "aws:autoscaling:groupName");
     site.resources.iter().any(|one| one.physical == id || (!group.is_empty() && one.physical == group))
+}
+
+/// Those that an action can hit: a notice is for Spot Instances alone.
+fn of_kind(alive: &[(Json, Candidate)], kind: &str) -> Vec<(Json, Candidate)> {
+    let fits = |instance: &Json| kind != SPOT || text(instance, "InstanceLifecycle") == "spot";
+    alive.iter().filter(|(instance, _)| fits(instance)).cloned().collect()
 }
 
 fn region(alive: &[(Json, Candidate)], id: &str) -> String {
@@ -322,6 +330,15 @@ mod tests {
             (json!({"Tags": [{"Key": "aws:autoscaling:groupName", "Value": "g"}]}), candidate)
         };
         (0..6).map(one).collect()
+    }
+
+    #[test]
+    fn a_notice_goes_to_spot_instances_alone() {
+        let mut alive = candidates();
+        alive[2].0["InstanceLifecycle"] = "spot".into();
+        let ids = |kind| of_kind(&alive, kind).into_iter().map(|(_, one)| one.id).collect::<Vec<_>>();
+        assert_eq!(ids("aws:ec2:spot-instance"), ["i-2"]);
+        assert_eq!(ids("aws:ec2:instance").len(), 6);
     }
 
     #[test]
