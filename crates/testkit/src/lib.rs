@@ -91,6 +91,11 @@ impl TestCloud {
         Self { cloud: Cloud::start(config, standfast::services()), host, lb, courier, seed }
     }
 
+    /// A control plane over hosts and load balancers that may have had another one.
+    pub fn of(cloud: Cloud, host: Arc<SimHost>, lb: Arc<SimLb>, courier: Arc<TestCourier>, seed: u64) -> Self {
+        Self { cloud, host, lb, courier, seed }
+    }
+
     /// A context of the owner in the default account and region.
     pub fn cx(&self) -> Cx {
         self.cloud.owner(REGION)

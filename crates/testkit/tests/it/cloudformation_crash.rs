@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use standfast_api::{cloudformation as api, ec2};
+use standfast_core::host::Abilities;
 use standfast_core::{Clock, Rng};
 use standfast_dataplane::{SimAnswer, SimLb};
 use standfast_host::sim::{SimConfig, SimHost};
@@ -13,7 +14,7 @@ use standfast_kernel::{Cloud, Config, Cx, Planes};
 use standfast_store::engine::{Done, Engine, Outcome, Proposal};
 use standfast_store::{Key, Store, StoreError};
 use standfast_testkit::courier::TestCourier;
-use standfast_testkit::{BEGINNING, REGION};
+use standfast_testkit::{BEGINNING, REGION, TestCloud};
 use tokio::sync::oneshot;
 
 const TEMPLATE: &str = "
@@ -99,24 +100,39 @@ impl Engine for Mortal {
 pub struct World {
     clock: Clock,
     rng: Rng,
-    planes: Planes,
+    seed: u64,
+    host: Arc<SimHost>,
+    lb: Arc<SimLb>,
+    courier: Arc<TestCourier>,
     disk: Disk,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
+        Self::able(seed, Abilities::default())
+    }
+
+    /// One with hosts that say that they can do these things.
+    pub fn able(seed: u64, abilities: Abilities) -> Self {
         let (clock, rng) = (Clock::starting_at(BEGINNING, 1.0), Rng::seeded(seed));
-        let host = SimHost::start(SimConfig::new(clock.clone(), rng.clone()));
+        let host = SimHost::start(SimConfig { abilities, ..SimConfig::new(clock.clone(), rng.clone()) });
         let lb = Arc::new(SimLb::new(clock.clone(), Arc::new(|_, _| SimAnswer::Status(200))));
         let courier = TestCourier::new(clock.clone());
-        Self { clock, rng, planes: Planes { host, lb, courier }, disk: Disk::default() }
+        Self { clock, rng, seed, host, lb, courier, disk: Disk::default() }
+    }
+
+    /// The same, to call as clients do.
+    pub fn cloud(&self, commits: usize) -> TestCloud {
+        let (host, lb, courier) = (self.host.clone(), self.lb.clone(), self.courier.clone());
+        TestCloud::of(self.control_plane(commits), host, lb, courier, self.seed)
     }
 
     /// One that dies after so many commits.
     pub fn control_plane(&self, commits: usize) -> Cloud {
         let engine = Mortal { disk: self.disk.clone(), left: Mutex::new(commits) };
         let store = Store::with_engine(Arc::new(engine)).expect("what was committed is sound");
-        let (clock, rng, planes) = (self.clock.clone(), self.rng.clone(), self.planes.clone());
+        let planes = Planes { host: self.host.clone(), lb: self.lb.clone(), courier: self.courier.clone() };
+        let (clock, rng) = (self.clock.clone(), self.rng.clone());
         Cloud::start(Config { clock, rng, store, planes, api_port: 4566 }, standfast::services())
     }
 }

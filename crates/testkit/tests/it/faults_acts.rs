@@ -12,7 +12,7 @@ use crate::autoscaling::{asg, described, group, image, settled};
 use crate::faults_fis::{SOON, becomes, call, not_started, start, stop, template, wait};
 use crate::site::{Site, list, text};
 
-const ABLE: Abilities = Abilities { networks: true, volumes: true, metadata: false, loss: true, delay: true };
+pub const ABLE: Abilities = Abilities { networks: true, volumes: true, metadata: false, loss: true, delay: true };
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An experiment's parts: one action, on one target if it needs one.

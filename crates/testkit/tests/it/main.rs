@@ -25,6 +25,7 @@ mod events;
 mod faults;
 mod faults_acts;
 mod faults_fis;
+mod faults_fuzz;
 mod game_day;
 mod group_metrics;
 mod instance_refresh;

@@ -235,6 +235,14 @@ pub async fn end(cx: &Cx, id: &str, experiment: &Experiment, name: &str, action:
     }
 }
 
+/// Undoes what an action did that could not begin as a whole: some of its commands may have been sent.
+pub async fn undo_part(cx: &Cx, id: &str, name: &str, action: &Action) -> Result<()> {
+    match effect(action)? {
+        Effect::SendCommand => commands::end(cx, &key(id, name), true).await,
+        _ => Ok(()),
+    }
+}
+
 /// Starts what is stopped. Instances that were terminated meanwhile are a failure, unless `lenient`.
 async fn start_again(cx: &Cx, arns: &[String], lenient: bool) -> Result<()> {
     let ids: BTreeSet<&str> = arns.iter().map(|arn| id_of(arn)).collect();
@@ -267,7 +275,7 @@ fn held_by_another(cx: &Cx, id: &str, name: &str, zone: &str) -> bool {
     all.iter().any(|(_, other_id, other)| {
         matches!(other.status, Status::Running | Status::Stopping)
             && other.progress.iter().any(|(other_name, progress)| {
-                matches!(progress, Progress::Running { .. })
+                matches!(progress, Progress::Beginning { .. } | Progress::Running { .. })
                     && !(&**other_id == id && other_name == name)
                     && other.template.actions.get(other_name).is_some_and(|action| {
                         effect(action).is_ok_and(|effect| effect == Effect::ZonePower)

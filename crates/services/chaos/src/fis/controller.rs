@@ -96,11 +96,16 @@ async fn begin(cx: &Cx, id: &str, experiment: &Experiment, name: String, now: Ti
         let skipped = Progress::Skipped("No resource matches the action's target.".into());
         return update(cx, id, |e| drop(e.progress.insert(name.clone(), skipped.clone()))).await;
     }
+    // Before anything breaks, so that whoever goes on from here knows that it may be broken.
+    update(cx, id, |e| drop(e.progress.insert(name.clone(), Progress::Beginning { since: now }))).await?;
     let progress = match actions::begin(cx, id, experiment, &name, action).await {
         Ok(Lasts::Instant) => Progress::Completed { since: now, ended: now },
         Ok(Lasts::For(time)) => Progress::Running { since: now, until: Some(now + time) },
         Ok(Lasts::UntilStopped) => Progress::Running { since: now, until: None },
-        Err(error) => return failed(cx, id, &name, &error, now, now).await,
+        Err(error) => {
+            actions::undo_part(cx, id, &name, action).await?;
+            return failed(cx, id, &name, &error, now, now).await;
+        }
     };
     update(cx, id, |e| drop(e.progress.insert(name.clone(), progress.clone()))).await
 }
@@ -108,7 +113,7 @@ async fn begin(cx: &Cx, id: &str, experiment: &Experiment, name: String, now: Ti
 async fn end(cx: &Cx, id: &str, experiment: &Experiment, name: String, stopped: bool, now: Timestamp) -> Result<()> {
     let Some(action) = experiment.template.actions.get(&name) else { return Ok(()) };
     let since = match experiment.progress.get(&name) {
-        Some(Progress::Running { since, .. }) => *since,
+        Some(Progress::Beginning { since } | Progress::Running { since, .. }) => *since,
         _ => now,
     };
     match actions::end(cx, id, experiment, &name, action, stopped).await {

@@ -193,7 +193,7 @@ fn progress(progress: Option<&Progress>) -> (api::ExperimentActionState, Option<
     let progress = progress.unwrap_or(&Progress::Pending);
     let (start, end) = match progress {
         Progress::Pending | Progress::Cancelled | Progress::Skipped(_) => (None, None),
-        Progress::Running { since, .. } => (Some(*since), None),
+        Progress::Beginning { since } | Progress::Running { since, .. } => (Some(*since), None),
         Progress::Completed { since, ended }
         | Progress::Stopped { since, ended }
         | Progress::Failed { since, ended, .. } => (Some(*since), Some(*ended)),

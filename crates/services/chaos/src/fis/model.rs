@@ -146,6 +146,10 @@ pub enum Progress {
     Cancelled,
     /// It had nothing to act on, or nothing was to be done.
     Skipped(String),
+    /// Something of it may be broken already, and all of it will be: a control plane that died meanwhile may not have said.
+    Beginning {
+        since: Timestamp,
+    },
 }
 
 /// The status and its reason in the API.
@@ -153,6 +157,7 @@ impl Progress {
     pub fn shown(&self) -> (&'static str, &str) {
         match self {
             Progress::Pending => ("pending", "Initial state."),
+            Progress::Beginning { .. } => ("initiating", "Action is initiating."),
             Progress::Running { .. } => ("running", "Action is running."),
             Progress::Completed { .. } => ("completed", "Action was completed."),
             Progress::Stopped { .. } => ("stopped", "Action was halted by stop."),

@@ -19,7 +19,7 @@ pub enum Step {
 
 /// What to do now, and when to look again if nothing changes before.
 pub fn plan(experiment: &Experiment, now: Timestamp) -> (Vec<Step>, Option<Timestamp>) {
-    let running = |progress: &Progress| matches!(progress, Progress::Running { .. });
+    let running = |progress: &Progress| matches!(progress, Progress::Beginning { .. } | Progress::Running { .. });
     let failed = experiment.progress.values().any(|progress| matches!(progress, Progress::Failed { .. }));
     match experiment.status {
         Status::Initiating => (vec![Step::Resolve], None),
@@ -45,6 +45,7 @@ fn advance(experiment: &Experiment, now: Timestamp) -> (Vec<Step>, Option<Timest
             }
             Progress::Running { until: Some(until), .. } => next = Some(next.map_or(*until, |n| n.min(*until))),
             Progress::Pending if ready(experiment, name) => steps.push(Step::Begin(name.clone())),
+            Progress::Beginning { .. } => steps.push(Step::Begin(name.clone())),
             _ => (),
         }
     }
