@@ -10,8 +10,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
 use ratatui::{Frame, Terminal};
 use serde_json::Value as Json;
+use standfast_gameday::report::words;
 
 use super::Shown;
+use super::probes::Probe;
 use crate::commands::{items, text as word};
 
 /// The frame that `--once` prints.
@@ -36,7 +38,7 @@ pub(super) fn draw(frame: &mut Frame, shown: &Shown) -> usize {
     let zones = u16::try_from(items(&shown.status, "zones").len()).unwrap_or(u16::MAX).min(6);
     let groups = u16::try_from(items(&shown.status, "groups").len()).unwrap_or(u16::MAX).clamp(1, 4);
     let parts = Layout::vertical([
-        Constraint::Length(1),
+        Constraint::Length(1 + shown.probes.len() as u16),
         Constraint::Length(zones + 2),
         Constraint::Length(groups + 2),
         Constraint::Min(3),
@@ -65,7 +67,19 @@ fn head(frame: &mut Frame, shown: &Shown, area: Rect) {
             Span::raw(format!("{latency}   q quits")),
         ]),
     };
-    frame.render_widget(Paragraph::new(line), area);
+    let lines: Vec<Line> = std::iter::once(line).chain(shown.probes.iter().map(probe)).collect();
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// What users see of a site.
+fn probe(probe: &Probe) -> Line<'_> {
+    let succeeded = 1.0 - probe.failed as f64 / probe.requests.max(1) as f64;
+    let failed = format!("{} of {} failed", words::count(probe.failed), words::count(probe.requests));
+    Line::from(vec![
+        Span::raw(format!("Probe {}  {:.0}/s, ", probe.name, probe.per_second)),
+        Span::styled(failed, if probe.failed > 0 { bad() } else { Style::new() }),
+        Span::raw(format!(" in the last hour: {} succeeded", words::percent(succeeded))),
+    ])
 }
 
 /// Colour only repeats what a word says.
@@ -205,10 +219,12 @@ mod tests {
                 {"id": "i-2", "health": "healthy"}, {"id": "i-1", "health": "unhealthy", "reason": "Target.Timeout"}]}]}],
         });
         let zones = BTreeMap::from([("eu-west-1b".to_owned(), (120.0, 118.0))]);
-        let shown = Shown { status, zones, answers: 120.0, errors: 2.0, ..Shown::default() };
+        let probe = Probe { name: "site".into(), per_second: 50.0, requests: 12_000, failed: 12 };
+        let shown = Shown { status, zones, answers: 120.0, errors: 2.0, probes: vec![probe], ..Shown::default() };
         let text = text(&shown).expect("drawing into memory does not fail");
         let line = |word: &str| text.lines().find(|line| line.contains(word)).unwrap_or_default().to_owned();
         assert!(line("Standfast").contains("120 answers/s, 2 errors/s"), "{text}");
+        assert!(line("Probe site").contains("50/s, 12 of 12,000 failed in the last hour: 99.9 % succeeded"), "{text}");
         assert!(line("eu-west-1a ").contains("dark"), "{text}");
         assert!(line("118").contains("eu-west-1b"), "{text}");
         assert!(line("web").contains("1 of 3"), "{text}");

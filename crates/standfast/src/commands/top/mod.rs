@@ -4,6 +4,7 @@
 //! `--once` calls too.
 
 mod draw;
+mod probes;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -44,6 +45,8 @@ struct Shown {
     answers: f64,
     errors: f64,
     latency_ms: Option<f64>,
+    /// What users see, where a probe asks.
+    probes: Vec<probes::Probe>,
     /// The first of the instances' rows that is shown.
     first: usize,
     /// Why the last look failed.
@@ -187,6 +190,7 @@ fn ends(key: KeyEvent) -> bool {
 impl Watcher<'_> {
     async fn look(&mut self) -> Result<()> {
         self.shown.status = status::read(self.client).await?;
+        self.shown.probes = probes::read(self.client).await?;
         let traffic: Json = serde_json::from_slice(&self.client.own("traffic").await?)?;
         let now = self.clock.now();
         if let Some((before, last)) = self.last.take() {

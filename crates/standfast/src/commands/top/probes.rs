@@ -1,0 +1,84 @@
+//! What probes that are live tell the cloud, as anyone could read it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value as Json, json};
+use standfast_api::cloudwatch;
+use standfast_core::Timestamp;
+use standfast_gameday::probe::figures::{Metric, NAMESPACE, PROBE};
+
+use crate::api_client::ApiClient;
+use crate::commands::{items, text};
+
+/// A probe that told nothing for longer, by this machine's time, is not live.
+const LIVE: Duration = Duration::from_secs(10);
+/// What is counted: the last hour of the cloud's time, by the minute.
+const COUNTED: Duration = Duration::from_secs(3600);
+const MINUTE_S: u64 = 60;
+/// The most that a frame has room for.
+pub const PROBES_MAX: usize = 3;
+
+/// A probe that is live.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    pub name: String,
+    /// By this machine's time.
+    pub per_second: f64,
+    /// In the last hour of the cloud.
+    pub requests: u64,
+    pub failed: u64,
+}
+
+/// Those that are live, by name.
+pub async fn read(client: &ApiClient) -> Result<Vec<Probe>> {
+    let input = json!({"Namespace": NAMESPACE, "MetricName": Metric::Requests.name(), "RecentlyActive": "PT3H"});
+    let metrics = client.list(&cloudwatch::MODEL, "ListMetrics", input, "Metrics").await?;
+    if metrics.is_empty() {
+        return Ok(Vec::new());
+    }
+    let clock: Json = serde_json::from_slice(&client.own("clock").await?).context("reading the cloud's clock")?;
+    let now = Timestamp(clock["now_ms"].as_i64().context("the cloud's clock tells no time")?);
+    let live = LIVE.mul_f64(clock["speed"].as_f64().unwrap_or(1.0));
+    let mut out = Vec::new();
+    for metric in metrics.iter().take(PROBES_MAX) {
+        let dimensions = &metric["Dimensions"];
+        let [recent, _] = sums(client, dimensions, (now - live, now), 1).await?;
+        if recent.is_empty() {
+            continue;
+        }
+        let [requests, failed] = sums(client, dimensions, (now - COUNTED, now), MINUTE_S).await?;
+        let all = |sums: &[f64]| sums.iter().sum::<f64>() as u64;
+        let is_name = |one: &&Json| text(one, "Name") == PROBE;
+        let name = items(metric, "Dimensions").iter().find(is_name).map_or("", |one| text(one, "Value"));
+        // A probe may have begun since: as many of the seconds as have a value.
+        let per_second = recent.iter().sum::<f64>() / recent.len() as f64 * live.as_secs_f64() / LIVE.as_secs_f64();
+        out.push(Probe { name: name.to_owned(), per_second, requests: all(&requests), failed: all(&failed) });
+    }
+    out.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(out)
+}
+
+/// The sums of requests, and of failed ones, in the periods that have any.
+async fn sums(
+    client: &ApiClient,
+    dimensions: &Json,
+    (from, to): (Timestamp, Timestamp),
+    period_s: u64,
+) -> Result<[Vec<f64>; 2]> {
+    let query = |id: &str, metric: Metric| {
+        let metric = json!({"Namespace": NAMESPACE, "MetricName": metric.name(), "Dimensions": dimensions});
+        json!({"Id": id, "MetricStat": {"Metric": metric, "Period": period_s, "Stat": "Sum"}})
+    };
+    let input = json!({
+        "MetricDataQueries": [query("requests", Metric::Requests), query("failed", Metric::Failed)],
+        "StartTime": from.iso8601(), "EndTime": to.iso8601(),
+    });
+    let answer = client.call(&cloudwatch::MODEL, "GetMetricData", input).await?;
+    let of = |id: &str| {
+        let results = items(&answer, "MetricDataResults").iter();
+        let values = results.filter(|result| text(result, "Id") == id).flat_map(|result| items(result, "Values"));
+        values.filter_map(Json::as_f64).collect()
+    };
+    Ok([of("requests"), of("failed")])
+}
