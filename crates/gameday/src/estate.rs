@@ -74,7 +74,8 @@ pub struct TargetGroup {
     pub slow_start_s: u64,
     pub sticky: bool,
     pub balancers: Vec<String>,
-    pub targets: usize,
+    /// Ids of its targets.
+    pub members: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -84,6 +85,8 @@ pub struct Instance {
     pub kind: String,
     pub spot: bool,
     pub group: Option<String>,
+    /// Whether it has a public address.
+    pub public: bool,
     pub recovers: bool,
 }
 
@@ -129,6 +132,8 @@ pub struct Alarm {
     pub period_s: u64,
     pub datapoints: u64,
     pub actions: usize,
+    /// Whether nobody hears of it when there is no data.
+    pub silent_when_missing: bool,
 }
 
 impl TargetGroup {
@@ -189,6 +194,7 @@ fn instance(one: &Json) -> Instance {
         kind: text(one, "InstanceType").into(),
         spot: text(one, "InstanceLifecycle") == "spot",
         group: (!group.is_empty()).then(|| group.to_owned()),
+        public: !text(one, "PublicIpAddress").is_empty(),
         recovers: text(&one["MaintenanceOptions"], "AutoRecovery") != "disabled",
     }
 }
@@ -282,7 +288,10 @@ async fn target_groups(world: &dyn World, site: &Site) -> Result<Vec<TargetGroup
             slow_start_s: seconds("slow_start.duration_seconds"),
             sticky: attribute(attributes, "stickiness.enabled") == "true",
             balancers: texts(one, "LoadBalancerArns"),
-            targets: items(&health, "TargetHealthDescriptions").len(),
+            members: items(&health, "TargetHealthDescriptions")
+                .iter()
+                .map(|one| text(&one["Target"], "Id").to_owned())
+                .collect(),
         });
     }
     Ok(out)
@@ -371,6 +380,8 @@ async fn alarms(world: &dyn World, site: &Site) -> Result<Vec<Alarm>> {
             datapoints => datapoints,
         },
         actions: items(one, "AlarmActions").len(),
+        silent_when_missing: matches!(text(one, "TreatMissingData"), "" | "missing" | "ignore" | "notBreaching")
+            && items(one, "InsufficientDataActions").is_empty(),
     };
     Ok(all.iter().map(alarm).collect())
 }

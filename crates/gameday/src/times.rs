@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::estate::Estate;
+use crate::estate::{Estate, Group, Instance, TargetGroup};
 use crate::probe::Outage;
 use crate::spec::{Layer, Measure};
 use crate::watch::{Entry, Levels, Sign};
@@ -99,7 +99,7 @@ pub fn times(fault: &Struck, seen: &Seen<'_>) -> Vec<Time> {
     for measure in Measure::ALL {
         for layer in measure.layers() {
             if can_be_taken(*measure, *layer, seen.estate, seen.outages.is_some()).is_ok() {
-                let (promised, promise) = promise(*measure, *layer, seen.estate);
+                let (promised, promise) = promise(*measure, *layer, &touched(fault, seen.estate));
                 out.push(Time {
                     fault: fault.name.clone(),
                     layer: *layer,
@@ -122,19 +122,55 @@ fn took(measure: Measure, layer: Layer, fault: &Struck, seen: &Seen<'_>) -> Took
         (Measure::Detect, Layer::Alarm) => first(fault, seen, layer, |e| e.sign == Sign::Out, Took::Never),
         (Measure::Detect, _) => {
             let hit = |e: &Entry| e.sign == Sign::Out && fault.instances.contains(&e.resource);
-            first(fault, seen, layer, hit, unaffected(fault))
+            first(fault, seen, layer, hit, unaffected(fault, layer, seen))
         }
         (Measure::Eject, _) => ejected(fault, seen),
         (Measure::Replace, _) => {
             let new = |e: &Entry| e.sign == Sign::In && !fault.instances.contains(&e.resource);
-            first(fault, seen, layer, new, unaffected(fault))
+            first(fault, seen, layer, new, unaffected(fault, layer, seen))
         }
         (Measure::Recover, _) => level_back(layer, fault, seen),
     }
 }
 
-fn unaffected(fault: &Struck) -> Took {
-    if fault.instances.is_empty() { Took::Unaffected } else { Took::Never }
+/// What of an estate a fault has to do with.
+struct Touched<'a> {
+    estate: &'a Estate,
+    /// Those of which something was hit.
+    groups: Vec<&'a Group>,
+    target_groups: Vec<&'a TargetGroup>,
+    /// Whether one of them has nothing left that could serve.
+    is_all: bool,
+}
+
+/// Finds it by the instances that are hit. Where none are named, and of those that came later, it may be anything.
+fn touched<'a>(fault: &Struck, estate: &'a Estate) -> Touched<'a> {
+    let any = |is_in: &dyn Fn(&Instance) -> bool| {
+        let known = |id: &String| estate.instances.iter().find(|instance| instance.id == *id);
+        fault.instances.is_empty() || fault.instances.iter().any(|id| known(id).is_none_or(is_in))
+    };
+    let groups: Vec<&Group> =
+        (estate.groups.iter()).filter(|group| any(&|one| one.group.as_ref() == Some(&group.name))).collect();
+    let target_groups: Vec<&TargetGroup> =
+        estate.target_groups.iter().filter(|group| any(&|one| group.members.contains(&one.id))).collect();
+    let is_all = |group: &&TargetGroup| !group.members.is_empty() && group.members.is_subset(&fault.instances);
+    let is_all = target_groups.iter().any(is_all);
+    Touched { estate, groups, target_groups, is_all }
+}
+
+/// What it is that nothing was seen of a fault in a layer: nothing, where it had nothing to show.
+fn unaffected(fault: &Struck, layer: Layer, seen: &Seen<'_>) -> Took {
+    let touched = touched(fault, seen.estate);
+    let apart = match layer {
+        Layer::LoadBalancer => touched.target_groups.is_empty(),
+        Layer::Group => touched.groups.is_empty(),
+        _ => false,
+    };
+    // Late packets and busy processors take nothing away as long as everything is still answered.
+    let is_out = |e: &Entry| e.sign == Sign::Out && fault.instances.contains(&e.resource);
+    let in_time = |e: &&Entry| e.at_ms >= fault.began_ms && e.at_ms < fault.until_ms;
+    let lost = seen.entries.iter().filter(in_time).any(is_out) || outages(fault, seen).next().is_some();
+    if fault.instances.is_empty() || apart || !lost { Took::Unaffected } else { Took::Never }
 }
 
 /// Entries that are this fault's doing.
@@ -164,7 +200,7 @@ fn users_detect(fault: &Struck, seen: &Seen<'_>) -> Took {
 fn users_recover(fault: &Struck, seen: &Seen<'_>) -> Took {
     match outages(fault, seen).max_by_key(|outage| outage.to_us) {
         None => Took::Unaffected,
-        Some(last) if last.ended => Took::After { measured_ms: (last.to_us as i64 / 1000 - fault.began_ms).max(0) },
+        Some(last) if last.ended => Took::After { measured_ms: (last.again_us as i64 / 1000 - fault.began_ms).max(0) },
         Some(_) => Took::Never,
     }
 }
@@ -181,7 +217,7 @@ fn ejected(fault: &Struck, seen: &Seen<'_>) -> Took {
             None => (),
         }
     }
-    last.map_or(unaffected(fault), |at| Took::After { measured_ms: at - fault.began_ms })
+    last.map_or(unaffected(fault, Layer::LoadBalancer, seen), |at| Took::After { measured_ms: at - fault.began_ms })
 }
 
 /// Until as much serves as before, in everything of the layer.
@@ -234,34 +270,50 @@ fn by_level(layer: Layer, fault: &Struck, seen: &Seen<'_>) -> Took {
 }
 
 /// What the settings promise, and which they are.
-fn promise(measure: Measure, layer: Layer, estate: &Estate) -> (Option<Duration>, String) {
-    let slowest = estate.target_groups.iter().max_by_key(|group| group.ejects_within());
+fn promise(measure: Measure, layer: Layer, touched: &Touched<'_>) -> (Option<Duration>, String) {
+    let slowest = touched.target_groups.iter().max_by_key(|group| group.ejects_within());
     let ejects = slowest.map(|group| {
         let settings =
             format!("HealthCheckIntervalSeconds {} x UnhealthyThresholdCount {}", group.interval_s, group.unhealthy);
         (group.ejects_within(), settings)
     });
-    let starts = estate.groups.iter().max_by_key(|group| group.grace_s).map(|group| {
-        let check = estate.target_groups.iter().map(|group| group.interval_s).max();
-        let checked = check.map_or(String::new(), |s| format!(" + HealthCheckIntervalSeconds {s}"));
-        let time = Duration::from_secs(group.grace_s + check.unwrap_or_default());
-        (time, format!("HealthCheckGracePeriod {}{checked}", group.grace_s))
-    });
-    let alarm = estate.alarms.iter().min_by_key(|alarm| alarm.period_s * alarm.datapoints).map(|alarm| {
-        let time = Duration::from_secs(alarm.period_s * alarm.datapoints);
-        (time, format!("Period {} x DatapointsToAlarm {}", alarm.period_s, alarm.datapoints))
-    });
+    let starts = touched.groups.iter().filter_map(|group| starts(group, touched.estate)).max_by_key(|(time, _)| *time);
     let promise = match (measure, layer) {
-        (Measure::Detect | Measure::Eject, Layer::LoadBalancer) | (Measure::Recover, Layer::Users) => ejects,
+        (Measure::Detect | Measure::Eject, Layer::LoadBalancer) => ejects,
+        // That requests go elsewhere helps where there is anything else.
+        (Measure::Recover, Layer::Users) if touched.is_all => starts.filter(|_| !touched.groups.is_empty()),
+        (Measure::Recover, Layer::Users) => ejects,
         (Measure::Detect, Layer::Group) => {
-            let elb = estate.groups.iter().any(|group| group.health_check.contains("ELB"));
+            let elb = touched.groups.iter().any(|group| group.health_check.contains("ELB"));
             ejects.filter(|_| elb)
         }
-        (Measure::Detect, Layer::Alarm) => alarm,
+        (Measure::Detect, Layer::Alarm) => alarm(touched.estate),
         (Measure::Replace, _) | (Measure::Recover, Layer::Group | Layer::LoadBalancer) => starts,
         _ => None,
     };
     promise.map_or((None, String::new()), |(time, settings)| (Some(time), settings))
+}
+
+/// What a group gives its instances to serve: no setting says so where it waits for nothing.
+fn starts(group: &Group, estate: &Estate) -> Option<(Duration, String)> {
+    let check =
+        group.target_groups.iter().filter_map(|arn| estate.target_group(arn)).map(|group| group.interval_s).max();
+    if check.is_none() && group.grace_s == 0 {
+        return None;
+    }
+    let checked = check.map_or(String::new(), |s| format!(" + HealthCheckIntervalSeconds {s}"));
+    let time = Duration::from_secs(group.grace_s + check.unwrap_or_default());
+    Some((time, format!("HealthCheckGracePeriod {}{checked}", group.grace_s)))
+}
+
+/// Until the quickest alarm. What begins within a period is seen whole from the next one on.
+fn alarm(estate: &Estate) -> Option<(Duration, String)> {
+    let quickest = estate.alarms.iter().min_by_key(|alarm| alarm.period_s * (alarm.datapoints + 1))?;
+    let time = Duration::from_secs(quickest.period_s * (quickest.datapoints + 1));
+    Some((
+        time,
+        format!("Period {} x (DatapointsToAlarm {} + the one that had begun)", quickest.period_s, quickest.datapoints),
+    ))
 }
 
 fn documented(measure: Measure, layer: Layer) -> &'static str {
@@ -289,7 +341,6 @@ fn documented(measure: Measure, layer: Layer) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estate::{Group, TargetGroup};
 
     fn entry(at_ms: i64, layer: Layer, sign: Sign, resource: &str) -> Entry {
         Entry { at_ms, layer, sign, resource: resource.into(), zone: None, what: String::new() }
@@ -297,8 +348,14 @@ mod tests {
 
     fn estate() -> Estate {
         Estate {
-            groups: vec![Group { grace_s: 30, health_check: "ELB".into(), ..Group::default() }],
-            target_groups: vec![TargetGroup { interval_s: 5, unhealthy: 2, ..TargetGroup::default() }],
+            groups: vec![Group {
+                name: "g".into(),
+                grace_s: 30,
+                health_check: "ELB".into(),
+                target_groups: vec!["t".into()],
+                ..Group::default()
+            }],
+            target_groups: vec![TargetGroup { arn: "t".into(), interval_s: 5, unhealthy: 2, ..TargetGroup::default() }],
             ..Estate::default()
         }
     }
@@ -326,7 +383,9 @@ mod tests {
     }
 
     fn outage(from_ms: u64, known_ms: u64, to_ms: u64) -> Outage {
-        Outage { from_us: from_ms * 1000, known_us: known_ms * 1000, to_us: to_ms * 1000, failed: 1, ended: true }
+        let us = |ms| ms * 1000;
+        let (from_us, known_us, to_us) = (us(from_ms), us(known_ms), us(to_ms));
+        Outage { from_us, known_us, to_us, again_us: to_us, failed: 1, ended: true }
     }
 
     #[test]
@@ -340,6 +399,8 @@ mod tests {
             (&[outage(990, 1004, 1010)], after(0), after(10)),
             (&[outage(900, 904, 950), outage(60_001, 60_002, 61_000)], Took::Unaffected, Took::Unaffected),
             (&[open], after(200), Took::Never),
+            // The one that ends it was due before what it waited for was there.
+            (&[Outage { again_us: 2_530_000, ..outage(1200, 1201, 1500) }], after(200), after(1530)),
         ] {
             let took = |measure| timed(outages, &[], &[], measure, Layer::Users).0;
             assert_eq!((took(Measure::Detect), took(Measure::Recover)), (detect, recover), "{outages:?}");
@@ -376,7 +437,45 @@ mod tests {
         assert_eq!(figure(&entries, &same, Measure::Recover, Layer::Group).0, after(11_000));
         assert_eq!(figure(&entries[..5], &same, Measure::Recover, Layer::Group).0, Took::Never);
         assert_eq!(figure(&[], &same, Measure::Recover, Layer::Group).0, Took::Unaffected);
-        assert_eq!(figure(&[], &[], Measure::Detect, Layer::LoadBalancer).0, Took::Never);
+        // Nothing was lost; or users lost something that nobody else saw.
+        assert_eq!(figure(&[], &[], Measure::Detect, Layer::LoadBalancer).0, Took::Unaffected);
+        let lost = [outage(1200, 1210, 1300)];
+        assert_eq!(timed(&lost, &[], &[], Measure::Detect, Layer::LoadBalancer).0, Took::Never);
+    }
+
+    /// The estate with the instances that are hit in the group, and in the target group beside these others.
+    fn placed(group: Option<&str>, targets: &[&str]) -> Estate {
+        let mut estate = estate();
+        let instance = |id: &str| Instance { id: id.into(), group: group.map(str::to_owned), ..Instance::default() };
+        estate.instances = ["a", "b"].map(instance).to_vec();
+        estate.target_groups[0].members = targets.iter().map(|id| (*id).to_owned()).collect();
+        estate
+    }
+
+    #[test]
+    fn settings_promise_something_to_those_that_they_are_about() {
+        let checks = Some("HealthCheckIntervalSeconds 5 x UnhealthyThresholdCount 2");
+        let starts = Some("HealthCheckGracePeriod 30 + HealthCheckIntervalSeconds 5");
+        for (estate, users, ejected, replaced) in [
+            (placed(Some("g"), &["a", "b", "c"]), checks, checks, starts),
+            // All that there was is hit: it takes another.
+            (placed(Some("g"), &["a", "b"]), starts, checks, starts),
+            (placed(None, &["a", "b"]), None, checks, None),
+            // Neither members nor targets.
+            (placed(None, &["c"]), None, None, None),
+        ] {
+            let lost = [outage(1200, 1210, 1300)];
+            let seen = Seen { entries: &[], levels: &[], estate: &estate, outages: Some(&lost) };
+            let all = times(&fault(), &seen);
+            let of = |measure, layer| all.iter().find(|t| (t.measure, t.layer) == (measure, layer)).expect("taken");
+            let promise = |measure, layer| Some(of(measure, layer).promise.as_str()).filter(|text| !text.is_empty());
+            assert_eq!(promise(Measure::Recover, Layer::Users), users);
+            assert_eq!(promise(Measure::Eject, Layer::LoadBalancer), ejected);
+            assert_eq!(promise(Measure::Replace, Layer::Group), replaced);
+            let never = |is_hit: bool| if is_hit { Took::Never } else { Took::Unaffected };
+            assert_eq!(of(Measure::Eject, Layer::LoadBalancer).took, never(ejected.is_some()));
+            assert_eq!(of(Measure::Replace, Layer::Group).took, never(replaced.is_some()));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Invariant: an entry of the timeline is something that the API said; nothing is inferred here. A change that was seen by
 //! looking is late by one look at most (`EVERY`); what the cloud dated itself is as late as its own clock's digits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -160,6 +160,11 @@ impl Watch {
 
     async fn look_at_instances(&mut self, world: &dyn World, site: &Site, look: &mut Look) -> Result<()> {
         let mut running = 0;
+        let statuses = list(world, "ec2", "DescribeInstanceStatus", json!({}), "InstanceStatuses").await?;
+        let is_impaired = |one: &&Json| {
+            ["SystemStatus", "InstanceStatus"].iter().any(|check| text(&one[*check], "Status") == "impaired")
+        };
+        let impaired: BTreeSet<&str> = statuses.iter().filter(is_impaired).map(|one| text(one, "InstanceId")).collect();
         for instance in instances(world).await?.iter().filter(|instance| belongs(site, instance)) {
             let (id, state) = (text(instance, "InstanceId"), text(&instance["State"], "Name"));
             self.zones.insert(id.into(), text(&instance["Placement"], "AvailabilityZone").into());
@@ -167,8 +172,10 @@ impl Watch {
                 "" => String::new(),
                 why => format!(" ({why})"),
             };
-            running += usize::from(state == "running");
-            look.add(Layer::Instance, id, format!("is {state}{why}"), state == "running");
+            let is_well = state == "running" && !impaired.contains(id);
+            let checks = if impaired.contains(id) { ", and fails its status checks" } else { "" };
+            running += usize::from(is_well);
+            look.add(Layer::Instance, id, format!("is {state}{checks}{why}"), is_well);
         }
         look.levels.insert((Layer::Instance, site.name.clone()), running);
         Ok(())
@@ -184,7 +191,7 @@ impl Watch {
                 if let Some(at_ms) = after(text(activity, "StartTime")) {
                     let why = text(activity, "Cause").replace(group, site.called(group));
                     let what = format!("{} — {why}", text(activity, "Description"));
-                    self.note(at_ms, Layer::Group, Sign::Note, group, what);
+                    self.note(at_ms, Layer::Group, Sign::Note, site.called(group), what);
                 }
             }
         }
@@ -193,7 +200,7 @@ impl Watch {
             let items = list(world, "cloudwatch", "DescribeAlarmHistory", input, "AlarmHistoryItems").await?;
             for item in &items {
                 if let Some(at_ms) = after(text(item, "Timestamp")) {
-                    self.note(at_ms, Layer::Alarm, Sign::Note, alarm, text(item, "HistorySummary").into());
+                    self.note(at_ms, Layer::Alarm, Sign::Note, site.called(alarm), text(item, "HistorySummary").into());
                 }
             }
         }
@@ -247,7 +254,7 @@ async fn look_at_alarms(world: &dyn World, site: &Site, look: &mut Look) -> Resu
     for alarm in &alarms {
         let state: &Json = &alarm["StateValue"];
         let state = state.as_str().unwrap_or_default();
-        look.add(Layer::Alarm, text(alarm, "AlarmName"), format!("is {state}"), state != "ALARM");
+        look.add(Layer::Alarm, site.called(text(alarm, "AlarmName")), format!("is {state}"), state != "ALARM");
     }
     Ok(())
 }

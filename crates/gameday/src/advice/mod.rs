@@ -3,7 +3,12 @@
 //! Invariant: a finding names a resource, says why, and what to do; each rule has a test that shows it fire and hold
 //! still. The report of a game day and `standfast lint` use the same rules.
 
+mod alarms;
+mod balancers;
+mod groups;
+mod instances;
 mod rules;
+mod zones;
 
 use std::time::Duration;
 

@@ -29,6 +29,8 @@ pub struct Outage {
     pub known_us: u64,
     /// When the next success was due; the last request when there was none.
     pub to_us: u64,
+    /// When that success had come: a connection that is tried again may be due before what it waits for is there.
+    pub again_us: u64,
     pub failed: u64,
     pub ended: bool,
 }
@@ -49,12 +51,17 @@ pub struct Outages {
 impl Outages {
     pub fn add(&mut self, due_us: u64, known_us: u64, succeeded: bool) {
         if succeeded {
-            self.ended.extend(self.open.take().map(|outage| Outage { to_us: due_us, ended: true, ..outage }));
+            self.ended.extend(self.open.take().map(|outage| Outage {
+                to_us: due_us,
+                again_us: known_us,
+                ended: true,
+                ..outage
+            }));
             return;
         }
-        let new = Outage { from_us: due_us, known_us, to_us: due_us, failed: 0, ended: false };
+        let new = Outage { from_us: due_us, known_us, to_us: due_us, again_us: known_us, failed: 0, ended: false };
         let open = self.open.get_or_insert(new);
-        (open.to_us, open.failed) = (due_us, open.failed + 1);
+        (open.to_us, open.again_us, open.failed) = (due_us, known_us, open.failed + 1);
     }
 
     /// Those that have ended since this was last asked, and as far as it goes the one that has not.

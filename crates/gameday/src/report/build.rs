@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::points;
 use super::verdict::{lines, said};
 use super::words::YEAR_S;
-use super::{
-    Budget, Counted, FaultReport, Line, Phase, ProbeReport, Report, SCHEMA, Seconds, SinglePoint, Verdict, words,
-};
-use crate::advice::{Advice, Case, OBJECTIVE, SINGLE_POINTS, advise};
+use super::{Budget, Counted, FaultReport, Line, Phase, ProbeReport, Report, SCHEMA, Seconds, Verdict, words};
+use crate::advice::{Case, OBJECTIVE, advise};
 use crate::estate::Estate;
 use crate::probe::{Kind, Log, Record, Second, Summary, nines, seconds, summarize};
 use crate::spec::{GameDay, Layer, Probe};
-use crate::times::{Seen, Struck, Time, Took, times};
+use crate::times::{Seen, Struck, Time, times};
 use crate::watch::{Entry, Levels, Sign};
 
 const MONTH_S: f64 = 30.0 * 86_400.0;
@@ -56,7 +55,11 @@ pub fn build(mut facts: Facts<'_>) -> Report {
         .entries
         .sort_by(|one, other| (one.at_ms, one.layer, &one.resource).cmp(&(other.at_ms, other.layer, &other.resource)));
     let times = all_times(&facts, &probes);
-    let mut hypothesis: Vec<Line> = lines(&facts, &probes, &times);
+    let objective = facts.day.hypothesis.longest_outage.unwrap_or(OBJECTIVE).max(std::time::Duration::from_secs(10));
+    let stops = Some(!facts.day.stop_alarms.is_empty());
+    let advice = advise(&Case { estate: facts.estate, objective, stops });
+    let points = points::of(&facts, &times, &advice);
+    let mut hypothesis: Vec<Line> = lines(&facts, &probes, &times, &points);
     if facts.day.hypothesis.steady_again && !facts.interrupted {
         hypothesis.push(Line {
             what: "the steady state in the end".into(),
@@ -71,9 +74,6 @@ pub fn build(mut facts: Facts<'_>) -> Report {
         (false, true) => Verdict::Held,
         (false, false) => Verdict::Failed,
     };
-    let objective = facts.day.hypothesis.longest_outage.unwrap_or(OBJECTIVE).max(std::time::Duration::from_secs(10));
-    let stops = Some(!facts.day.stop_alarms.is_empty());
-    let advice = advise(&Case { estate: facts.estate, objective, stops });
     Report {
         schema: SCHEMA,
         name: facts.day.name.clone(),
@@ -87,7 +87,7 @@ pub fn build(mut facts: Facts<'_>) -> Report {
         said: said(verdict, &hypothesis, &probes),
         hypothesis,
         phases: phases(&facts),
-        single_points: single_points(&facts, &times, &advice),
+        single_points: points,
         probes,
         times,
         advice,
@@ -199,7 +199,7 @@ fn outages(report: &ProbeReport) -> Vec<Entry> {
         if outage.ended {
             let lasted = words::time(outage.length_us() as f64 / 1e6);
             out.push(entry(
-                outage.to_us,
+                outage.again_us,
                 Sign::OutageEnds,
                 format!("requests succeed again; {failed} failed in {lasted}"),
             ));
@@ -224,38 +224,5 @@ fn all_times(facts: &Facts<'_>, probes: &[ProbeReport]) -> Vec<Time> {
         };
         out.extend(times(&struck, &seen));
     }
-    out
-}
-
-/// What users lost for as long as a fault lasted, and what is alone by its settings.
-fn single_points(facts: &Facts<'_>, times: &[Time], advice: &[Advice]) -> Vec<SinglePoint> {
-    let mut out = Vec::new();
-    for fault in &facts.faults {
-        let users = times.iter().find(|time| {
-            time.fault == fault.name && time.layer == Layer::Users && time.measure == crate::spec::Measure::Recover
-        });
-        let lasted = fault.ended_ms - fault.began_ms;
-        let until_healed = match users.map(|time| time.took) {
-            Some(Took::After { measured_ms }) => lasted > 1000 && measured_ms >= lasted,
-            Some(Took::Never) => true,
-            Some(Took::Unaffected) | None => false,
-        };
-        if until_healed {
-            let resource = match (&fault.zone, fault.instances.as_slice()) {
-                (Some(zone), _) => zone.clone(),
-                (None, [one]) => one.clone(),
-                (None, _) => fault.name.clone(),
-            };
-            let why =
-                format!("Users had no service from '{}' until it was healed: nothing took its place.", fault.name);
-            out.push(SinglePoint { resource, seen: true, why });
-        }
-    }
-    let alone = advice.iter().filter(|advice| SINGLE_POINTS.contains(&advice.rule));
-    out.extend(alone.map(|advice| SinglePoint {
-        resource: advice.resource.clone(),
-        seen: false,
-        why: advice.why.clone(),
-    }));
     out
 }

@@ -5,6 +5,7 @@
 
 mod build;
 mod html;
+mod points;
 mod timeline;
 mod verdict;
 pub mod words;
@@ -136,7 +137,7 @@ pub struct Seconds {
     pub zones: BTreeMap<String, Vec<u32>>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Default)]
 pub struct FaultReport {
     pub name: String,
     pub action: String,
@@ -159,5 +160,7 @@ pub struct SinglePoint {
     pub resource: String,
     /// Whether this day showed it, or its settings do.
     pub seen: bool,
+    #[serde(skip)]
+    pub by_settings: bool,
     pub why: String,
 }

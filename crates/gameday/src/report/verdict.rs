@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::build::Facts;
 use super::words::{count, percent, plural, time};
-use super::{Line, ProbeReport, Verdict};
+use super::{Line, ProbeReport, SinglePoint, Verdict};
 use crate::spec::{Layer, Measure};
 use crate::times::{Time, Took};
 
 /// Each line of the hypothesis, for each probe or fault that it is about.
-pub fn lines(facts: &Facts<'_>, probes: &[ProbeReport], times: &[Time]) -> Vec<Line> {
+pub fn lines(facts: &Facts<'_>, probes: &[ProbeReport], times: &[Time], points: &[SinglePoint]) -> Vec<Line> {
     let expected = &facts.day.hypothesis;
     let mut out = Vec::new();
     for probe in probes {
@@ -22,7 +22,7 @@ pub fn lines(facts: &Facts<'_>, probes: &[ProbeReport], times: &[Time]) -> Vec<L
                 expected: format!("at least {}", percent(least)),
                 measured: percent(broken.availability),
                 held,
-                why: if held { String::new() } else { why_failed(facts, probe, times) },
+                why: if held { String::new() } else { why_failed(facts, probe, times, points) },
             });
         }
         if let Some(most) = expected.longest_outage {
@@ -32,7 +32,7 @@ pub fn lines(facts: &Facts<'_>, probes: &[ProbeReport], times: &[Time]) -> Vec<L
                 expected: format!("at most {}", limit(most)),
                 measured: time(broken.longest_outage_ms / 1000.0),
                 held,
-                why: if held { String::new() } else { why_failed(facts, probe, times) },
+                why: if held { String::new() } else { why_failed(facts, probe, times, points) },
             });
         }
         let latencies = [("p50", expected.p50, broken.latency.p50_ms), ("p99", expected.p99, broken.latency.p99_ms)];
@@ -113,11 +113,12 @@ pub fn layer(layer: Layer) -> &'static str {
 }
 
 /// How requests came to fail: when, how they failed, and what the load balancer made of it.
-fn why_failed(facts: &Facts<'_>, probe: &ProbeReport, times: &[Time]) -> String {
+fn why_failed(facts: &Facts<'_>, probe: &ProbeReport, times: &[Time], points: &[SinglePoint]) -> String {
     let broken = &probe.broken;
     let longest = (probe.outages.iter())
         .filter(|outage| (outage.from_us as i64) < facts.healed_ms * 1000)
-        .max_by_key(|outage| outage.length_us());
+        .map(|outage| (outage.from_us, outage.to_us.min(facts.healed_ms as u64 * 1000) - outage.from_us))
+        .max_by_key(|(_, length_us)| *length_us);
     let answers: Vec<String> = (broken.answers.iter())
         .filter(|(answer, _)| !answer.parse::<u16>().is_ok_and(|status| status < 500) && *answer != "connected")
         .map(|(answer, number)| format!("{answer}: {}", count(*number)))
@@ -129,9 +130,9 @@ fn why_failed(facts: &Facts<'_>, probe: &ProbeReport, times: &[Time]) -> String 
         answers.join(", "),
         plural(broken.outages, "outage")
     );
-    if let Some(outage) = longest {
-        let from = (outage.from_us as f64 / 1e6) - facts.broken_ms as f64 / 1000.0;
-        why += &format!(", the longest {} from {} into it", time(outage.length_us() as f64 / 1e6), time(from.max(0.0)));
+    if let Some((from_us, length_us)) = longest {
+        let from = (from_us as f64 / 1e6) - facts.broken_ms as f64 / 1000.0;
+        why += &format!(", the longest {} from {} into it", time(length_us as f64 / 1e6), time(from.max(0.0)));
     }
     for figure in times.iter().filter(|figure| (figure.measure, figure.layer) == (Measure::Eject, Layer::LoadBalancer))
     {
@@ -144,6 +145,9 @@ fn why_failed(facts: &Facts<'_>, probe: &ProbeReport, times: &[Time]) -> String 
             .promised_ms
             .map_or(String::new(), |ms| format!(" ({} = {})", figure.promise, time(ms as f64 / 1000.0)));
         why += &format!("; the load balancer {ejected}{promised}");
+    }
+    for point in points.iter().filter(|point| point.seen && point.by_settings) {
+        why += &format!("; {}: {}", point.resource, point.why.trim_end_matches('.'));
     }
     why
 }
@@ -160,12 +164,15 @@ fn in_short(verdict: Verdict, lines: &[Line]) -> String {
 
 /// The verdict, and what users saw of it.
 pub fn said(verdict: Verdict, lines: &[Line], probes: &[ProbeReport]) -> String {
-    let saw = probes.first().map_or(String::new(), |probe| {
+    let worst = probes.iter().min_by(|one, other| one.broken.availability.total_cmp(&other.broken.availability));
+    let saw = worst.map_or(String::new(), |probe| {
         let broken = &probe.broken;
+        let whose = if probes.len() > 1 { format!(" of {}", probe.name) } else { String::new() };
         match broken.failed {
+            0 if probes.len() > 1 => " No request failed while things were broken.".into(),
             0 => format!(" None of {} requests failed while things were broken.", count(broken.requests)),
             failed => format!(
-                " {} of {} requests failed while things were broken; the longest outage took {}.",
+                " {} of {} requests{whose} failed while things were broken; the longest outage took {}.",
                 count(failed),
                 count(broken.requests),
                 time(broken.longest_outage_ms / 1000.0)

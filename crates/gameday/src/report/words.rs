@@ -46,6 +46,9 @@ pub fn time(seconds: f64) -> String {
         s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
         s if s < 9.95 => format!("{} s", format!("{s:.1}").trim_end_matches(".0")),
         s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 3600.0 && s.round() % 60.0 != 0.0 => {
+            format!("{} min {} s", s.round() as u64 / 60, s.round() as u64 % 60)
+        }
         s if s < 7200.0 => format!("{:.0} min", s / 60.0),
         s if s < 2.0 * 86_400.0 => format!("{:.1} h", s / 3600.0),
         s => format!("{:.0} days", s / 86_400.0),
@@ -83,7 +86,9 @@ mod tests {
             (5.06, "5.1 s"),
             (0.0004, "under 1 ms"),
             (90.0, "90 s"),
+            (134.2, "2 min 14 s"),
             (600.0, "10 min"),
+            (6000.0, "100 min"),
             (90_000.0, "25.0 h"),
         ] {
             assert_eq!(time(seconds), said);
