@@ -71,13 +71,17 @@ fn is_hit(physical: &str, fault: &FaultReport, estate: &Estate) -> bool {
         || estate.nat_gateways.iter().any(|one| one.id == physical && dark(&one.zone))
         || estate.groups.iter().any(|one| one.name == physical && one.zones.iter().any(|zone| dark(zone)))
         || estate.balancers.iter().any(|one| one.arn == physical && one.zones.iter().any(|zone| dark(zone)))
+        || estate
+            .target_groups
+            .iter()
+            .any(|one| one.arn == physical && !one.members.is_empty() && one.members.iter().all(|member| gone(member)))
         || estate.volumes.iter().any(|one| one.id == physical && dark(&one.zone))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estate::{Address, Instance, NatGateway};
+    use crate::estate::{Address, Instance, NatGateway, TargetGroup};
 
     fn fault(zone: Option<&str>, instances: &[&str]) -> FaultReport {
         FaultReport {
@@ -125,12 +129,19 @@ mod tests {
     fn what_stands_alone_was_seen_to_when_it_was_hit() {
         let estate = Estate {
             nat_gateways: vec![NatGateway { id: "nat".into(), zone: "z-a".into() }],
+            target_groups: vec![TargetGroup {
+                arn: "t".into(),
+                members: ["i".to_owned()].into(),
+                ..TargetGroup::default()
+            }],
             addresses: vec![Address { ip: "ip".into(), instance: Some("i".into()), ..Address::default() }],
             ..Estate::default()
         };
         for (physical, zone, instances, hit) in [
             ("nat", Some("z-a"), &["i"][..], true),
             ("nat", Some("z-b"), &[], false),
+            ("t", None, &["i"], true),
+            ("t", None, &["j"], false),
             ("ip", None, &["i"], true),
             ("ip", None, &["j"], false),
             ("i", None, &["i"], true),
