@@ -1,5 +1,6 @@
 """Game days with the binary: one command from nothing to a report, whose figures agree with those of another client."""
 
+import csv
 import datetime
 import http.client
 import json
@@ -109,7 +110,7 @@ def began(report: dict) -> float:
 
 
 def test_one_command_loses_a_zone_heals_and_agrees_with_another_client(play):
-    played = play(DAY, "--seed", "1").start()
+    played = play(DAY, "--seed", "1", "--records").start()
     counter = Counter(played.cloud.endpoint)
     eventually(lambda: counter.find(played.cloud), limit_s=60, what="the load balancer")
     eventually(counter.ask, limit_s=60, what="the site to answer")
@@ -124,6 +125,11 @@ def test_one_command_loses_a_zone_heals_and_agrees_with_another_client(play):
     assert report["schema"] == "standfast.game-day-report/1" and report["verdict"] == "held", said
     probe = report["probes"][0]
     assert len(probe["whole"]["zones"]) == 3, probe["whole"]["zones"]
+    with (played.out / "requests.csv").open() as file:
+        requests = list(csv.DictReader(file))
+    kept = (len(requests), sum(request["succeeded"] == "0" for request in requests))
+    assert kept == (probe["whole"]["requests"], probe["whole"]["failed"])
+    assert {request["zone"] for request in requests if request["succeeded"] == "1"} == set(probe["whole"]["zones"])
     # The same time, asked by somebody else. Each may be unlucky in what it had under way when the zone went.
     phase = next(phase for phase in report["phases"] if phase["name"] == "broken")
     length_s = (phase["to_ms"] - phase["from_ms"]) / 1000
@@ -195,12 +201,18 @@ def test_probes_of_ports_and_names(cloud):
     assert "form dns://" in cloud.run("probe", "dns://127.0.0.1:53", "--duration", "1s", expect=1)
 
 
-def test_a_probe_of_5000_a_second_drops_nothing_and_needs_less_than_a_core(cloud):
-    seconds = 5
+def test_a_probe_of_5000_a_second_drops_nothing_and_needs_less_than_a_core(cloud, tmp_path):
+    seconds, kept = 5, tmp_path / "requests.csv"
+    url, options = f"{cloud.endpoint}/_standfast/health", ("--json", "--records", str(kept))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    printed = cloud.run("probe", f"{cloud.endpoint}/_standfast/health", "--rate", "5000", "--duration", f"{seconds}s", "--json")
+    printed = cloud.run("probe", url, "--rate", "5000", "--duration", f"{seconds}s", *options)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     report = json.loads(printed)
     assert report["requests"] == 5000 * seconds, report
+    with kept.open() as file:
+        requests = list(csv.DictReader(file))
+    # One each fifth of a millisecond, whatever became of the others.
+    assert [int(request["due_us"]) for request in requests] == [200 * n for n in range(5000 * seconds)]
+    assert sum(request["succeeded"] == "1" for request in requests) == report["succeeded"]
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert used < seconds, f"{used:.1f} s of processor time in {seconds} s"

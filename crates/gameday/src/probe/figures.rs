@@ -146,7 +146,7 @@ impl Grown {
 /// Sorted latencies as values in milliseconds with how many there are of each. Where these are too many, values near each
 /// other, by ratio, become the slowest of them: no percentile looks better than it was.
 fn binned(sorted_us: &[u32]) -> Vec<(f64, u64)> {
-    let exact = runs(sorted_us, |us| u64::from(us));
+    let exact = runs(sorted_us, u64::from);
     if exact.len() <= VALUES_MAX {
         return exact;
     }

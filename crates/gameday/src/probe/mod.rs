@@ -13,7 +13,7 @@ mod who;
 use std::time::Duration;
 
 pub use engine::{Pace, Stop, Stopper, UNDER_WAY_MAX, fire};
-pub use record::{Fate, Log, RECORDS_MAX, Record, SharedLog, Who, lock};
+pub use record::{CSV_HEAD, Fate, Log, RECORDS_MAX, Record, SharedLog, Who, lock};
 pub use summary::{Latency, Outage, Outages, Second, Summary, nines, seconds, summarize};
 pub use tell::{Named, Teller};
 pub use who::{INSTANCE_HEADER, ZONE_HEADER, who};

@@ -1,5 +1,6 @@
 //! What is remembered of each request: sixteen bytes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,10 @@ use std::time::Duration;
 pub const RECORDS_MAX: u64 = 10_000_000;
 /// Targets that answer under more names than this are counted as unknown.
 const NAMES_MAX: usize = u16::MAX as usize - 1;
+
+/// The columns of `Log::csv`: times in microseconds, `due` after the probe's beginning and `latency` from then; whether it
+/// succeeded is 1 or 0.
+pub const CSV_HEAD: &str = "probe,due_us,latency_us,fate,succeeded,target,zone\n";
 
 /// What became of a request: an HTTP status, or one of the fates beyond them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,15 +123,52 @@ impl Log {
         self.names.get(usize::from(record.who).checked_sub(1)?)
     }
 
+    /// A line of CSV for each request, as `CSV_HEAD` names its columns; `probe` is the first of them.
+    pub fn csv<'a>(&'a self, probe: &'a str) -> impl Iterator<Item = String> + 'a {
+        let probe = quoted(probe);
+        self.records.iter().map(move |record| {
+            let (target, zone) = self.who(record).map_or(("", ""), |who| (&who.target, &who.zone));
+            format!(
+                "{probe},{},{},{},{},{},{}\n",
+                record.due_us,
+                record.latency_us,
+                record.fate.name(),
+                u8::from(record.fate.succeeded()),
+                quoted(target),
+                quoted(zone)
+            )
+        })
+    }
+
     /// In the order in which requests were due, which is not that of their answers.
     pub fn sort(&mut self) {
         self.records.sort_by_key(|record| record.due_us);
     }
 }
 
+/// A field of CSV: what answers call themselves may be anything.
+fn quoted(field: &str) -> Cow<'_, str> {
+    match field.contains(['"', ',', '\n', '\r']) {
+        true => Cow::Owned(format!("\"{}\"", field.replace('"', "\"\""))),
+        false => Cow::Borrowed(field),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_are_written_a_line_each() {
+        let mut log = Log::default();
+        let who = Who { target: "i-\"1\",\n".into(), zone: "eu-west-1a".into() };
+        log.add(Duration::from_millis(20), Duration::from_micros(1500), Fate::status(200), Some(who));
+        log.add(Duration::from_millis(40), Duration::from_secs(2), Fate::TIMED_OUT, None);
+        let lines: Vec<String> = log.csv("site").collect();
+        assert_eq!(lines[0], "site,20000,1500,200,1,\"i-\"\"1\"\",\n\",eu-west-1a\n");
+        assert_eq!(lines[1], "site,40000,2000000,timed out,0,,\n");
+        assert_eq!(CSV_HEAD.matches(',').count(), lines[1].matches(',').count());
+    }
 
     #[test]
     fn a_record_is_sixteen_bytes() {

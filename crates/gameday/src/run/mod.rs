@@ -14,7 +14,7 @@ use standfast_core::{Result, Rng};
 use crate::World;
 use crate::check::{Ready, check};
 use crate::probe::Stop;
-use crate::report::{Report, words};
+use crate::report::{Fact, Report, words};
 use crate::site::{Site, deploy};
 use crate::spec::GameDay;
 use crate::watch::{EVERY, Watch};
@@ -41,7 +41,8 @@ pub struct Run {
 
 /// How it ended.
 pub enum Ended {
-    Reported(Box<Report>),
+    /// With every request of its probes.
+    Reported(Box<Report>, Vec<Fact>),
     /// It was not run, for these reasons; nothing was broken.
     Refused(Vec<String>),
 }
@@ -99,9 +100,9 @@ impl Run {
             }
         };
         play.watch.read_back(&*self.world, &site, began).await?;
-        let mut report = play.report(began.iso8601(), end).await;
+        let (mut report, requests) = play.report(began.iso8601(), end).await;
         report.speed = self.world.speed();
-        Ok(Ended::Reported(Box::new(report)))
+        Ok(Ended::Reported(Box::new(report), requests))
     }
 
     /// Deploys, and only says whether it could be run.

@@ -9,7 +9,7 @@ use super::{Run, serving};
 use crate::aim;
 use crate::check::Ready;
 use crate::inject;
-use crate::report::{Facts, FaultReport, Report, build, words};
+use crate::report::{Fact, Facts, FaultReport, Report, build, words};
 use crate::site::Site;
 use crate::spec::{Layer, Step};
 use crate::watch::{EVERY, Sign, Watch};
@@ -273,10 +273,11 @@ impl Play<'_> {
         Ok(End { broken_ms, healed_ms, settled_ms, end_ms, interrupted, unsteady })
     }
 
-    pub(super) async fn report(self, began: String, end: End) -> Report {
+    /// The report, and what it was made of: every request.
+    pub(super) async fn report(self, began: String, end: End) -> (Report, Vec<Fact>) {
         self.say(if end.interrupted { "writing the report of what there is" } else { "writing the report" });
         let probes = self.probes.into_facts();
-        build(Facts {
+        let report = build(Facts {
             day: &self.run.day,
             stack: &self.run.stack,
             seed: self.run.seed,
@@ -292,7 +293,8 @@ impl Play<'_> {
             entries: self.watch.entries,
             levels: &self.watch.levels,
             estate: &self.ready.estate,
-        })
+        });
+        (report, probes)
     }
 }
 

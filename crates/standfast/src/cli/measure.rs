@@ -30,6 +30,9 @@ pub struct Probe {
     /// Do not tell the cloud at the endpoint what is seen, as metrics in the namespace Standfast/Probes
     #[arg(long)]
     pub no_metrics: bool,
+    /// Write every request as a line of CSV: when it was due, what became of it, and who answered
+    #[arg(long, value_name = "FILE")]
+    pub records: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +65,9 @@ pub struct GameDayRun {
     /// Where report.html and report.json go
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
+    /// Also write requests.csv there: every request of the probes, when it was due, what became of it, and who answered
+    #[arg(long)]
+    pub records: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use standfast_gameday::report::{self, Report, words};
 use standfast_gameday::{Ended, GameDay, Run, World};
 use tokio::sync::{oneshot, watch};
 
+use super::probe::write_records;
 use super::{deploy, run as cloud};
 use crate::api_client::ApiClient;
 use crate::cli::{GameDayCommand, GameDayFile, GameDayRun};
@@ -22,6 +23,8 @@ use crate::world::RealWorld;
 
 const FAILED: u8 = 1;
 const REFUSED: u8 = 2;
+/// Where every request is, beside the report.
+const REQUESTS: &str = "requests.csv";
 
 pub async fn run(client: &ApiClient, what: &GameDayCommand) -> Result<ExitCode> {
     match what {
@@ -70,7 +73,7 @@ async fn play(client: &ApiClient, options: &GameDayRun) -> Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     std::fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
-    let out = options.out.clone();
+    let (out, records) = (options.out.clone(), options.records);
     in_a_cloud(
         client,
         &options.day,
@@ -78,8 +81,11 @@ async fn play(client: &ApiClient, options: &GameDayRun) -> Result<ExitCode> {
         |run| async move { run.run().await },
         move |ended| match ended {
             Ended::Refused(why) => Ok(refused(&why)),
-            Ended::Reported(report) => {
+            Ended::Reported(report, requests) => {
                 write(&report, &out)?;
+                if records {
+                    write_records(&out.join(REQUESTS), requests.iter().map(|fact| (&*fact.probe.name, &fact.log)))?;
+                }
                 output::text_of(people(&report, &out));
                 let held = report.verdict == report::Verdict::Held;
                 Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })

@@ -4,17 +4,19 @@
 //! tells the cloud on a thread of its own, so that this costs no request its time.
 
 use std::collections::VecDeque;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value as Json, json};
 use standfast_gameday::World;
 use standfast_gameday::probe::{
-    self, Kind, Log, Named, Pace, RECORDS_MAX, Record, SharedLog, Stopper, Summary, Target, Teller, lock, nines,
-    summarize,
+    self, CSV_HEAD, Kind, Log, Named, Pace, RECORDS_MAX, Record, SharedLog, Stopper, Summary, Target, Teller, lock,
+    nines, summarize,
 };
 use standfast_gameday::report::words;
 use tokio::sync::oneshot;
@@ -42,6 +44,10 @@ pub async fn run(options: &cli::Probe, client: &ApiClient) -> Result<ExitCode> {
     let pace = Pace { per_second: options.rate, duration: options.duration };
     if pace.total() > RECORDS_MAX {
         bail!("{} requests are too many for one probe; the limit is {RECORDS_MAX}", pace.total());
+    }
+    // A file that cannot be written is said before anything is sent.
+    if let Some(path) = &options.records {
+        File::create(path).with_context(|| format!("making {}", path.display()))?;
     }
     let log = SharedLog::default();
     let (stopper, stop) = tokio::sync::watch::channel(false);
@@ -73,6 +79,9 @@ pub async fn run(options: &cli::Probe, client: &ApiClient) -> Result<ExitCode> {
     }
     let mut all = std::mem::take(&mut *lock(&log));
     all.sort();
+    if let Some(path) = &options.records {
+        write_records(path, std::iter::once((options.name.as_deref().unwrap_or(&url), &all)))?;
+    }
     let summary = summarize(&all, &all.records);
     if options.json {
         output::line(format_args!("{:#}", report(&url, options.rate, &summary)));
@@ -117,6 +126,21 @@ impl Telling {
         // It is no failure of the probe when the thread has failed.
         let _ = self.ended.await;
     }
+}
+
+/// Writes every request of these probes as CSV.
+pub fn write_records<'a>(path: &Path, probes: impl Iterator<Item = (&'a str, &'a Log)>) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut out = BufWriter::new(File::create(path)?);
+        out.write_all(CSV_HEAD.as_bytes())?;
+        for (probe, log) in probes {
+            for line in log.csv(probe) {
+                out.write_all(line.as_bytes())?;
+            }
+        }
+        out.flush()
+    };
+    write().with_context(|| format!("writing {}", path.display()))
 }
 
 /// The lines of seconds that are over.

@@ -46,7 +46,7 @@ fn run(cloud: &Arc<TestCloud>, day: GameDay, template: String, seed: u64, stop: 
 
 fn report(ended: Ended) -> Box<Report> {
     match ended {
-        Ended::Reported(report) => report,
+        Ended::Reported(report, _) => report,
         Ended::Refused(why) => panic!("refused: {why:?}"),
     }
 }
@@ -135,7 +135,7 @@ fn what_cannot_be_played_is_refused_before_anything_breaks() {
     ] {
         match play(4, &BY_CHANCE.replace(from, to), TEMPLATE) {
             Ended::Refused(why) => assert!(why.iter().any(|why| why.contains(said)), "{to}: {why:?}"),
-            Ended::Reported(_) => panic!("{to} was played"),
+            Ended::Reported(..) => panic!("{to} was played"),
         }
     }
 }
