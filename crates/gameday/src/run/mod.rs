@@ -100,8 +100,7 @@ impl Run {
             }
         };
         play.watch.read_back(&*self.world, &site, began).await?;
-        let (mut report, requests) = play.report(began.iso8601(), end).await;
-        report.speed = self.world.speed();
+        let (report, requests) = play.report(began.iso8601(), end).await;
         Ok(Ended::Reported(Box::new(report), requests))
     }
 

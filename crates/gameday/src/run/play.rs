@@ -281,6 +281,7 @@ impl Play<'_> {
             day: &self.run.day,
             stack: &self.run.stack,
             seed: self.run.seed,
+            speed: self.run.world.speed(),
             began,
             interrupted: end.interrupted,
             probes: &probes,
