@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::rules::{found, groups};
 use super::{Case, Found};
+use crate::report::words::plural;
 
 pub fn group_in_one_zone(case: &Case<'_>) -> Vec<Found> {
     groups(case, |group| {
@@ -55,9 +56,11 @@ pub fn no_spare_zone(case: &Case<'_>) -> Vec<Found> {
             return None;
         }
         let why = format!(
-            "Of {} instances over {zones} zones, {left} are left when a zone goes: under MinSize {}, the load that you say \
-             needs at least that many.",
-            group.desired, group.min
+            "Of {} over {zones} zones, {left} {} left when a zone goes: under MinSize {}, the load that you say needs at \
+             least that many.",
+            plural(group.desired as usize, "instance"),
+            if left == 1 { "is" } else { "are" },
+            group.min
         );
         let enough = (group.min * zones).div_ceil(zones - 1);
         Some(found(
