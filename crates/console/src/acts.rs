@@ -42,6 +42,15 @@ pub fn command(act: Act, subject: &str) -> String {
     }
 }
 
+/// The page about what is acted on.
+pub fn about(act: Act, subject: &str) -> String {
+    match act {
+        Act::BreakZone | Act::HealZone => ROOT.to_owned(),
+        Act::KillInstance | Act::TerminateInstance => ui::path("instances", subject),
+        Act::StopExperiment => ui::path("experiments", subject),
+    }
+}
+
 /// The action that cuts a zone's power until the experiment ends.
 pub const POWER: &str = "standfast:az:power-interruption";
 /// The parameter that names the zone.
@@ -71,12 +80,7 @@ pub async fn act(page: &Page<'_>) -> Result<Response<Bytes>> {
         }
         Act::StopExperiment => stop(cx, subject).await?,
     }
-    let to = match act {
-        Act::BreakZone | Act::HealZone => ROOT.to_owned(),
-        Act::KillInstance | Act::TerminateInstance => ui::path("instances", subject),
-        Act::StopExperiment => ui::path("experiments", subject),
-    };
-    Ok(guard::see_other(&to))
+    Ok(guard::see_other(&about(act, subject)))
 }
 
 async fn break_zone(cx: &Cx, zone: &str) -> Result<()> {

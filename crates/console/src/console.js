@@ -53,4 +53,8 @@
   // A region that is chosen is gone to; the button is for those without this script.
   const region = document.getElementById("region");
   region?.addEventListener("change", () => region.form.submit());
+  region?.form.querySelector("button").setAttribute("hidden", "");
+  // On a phone the names of pages are wider than the screen.
+  const nav = document.querySelector("nav"), here = nav?.querySelector("[aria-current]");
+  if (here) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.clientWidth) / 2;
 })();

@@ -5,6 +5,7 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use standfast_chart::{Chart, Size};
 use standfast_core::place::REGIONS;
 use standfast_core::{Error, Fault, Timestamp};
 
@@ -134,15 +135,15 @@ pub fn ask(act: &str, field: &str, value: &str, label: &str) -> Markup {
     html! { a.button.danger href={ (ROOT) "confirm/" (act) "?" (field) "=" (value) } { (label) } }
 }
 
-/// The form that does what was asked.
-pub fn act(page: &Page, act: &str, field: &str, value: &str, label: &str) -> Markup {
+/// The form that does what was asked; `back` is where those go who did not mean it.
+pub fn act(page: &Page, act: &str, field: &str, value: &str, label: &str, back: &str) -> Markup {
     html! {
         form.act method="post" action={ (ROOT) "act/" (act) } {
             input type="hidden" name=(guard::TOKEN) value=(page.token.text());
             input type="hidden" name="region" value=(page.asked.region);
             input type="hidden" name=(field) value=(value);
             button.danger type="submit" { (label) }
-            a.button href=(ROOT) { "Cancel" }
+            a.button href=(back) { "Cancel" }
         }
     }
 }
@@ -199,13 +200,17 @@ pub fn mood(mood: Mood, word: &str) -> Markup {
     html! { span class={ "state " (mood.class()) } { span.sign aria-hidden="true" { (mood.sign()) } " " (word) } }
 }
 
-/// A running experiment breaks things: what is good for it is not good.
+/// A running experiment breaks things: what is good for it is not good, and no failure either.
 pub fn experiment_state(word: &str) -> Markup {
-    if word == "running" { mood(Mood::Bad, word) } else { state(word) }
+    if word == "running" {
+        html! { span.state.bad { span.sign aria-hidden="true" { "●" } " " (word) } }
+    } else {
+        state(word)
+    }
 }
 
 pub fn time(at: Timestamp) -> Markup {
-    html! { time datetime=(at.iso8601()) { (at.civil().strftime("%H:%M:%S").to_string()) } }
+    html! { time datetime=(at.iso8601()) title=(at.civil().strftime("%Y-%m-%d").to_string()) { (at.civil().strftime("%H:%M:%S").to_string()) } }
 }
 
 /// With the date.
@@ -219,10 +224,19 @@ pub fn maybe_date(at: Option<Timestamp>) -> Markup {
 
 /// A table in a box of its own, in which it scrolls where it is wider than the screen.
 pub fn table(label: &str, heads: &[&str], rows: impl IntoIterator<Item = Markup>) -> Markup {
+    boxed("scroll", label, heads, rows)
+}
+
+/// A table of what happened, whose cells explain themselves: on a phone they stand below each other.
+pub fn history(label: &str, heads: &[&str], rows: impl IntoIterator<Item = Markup>) -> Markup {
+    boxed("scroll stack", label, heads, rows)
+}
+
+fn boxed(class: &str, label: &str, heads: &[&str], rows: impl IntoIterator<Item = Markup>) -> Markup {
     html! {
-        div.scroll role="region" aria-label=(label) tabindex="0" {
+        div class=(class) role="region" aria-label=(label) tabindex="0" {
             table {
-                thead { tr { @for head in heads { th scope="col" { (head) } } } }
+                thead { tr { @for head in heads { @if head.is_empty() { td {} } @else { th scope="col" { (head) } } } } }
                 tbody { @for row in rows { tr { (row) } } }
             }
         }
@@ -250,9 +264,18 @@ pub const BEGIN: [(&str, &str); 2] = [
     ("standfast load http://NAME/", "sends it traffic; its NAME is among the stack's outputs."),
 ];
 
+/// Half of a wide page, or all of a narrow one; on a phone a chart of its own, whose letters stay legible.
+const HALF: Size = Size { width: 560, height: 220 };
+const PHONE: Size = Size { width: 350, height: 200 };
+
 /// A chart, which escapes what it shows itself.
-pub fn chart(svg: String) -> Markup {
-    html! { div.chart-box { (PreEscaped(svg)) } }
+pub fn chart(chart: &Chart) -> Markup {
+    html! {
+        div.chart-box {
+            div.chart-wide { (PreEscaped(chart.svg(HALF))) }
+            div.chart-narrow { (PreEscaped(chart.svg(PHONE))) }
+        }
+    }
 }
 
 /// A rate, with one decimal where it is small.

@@ -13,6 +13,7 @@ mod acts;
 mod blast;
 mod estate;
 mod guard;
+mod harm;
 mod html;
 mod metrics;
 mod pages;

@@ -14,9 +14,9 @@ use crate::metrics::{self, Wanted};
 const LOOK_BACK: Duration = Duration::from_secs(3 * 3600);
 /// A probe that told nothing for longer, by this machine's time, is live no more.
 const LIVE: Duration = Duration::from_secs(10);
-/// Figures that are shown as those of now are of this many seconds, the newest of which may not be complete.
-const NOW: Duration = Duration::from_secs(5);
-const INCOMPLETE: Duration = Duration::from_secs(1);
+/// Figures that are shown as those of now are of this many seconds, before those that may not be complete yet.
+const NOW_SECONDS: usize = 5;
+const INCOMPLETE: Duration = Duration::from_secs(2);
 /// What is farther apart belongs to two runs of a probe.
 const GAP: Duration = Duration::from_secs(150);
 /// The most probes that are shown.
@@ -140,15 +140,16 @@ fn run(minutes: &Points, gap: Duration) -> Option<(Timestamp, Timestamp)> {
 }
 
 fn recently(recent: &[Points], now: Timestamp, speed: f64) -> Now {
-    let to = now - INCOMPLETE.mul_f64(speed);
-    let from = to - NOW.mul_f64(speed);
-    let within = |at: usize| {
-        let points = recent.get(at).into_iter().flatten();
-        points.filter(move |(at, _)| *at > from && *at <= to).filter_map(|(_, value)| *value)
+    let complete = now - INCOMPLETE.mul_f64(speed);
+    // A point is what was due in one second of this machine.
+    let mean = |at: usize| {
+        let points = recent.get(at).into_iter().flatten().filter(|(at, _)| *at <= complete);
+        let last: Vec<f64> = points.rev().filter_map(|(_, value)| *value).take(NOW_SECONDS).collect();
+        if last.is_empty() { 0.0 } else { last.iter().sum::<f64>() / last.len() as f64 }
     };
     Now {
-        requests_per_second: within(0).sum::<f64>() / NOW.as_secs_f64(),
-        failed_per_second: within(1).sum::<f64>() / NOW.as_secs_f64(),
+        requests_per_second: mean(0),
+        failed_per_second: mean(1),
         waiting: recent.get(2).into_iter().flatten().rev().find_map(|(_, value)| *value).unwrap_or_default() as u64,
     }
 }

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use standfast_api::cloudwatch as api;
 use standfast_chart::{Chart, Points, Tone, Unit};
 use standfast_core::{Result, Timestamp};
+use standfast_gameday::probe::figures::{Metric, NAMESPACE};
 
 use crate::Page;
 use crate::html::{self as ui, Live};
@@ -68,14 +69,34 @@ fn rule(alarm: &api::MetricAlarm) -> String {
         other => other,
     };
     let periods = alarm.evaluation_periods.unwrap_or(1);
+    let of = match (&alarm.metric_name, alarm.statistic.as_deref().or(alarm.extended_statistic.as_deref())) {
+        (Some(metric), Some(stat)) => format!("{stat} of {metric}"),
+        _ => "expression".to_owned(),
+    };
+    let needed = alarm.datapoints_to_alarm.unwrap_or(periods);
     format!(
-        "{} {} {comparison} {} in {} of {periods} × {} s",
-        alarm.statistic.as_deref().or(alarm.extended_statistic.as_deref()).unwrap_or_default(),
-        alarm.metric_name.as_deref().unwrap_or("expression"),
-        alarm.threshold.map(|threshold| threshold.to_string()).unwrap_or_else(|| "its band".into()),
-        alarm.datapoints_to_alarm.unwrap_or(periods),
+        "{of} {comparison} {} in {needed} of {periods} {} of {} s",
+        alarm.threshold.map(|threshold| unit(alarm).text(threshold)).unwrap_or_else(|| "its band".into()),
+        if periods == 1 { "period" } else { "periods" },
         alarm.period.unwrap_or(60),
     )
+}
+
+/// What its metric is counted in: as the alarm says it, or as metrics of this name are.
+fn unit(alarm: &api::MetricAlarm) -> Unit {
+    let name = alarm.metric_name.as_deref().unwrap_or_default();
+    let probes = alarm.namespace.as_deref() == Some(NAMESPACE);
+    let named = Metric::named(name).filter(|_| probes).map(Metric::unit);
+    match alarm.unit.as_deref().or(named) {
+        Some("Percent") => Unit::Percent,
+        Some("Milliseconds") => Unit::Milliseconds,
+        Some("Seconds") => Unit::Seconds,
+        Some("Bytes") => Unit::Bytes,
+        None if name.contains("Utilization") => Unit::Percent,
+        None if name == "TargetResponseTime" => Unit::Seconds,
+        None if matches!(name, "NetworkIn" | "NetworkOut" | "EBSReadBytes" | "EBSWriteBytes") => Unit::Bytes,
+        _ => Unit::Count,
+    }
 }
 
 async fn all(page: &Page<'_>) -> Result<(Vec<api::MetricAlarm>, Vec<api::CompositeAlarm>)> {
@@ -182,7 +203,7 @@ fn past(history: &[api::AlarmHistoryItem]) -> Markup {
         h2 { "History" }
         @if history.is_empty() { p.soft { "Nothing has happened to it yet." } }
         @else {
-            (ui::table("History", &["Time", "Kind", "What"], history.iter().map(|item| html! {
+            (ui::history("History", &["Time", "Kind", "What"], history.iter().map(|item| html! {
                 td { (ui::maybe_date(item.timestamp)) }
                 td { (item.history_item_type.as_deref().unwrap_or_default()) }
                 td.wide { (item.history_summary.as_deref().unwrap_or_default()) }
@@ -230,9 +251,7 @@ async fn graph(page: &Page<'_>, alarm: &api::MetricAlarm, history: &[api::AlarmH
     let length = Duration::from_secs(u64::try_from(period_s).unwrap_or(60)) * PERIODS;
     let from = now - length.clamp(GRAPH.0, GRAPH.1);
     let name = alarm.metric_name.as_deref().unwrap_or("expression");
-    let percent = name.contains("Utilization") || alarm.unit.as_deref() == Some("Percent");
-    let unit = if percent { Unit::Percent } else { Unit::Count };
-    let mut chart = Chart::new(name, unit, from, now);
+    let mut chart = Chart::new(name, unit(alarm), from, now);
     for (label, points) in lines(page, alarm, period_s, from, now).await? {
         chart = chart.line(label, points);
     }

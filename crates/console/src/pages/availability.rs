@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use maud::{Markup, html};
-use standfast_chart::{Chart, Size, Unit};
+use standfast_chart::{Chart, Unit};
 use standfast_core::{Result, Timestamp};
 use standfast_gameday::report::words;
 
@@ -63,7 +63,7 @@ pub async fn strip(page: &Page<'_>) -> Result<Markup> {
             section.card.strip aria-label="What users see" {
                 @for seen in &live {
                     div.probe {
-                        a.name href=(ui::path(PATH, "")) { (seen.name) }
+                        a.name href=(ui::path(PATH, "")) { (name(seen)) }
                         (state(page, seen))
                         span { b { (words::percent(ratio(seen))) } " available" }
                         span { b { (words::how_many_nines(seen.failed, seen.requests)) } " nines" }
@@ -81,6 +81,11 @@ pub async fn strip(page: &Page<'_>) -> Result<Markup> {
 
 fn ratio(seen: &Seen) -> f64 {
     if seen.requests == 0 { 1.0 } else { (seen.requests - seen.failed) as f64 / seen.requests as f64 }
+}
+
+/// Its name, of which a URL need not say all.
+fn name(seen: &Seen) -> &str {
+    seen.name.strip_prefix("http://").unwrap_or(&seen.name).trim_end_matches('/')
 }
 
 /// How it is for users now.
@@ -114,7 +119,7 @@ async fn card(page: &Page<'_>, estate: &Estate, seen: &Seen) -> Result<Markup> {
     Ok(html! {
         section.card.probe-card {
             div.head {
-                h3 { (seen.name) } (state(page, seen))
+                h3 { (name(seen)) } (state(page, seen))
                 @if let Some(stack) = &seen.stack { span.soft { "stack " (ui::link("stacks", stack)) } }
             }
             p.nines { (words::percent(ratio(seen))) }
@@ -132,7 +137,7 @@ async fn card(page: &Page<'_>, estate: &Estate, seen: &Seen) -> Result<Markup> {
                 }),
                 ("From and to", html! { (ui::time(from)) " to " @if seen.is_live { "now" } @else { (ui::time(to)) } }),
             ]))
-            div.grid { (ui::chart(requests.svg(Size::SMALL))) (ui::chart(latency.svg(Size::SMALL))) }
+            div.grid { (ui::chart(&requests)) (ui::chart(&latency)) }
         }
     })
 }
@@ -158,7 +163,7 @@ fn balancer_card(page: &Page, balancer: &Balancer) -> Markup {
                     (words::count(answers)) " answers in " (words::time(seconds)) ", " (words::count(errors)) " of them errors"
                 }
             }
-            (ui::chart(chart.svg(Size::SMALL)))
+            (ui::chart(&chart))
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use maud::{Markup, html};
 use standfast_api::elbv2 as api;
-use standfast_chart::{Chart, Size, Unit};
+use standfast_chart::{Chart, Unit};
 use standfast_core::Result;
 
 use super::alarms;
@@ -26,7 +26,7 @@ pub async fn list(page: &Page<'_>) -> Result<Response<Bytes>> {
             td { @for group in &balancer.groups { div { (group.healthy()) " of " (group.targets.len()) " in " (group.name) } } }
             td { (ui::per_second(rate.answers)) }
             td { (ui::per_second(rate.errors)) }
-            td.mono { (balancer.dns_name) }
+            td.wide.mono { (balancer.dns_name) }
         }
     };
     let heads = ["Load balancer", "State", "Nodes up", "Healthy targets", "Answers", "Errors", "Name"];
@@ -100,7 +100,7 @@ fn charts(page: &Page, estate: &Estate, balancer: &Balancer) -> Markup {
     );
     html! {
         div.grid {
-            (ui::chart(answers.svg(Size::SMALL))) (ui::chart(by_zone.svg(Size::SMALL))) (ui::chart(latency.svg(Size::SMALL)))
+            (ui::chart(&answers)) (ui::chart(&by_zone)) (ui::chart(&latency))
         }
     }
 }
@@ -117,7 +117,10 @@ fn nodes(page: &Page, estate: &Estate, balancer: &Balancer) -> Markup {
             }
             td { (ui::per_second(rate.answers)) }
             td { (ui::per_second(rate.errors)) }
-            td.mono { @for ((_, port), socket) in sockets { div { (port) " at " (socket) } } }
+            td.mono {
+                @for ((_, port), socket) in sockets { div { (port) " at " (socket) } }
+                @if !balancer.is_up(zone) { "–" }
+            }
         }
     };
     ui::table("Nodes", &["Zone", "Node", "Answers", "Errors", "Listens"], balancer.zones.iter().map(row))
@@ -131,8 +134,10 @@ fn targets(page: &Page, balancer: &Balancer, group: &TargetGroup) -> Markup {
             td.mono { (ui::link("instances", &target.id)) }
             td { (target.port) }
             td { (target.zone) }
-            td { (ui::state(&target.state)) }
-            td.wide { (target.reason.as_deref().unwrap_or_default()) " " span.soft { (target.description.as_deref().unwrap_or_default()) } }
+            td.wide {
+                (ui::state(&target.state)) " " (target.reason.as_deref().unwrap_or_default())
+                @if let Some(description) = &target.description { div.soft { (description) } }
+            }
         }
     };
     html! {
@@ -145,7 +150,7 @@ fn targets(page: &Page, balancer: &Balancer, group: &TargetGroup) -> Markup {
             (shape.healthy_threshold_count.unwrap_or_default()) " successes healthy."
         }
         @if group.targets.is_empty() { p.soft { "No target is registered." } }
-        @else { (ui::table(&format!("Targets of {}", group.name), &["Target", "Port", "Zone", "Health", "Reason"], group.targets.iter().map(row))) }
+        @else { (ui::table(&format!("Targets of {}", group.name), &["Target", "Port", "Zone", "Health"], group.targets.iter().map(row))) }
     }
 }
 
@@ -160,8 +165,11 @@ async fn listeners(page: &Page<'_>, balancer: &Balancer) -> Result<Markup> {
             html! {
                 td { (listener.protocol.as_deref().unwrap_or_default()) " " (listener.port.unwrap_or_default()) }
                 td { (rule.priority.as_deref().unwrap_or_default()) }
-                td { @for condition in rule.conditions.iter().flatten() { div { (self::condition(condition)) } } }
-                td { @for action in rule.actions.iter().flatten() { div { (self::action(action)) } } }
+                td.wide {
+                    @for condition in rule.conditions.iter().flatten() { div { (self::condition(condition)) } }
+                    @if rule.conditions.iter().flatten().next().is_none() { "any other request" }
+                }
+                td.wide { @for action in rule.actions.iter().flatten() { div { (self::action(action)) } } }
             }
         }));
     }

@@ -11,8 +11,13 @@ use crate::html::{self as ui, Live};
 
 /// How many events the page shows.
 const SHOWN_MAX: usize = 200;
-/// Details are cut off here; all of them are in `standfast events`.
-const DETAIL_MAX: usize = 300;
+/// The pages about what events are of, by what the end of an ARN begins with.
+const PAGES: [(&str, &str); 4] = [
+    ("instance/", "instances"),
+    ("autoScalingGroupName/", "groups"),
+    ("experiment/", "experiments"),
+    ("alarm:", "alarms"),
+];
 
 pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
     let events = newest(page, SHOWN_MAX);
@@ -25,7 +30,7 @@ pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
             ]))
         } @else {
             p.soft { "The newest " (events.len()) " of what services told the event bus of " (page.asked.region) "." }
-            (ui::table("Events", &["Time", "Source", "What", "Resources", "Detail"], events.iter().map(row)))
+            (ui::history("Events", &["Time", "What", "About", "Detail"], events.iter().map(row)))
         }
     };
     Ok(ui::shell(page, Live::Yes, "Events", content))
@@ -37,7 +42,8 @@ pub fn latest(page: &Page, most: usize) -> Markup {
     html! {
         @if !events.is_empty() {
             h2 { "What happened last" }
-            (ui::table("What happened last", &["Time", "What", "About", "State"], events.iter().map(brief)))
+            (ui::history("What happened last", &["Time", "What", "About"], events.iter().map(brief)))
+            p { a href=(ui::path("bus", "")) { "All events" } }
         }
     }
 }
@@ -49,15 +55,14 @@ fn newest(page: &Page, most: usize) -> Vec<Json> {
 }
 
 fn row(event: &Json) -> Markup {
-    let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-    let resources = event["resources"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let detail: String = event["detail"].to_string().chars().take(DETAIL_MAX).collect();
     html! {
-        td { (clock(&text("time"))) }
-        td { (text("source")) }
-        td { (text("detail-type")) }
-        td { @for resource in resources { div.mono { (short(resource.as_str().unwrap_or_default())) } } }
-        td.wide.mono.soft { (detail) }
+        (brief(event))
+        td.wide {
+            details {
+                summary { (event["source"].as_str().unwrap_or_default()) }
+                pre.detail { (format!("{:#}", event["detail"])) }
+            }
+        }
     }
 }
 
@@ -69,16 +74,24 @@ fn brief(event: &Json) -> Markup {
     let state = states.into_iter().find_map(Json::as_str);
     html! {
         td { (clock(event["time"].as_str().unwrap_or_default())) }
-        td { (event["detail-type"].as_str().unwrap_or_default()) }
-        td.mono { @for resource in resources { div { (short(resource.as_str().unwrap_or_default())) } } }
-        td { @if let Some(state) = state { (ui::state(state)) } }
+        td {
+            (event["detail-type"].as_str().unwrap_or_default())
+            @if let Some(state) = state {
+                " " @if detail["new-state"].is_object() { (ui::experiment_state(state)) } @else { (ui::state(state)) }
+            }
+        }
+        td.mono { @for resource in resources { div { (about(resource.as_str().unwrap_or_default())) } } }
     }
 }
 
-/// The end of an ARN, which is what tells resources apart; a group's is long enough without its id.
-fn short(arn: &str) -> &str {
+/// The end of an ARN, which is what tells resources apart, as a link where there is a page about it.
+pub fn about(arn: &str) -> Markup {
     let end = if arn.starts_with("arn:") { arn.splitn(6, ':').nth(5).unwrap_or(arn) } else { arn };
-    end.split_once("autoScalingGroupName/").map_or(end, |(_, name)| name)
+    let page = PAGES.iter().find_map(|(begin, page)| Some((*page, end.split_once(begin)?.1)));
+    match page {
+        Some((page, name)) => ui::link(page, name),
+        None => html! { (end) },
+    }
 }
 
 fn clock(time: &str) -> Markup {

@@ -69,7 +69,7 @@ pub async fn show(page: &Page<'_>, name: &str) -> Result<Response<Bytes>> {
     let content = html! {
         h1 { (title) }
         (says)
-        (ui::act(page, act.name(), act.field(), subject, &button))
+        (ui::act(page, act.name(), act.field(), subject, &button, &acts::about(act, subject)))
         p.soft { "The same on the command line: " code { (acts::command(act, subject)) } }
     };
     Ok(ui::shell(page, Live::No, &title, content))

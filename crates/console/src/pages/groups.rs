@@ -86,7 +86,7 @@ pub async fn one(page: &Page<'_>, name: &str) -> Result<Response<Bytes>> {
         (members(&estate, group))
         h2 { "Activity history" }
         @if activities.is_empty() { p.soft { "Nothing was done yet." } }
-        @else { (ui::table("Activity history", &["Status", "What", "Why", "From", "To"], activities.iter().map(activity))) }
+        @else { (ui::history("Activity history", &["Status", "What", "Why", "From", "To"], activities.iter().map(activity))) }
         h2 { "Scaling policies" }
         @if policies.is_empty() { p.soft { "None: its size changes only when someone sets it." } }
         @else { (ui::table("Scaling policies", &["Policy", "Kind", "What it does", "Alarms"], policies.iter().map(policy))) }
@@ -137,11 +137,20 @@ fn members(estate: &Estate, group: &api::AutoScalingGroup) -> Markup {
     }
 }
 
+/// What was done. AWS repeats the message in it, which is shown below.
+fn what(activity: &api::Activity) -> &str {
+    let said = activity.description.as_deref().unwrap_or_default();
+    match &activity.status_message {
+        Some(_) => said.split_once(" Status Reason:").map_or(said, |(what, _)| what),
+        None => said,
+    }
+}
+
 fn activity(activity: &api::Activity) -> Markup {
     html! {
         td { (ui::state(&activity.status_code)) }
         td.wide {
-            (activity.description.as_deref().unwrap_or_default())
+            (what(activity))
             @if let Some(message) = &activity.status_message { div.soft { (message) } }
         }
         td.wide.soft { (activity.cause) }

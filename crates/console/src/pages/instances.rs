@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use maud::{Markup, html};
 use standfast_api::ec2;
-use standfast_chart::{Chart, Size, Unit};
+use standfast_chart::{Chart, Unit};
 use standfast_core::Result;
 
 use super::alarms;
@@ -99,10 +99,19 @@ fn summary(estate: &Estate, machine: &Machine) -> Markup {
 
 fn health(estate: &Estate, id: &str) -> Markup {
     let rows = estate.health(id);
-    ui::table("Target health", &["Target group", "Port", "Health", "Reason"], rows.into_iter().map(|(group, target)| html! {
-        td { (group.name) } td { (target.port) } td { (ui::state(&target.state)) }
-        td { (target.reason.as_deref().unwrap_or_default()) " " span.soft { (target.description.as_deref().unwrap_or_default()) } }
-    }))
+    ui::table(
+        "Target health",
+        &["Target group", "Port", "Health"],
+        rows.into_iter().map(|(group, target)| {
+            html! {
+                td { (group.name) } td { (target.port) }
+                td {
+                    (ui::state(&target.state)) " " (target.reason.as_deref().unwrap_or_default())
+                    @if let Some(description) = &target.description { div.soft { (description) } }
+                }
+            }
+        }),
+    )
 }
 
 /// The end of what it printed. What cannot be had is nothing to fail a page for.
@@ -132,5 +141,5 @@ async fn charts(page: &Page<'_>, machine: &Machine) -> Result<Markup> {
     let mut next = || points.next().unwrap_or_default();
     let cpu = Chart::new("Processor", Unit::Percent, from, now).showing(0.0, 100.0).line("average", next());
     let network = Chart::new("Network", Unit::Bytes, from, now).line("in", next()).line("out", next());
-    Ok(html! { div.grid { (ui::chart(cpu.svg(Size::SMALL))) (ui::chart(network.svg(Size::SMALL))) } })
+    Ok(html! { div.grid { (ui::chart(&cpu)) (ui::chart(&network)) } })
 }

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use http::Response;
 use maud::{Markup, html};
 use standfast_api::fis;
-use standfast_chart::{Chart, Size, Tone, Unit};
-use standfast_core::Result;
+use standfast_chart::{Chart, Tone, Unit};
 use standfast_core::place::REGIONS;
+use standfast_core::{Result, Timestamp};
 
 use super::{availability, bus};
 use crate::Page;
 use crate::estate::{self, Balancer, Estate, Machine, Zone};
+use crate::harm::{self, Harm};
 use crate::html::{self as ui, Live, Mood};
 use crate::rates::Of;
 
@@ -21,6 +22,7 @@ const LINE: (f64, f64) = (2.0, 14.0);
 
 pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
     let estate = Estate::read(&page.cx).await?;
+    let harm = Harm::read(&page.cx, &estate).await?;
     let others = others(page).await?;
     let content = html! {
         div.head { h1 { (page.asked.region) } }
@@ -35,7 +37,7 @@ pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
         }
         (availability::strip(page).await?)
         (front(page, &estate))
-        (zones(page, &estate))
+        div.field { (zones(page, &estate, &harm)) (links(&estate, &harm)) }
         @if !estate.balancers.is_empty() { (charts(page, &estate)) }
         (bus::latest(page, EVENTS_MAX))
     };
@@ -75,12 +77,17 @@ fn trouble(experiment: &fis::Experiment) -> Markup {
     html! {
         @for (name, action) in experiment.actions.iter().flatten() {
             li {
-                span.mono { (action.action_id.as_deref().unwrap_or(name)) }
-                @for (parameter, value) in action.parameters.iter().flatten() {
-                    span { span.soft { (spaced(parameter)) } " " (value) }
+                @match harm::says(action) {
+                    Some(says) => { strong { (says) } }
+                    None => {
+                        span.mono { (action.action_id.as_deref().unwrap_or(name)) }
+                        @for (parameter, value) in action.parameters.iter().flatten() {
+                            span { span.soft { (spaced(parameter)) } " " (value) }
+                        }
+                    }
                 }
                 @if let Some(start) = action.start_time { span.soft { "since " (ui::time(start)) } }
-                span { (ui::link("experiments", id)) " " (ui::ask("stop-experiment", "id", id, "Stop…")) }
+                span.end { span.mono { (ui::link("experiments", id)) } (ui::ask("stop-experiment", "id", id, "Stop…")) }
             }
         }
     }
@@ -96,14 +103,37 @@ pub fn shaded(chart: Chart, page: &Page, estate: &Estate) -> Chart {
 pub fn shaded_by_the_cloud(chart: Chart, page: &Page, estate: &Estate) -> Chart {
     let experiments = estate.troubles.iter().chain(&estate.past);
     let actions = experiments.flat_map(|experiment| experiment.actions.iter().flatten());
-    actions.fold(chart, |chart, (name, action)| {
-        let zone = action.parameters.iter().flatten().find(|(name, _)| name.contains("vailabilityZone"));
-        let label = zone.map_or_else(|| name.clone(), |(_, zone)| zone.clone());
-        match action.start_time {
-            Some(start) => chart.band(label, start, action.end_time.unwrap_or(page.cx.now()), Tone::Bad),
-            None => chart,
-        }
+    let broken = actions.filter_map(|(name, action)| {
+        let label = harm::says(action).unwrap_or_else(|| name.clone());
+        Some((action.start_time?, action.end_time.unwrap_or(page.cx.now()), label))
+    });
+    merged(broken.collect()).into_iter().fold(chart, |chart, (from, to, labels)| {
+        let label = match labels.as_slice() {
+            [label] => label.clone(),
+            labels => format!("{} faults", labels.len()),
+        };
+        chart.band(label, from, to, Tone::Bad)
     })
+}
+
+type Broken = (Timestamp, Timestamp, String);
+
+/// Times that overlap as one, with the labels of all.
+fn merged(mut times: Vec<Broken>) -> Vec<(Timestamp, Timestamp, Vec<String>)> {
+    times.sort();
+    let mut out: Vec<(Timestamp, Timestamp, Vec<String>)> = Vec::new();
+    for (from, to, label) in times {
+        match out.last_mut() {
+            Some((_, end, labels)) if from <= *end => {
+                *end = to.max(*end);
+                if !labels.contains(&label) {
+                    labels.push(label);
+                }
+            }
+            _ => out.push((from, to, vec![label])),
+        }
+    }
+    out
 }
 
 /// `lossPercent` as people write it.
@@ -172,15 +202,35 @@ fn flow(page: &Page, estate: &Estate) -> Markup {
     }
 }
 
-fn zones(page: &Page, estate: &Estate) -> Markup {
+/// Lines between zones whose links are worse than they should be, each over the zones that it goes past.
+fn links(estate: &Estate, harm: &Harm) -> Markup {
+    let place = |name: &String| estate.zones.iter().position(|zone| zone.name == *name).map_or(1, |at| at + 1);
     html! {
-        div class={ "zones zones-" (estate.zones.len().clamp(1, 6)) } {
-            @for zone in &estate.zones { (column(page, estate, zone)) }
+        @if !harm.links.is_empty() {
+            ul class={ "links zones-" (columns(estate)) } aria-label="Links between zones that are impaired" {
+                @for ((one, other), says) in &harm.links {
+                    li class={ "from-" (place(one)) " to-" (place(other)) " past-" (place(other).abs_diff(place(one))) } {
+                        span { b { (one) " ↔ " (other) } " " (says.join("; ")) }
+                    }
+                }
+            }
         }
     }
 }
 
-fn column(page: &Page, estate: &Estate, zone: &Zone) -> Markup {
+fn columns(estate: &Estate) -> usize {
+    estate.zones.len().clamp(1, 6)
+}
+
+fn zones(page: &Page, estate: &Estate, harm: &Harm) -> Markup {
+    html! {
+        div class={ "zones zones-" (columns(estate)) } {
+            @for zone in &estate.zones { (column(page, estate, harm, zone)) }
+        }
+    }
+}
+
+fn column(page: &Page, estate: &Estate, harm: &Harm, zone: &Zone) -> Markup {
     let is_dark = zone.dark.is_some();
     let taken = page.rates.now(Of { zone: Some(&zone.name), ..Of::default() });
     let sent = page.rates.now(Of { group: Some(None), zone: Some(&zone.name), ..Of::default() });
@@ -197,6 +247,7 @@ fn column(page: &Page, estate: &Estate, zone: &Zone) -> Markup {
                     @else { (ui::ask("break-zone", "zone", &zone.name, "Break…")) }
                 }
             }
+            @for says in harm.zones.get(&zone.name).into_iter().flatten() { p.harm { (ui::mood(Mood::Bad, says)) } }
             div.figures {
                 span { b { (ui::per_second(taken.answers)) } " through its nodes" }
                 span { b { (ui::per_second(sent.requests)) } " to its targets" }
@@ -209,13 +260,13 @@ fn column(page: &Page, estate: &Estate, zone: &Zone) -> Markup {
                 @let mine: Vec<_> = machines.iter().filter(|one| one.group.as_ref() == Some(&group.auto_scaling_group_name)).collect();
                 @if !mine.is_empty() {
                     h3 { (ui::link("groups", &group.auto_scaling_group_name)) " · " (mine.len()) }
-                    ul.chips { @for machine in mine { li { (chip(estate, machine)) } } }
+                    ul.chips { @for machine in mine { li { (chip(estate, harm, machine)) } } }
                 }
             }
             @let alone: Vec<_> = machines.iter().filter(|one| one.group.is_none()).collect();
             @if !alone.is_empty() {
                 h3 { "In no group" }
-                ul.chips { @for machine in alone { li { (chip(estate, machine)) } } }
+                ul.chips { @for machine in alone { li { (chip(estate, harm, machine)) } } }
             }
             @if machines.is_empty() { p.soft { "No instances." } }
         }
@@ -243,10 +294,11 @@ pub fn condition(estate: &Estate, machine: &Machine) -> String {
     }
 }
 
-fn chip(estate: &Estate, machine: &Machine) -> Markup {
+fn chip(estate: &Estate, harm: &Harm, machine: &Machine) -> Markup {
     html! {
         a href=(ui::path("instances", &machine.id)) {
             span.mono { (machine.id) } (ui::state(&condition(estate, machine)))
+            @for says in harm.instances.get(&machine.id).into_iter().flatten() { (ui::mood(Mood::Bad, says)) }
         }
     }
 }
@@ -263,6 +315,19 @@ fn charts(page: &Page, estate: &Estate) -> Markup {
         .line("mean", history.iter().map(|(at, rate)| (*at, rate.latency_ms)));
     html! {
         h2 { "The last five minutes" }
-        div.grid { (ui::chart(requests.svg(Size::SMALL))) (ui::chart(latency.svg(Size::SMALL))) }
+        div.grid { (ui::chart(&requests)) (ui::chart(&latency)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_at_the_same_time_are_one_band() {
+        let broken = |from: i64, to: i64, label: &str| (Timestamp(from), Timestamp(to), label.to_owned());
+        let merged = merged(vec![broken(5, 9, "b"), broken(1, 6, "a"), broken(8, 9, "a"), broken(20, 30, "c")]);
+        let bands: Vec<_> = merged.iter().map(|(from, to, labels)| (from.0, to.0, labels.join(" "))).collect();
+        assert_eq!(bands, [(1, 9, "a b".to_owned()), (20, 30, "c".to_owned())]);
     }
 }

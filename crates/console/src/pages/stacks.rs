@@ -59,23 +59,32 @@ pub async fn one(page: &Page<'_>, name: &str) -> Result<Response<Bytes>> {
         ]))
         @if let Some(outputs) = stack.outputs.as_ref().filter(|outputs| !outputs.is_empty()) {
             h2 { "Outputs" }
-            (ui::table("Outputs", &["Output", "Value"], outputs.iter().map(output)))
+            (ui::table("Outputs", &["Output", "Value"], outputs.iter().map(|one| output(one, page.cx.cloud().api_port()))))
         }
         h2 { "Resources" }
-        (ui::table("Resources", &heads, resources.iter().map(resource)))
+        (ui::history("Resources", &heads, resources.iter().map(resource)))
         h2 { "Events" }
-        (ui::table("Events", &["Time", "Resource", "Status", "Reason"], events.iter().take(EVENTS_MAX).map(event)))
+        (ui::history("Events", &["Time", "Resource", "Status", "Reason"], events.iter().take(EVENTS_MAX).map(event)))
     };
     Ok(ui::shell(page, Live::Yes, &stack.stack_name, content))
 }
 
-fn output(output: &api::Output) -> Markup {
+fn output(output: &api::Output, port: u16) -> Markup {
     let value = output.output_value.as_deref().unwrap_or_default();
     // Only what a browser opens harmlessly is a link; an output may say anything.
     let is_link = value.starts_with("http://") || value.starts_with("https://");
     html! {
         td { (output.output_key.as_deref().unwrap_or_default()) }
-        td.mono { @if is_link { a href=(value) rel="noreferrer" { (value) } } @else { (value) } }
+        td.wide.mono { @if is_link { a href=(reached(value, port)) rel="noreferrer" { (value) } } @else { (value) } }
+    }
+}
+
+/// The URL as this machine reaches it: a load balancer's name answers at the API's port.
+fn reached(url: &str, port: u16) -> String {
+    const NAME: &str = ".elb.localhost";
+    match url.split_once(NAME) {
+        Some((front, rest)) if !rest.starts_with(':') => format!("{front}{NAME}:{port}{rest}"),
+        _ => url.to_owned(),
     }
 }
 
@@ -91,7 +100,7 @@ fn resource(resource: &api::StackResource) -> Markup {
             (ui::state(&resource.resource_status))
             @if let Some(reason) = &resource.resource_status_reason { div.soft { (reason) } }
         }
-        td.mono { @if let Some(page) = page { a href=(ui::path(page, name)) { (id) } } @else { (id) } }
+        td.wide.mono { @if let Some(page) = page { a href=(ui::path(page, name)) { (id) } } @else { (id) } }
     }
 }
 

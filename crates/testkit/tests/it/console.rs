@@ -9,6 +9,7 @@ use http::Request;
 use serde_json::{Value as Json, json};
 use standfast_api::{autoscaling, cloudwatch, ec2, fis};
 use standfast_console::Console;
+use standfast_core::host::Abilities;
 use standfast_gameday::World;
 use standfast_gameday::probe::{Answer, Fate, Named, Pace, SharedLog, Teller, fire};
 use standfast_gameday::world::Shot;
@@ -18,6 +19,8 @@ use standfast_testkit::world::TestWorld;
 use crate::site::{Site, list, text};
 
 const HOST: &str = "localhost:4566";
+/// Hosts on which links between zones can be harmed.
+const NETWORKS: Abilities = Abilities { networks: true, volumes: false, metadata: false, loss: true, delay: true };
 const ZONE: &str = "eu-west-1a";
 /// Every page that is there without a name of something.
 const PAGES: [&str; 11] = [
@@ -228,6 +231,30 @@ fn what_probes_see_is_metrics_like_everyones_and_stands_on_the_pages() {
         cloud.pass(Duration::from_secs(300)).await;
         assert!(browser.page("availability").await.contains("ended 5 min ago"));
         assert!(!browser.page("").await.contains("What users see"), "the map shows what is live");
+    });
+}
+
+#[test]
+fn a_link_that_loses_packets_is_a_line_on_the_map_while_it_does() {
+    standfast_testkit::run_able(9, NETWORKS, |cloud| async move {
+        let browser = Browser::new(&cloud);
+        assert!(!browser.page("").await.contains("Links between zones"));
+        let parameters = json!({"availabilityZoneIdentifier": "eu-west-1c", "otherAvailabilityZoneIdentifier": ZONE,
+                                "lossPercent": "20", "delayMilliseconds": "100", "duration": "PT1M"});
+        let template = json!({
+            "clientToken": "a", "description": "late", "stopConditions": [{"source": "none"}], "targets": {},
+            "roleArn": "arn:aws:iam::000000000000:role/x",
+            "actions": {"late": {"actionId": "standfast:az:impair-link", "parameters": parameters}},
+        });
+        let made = cloud.send(&fis::MODEL, "CreateExperimentTemplate", template).await.expect("a template");
+        let input = json!({"clientToken": "b", "experimentTemplateId": made["experimentTemplate"]["id"]});
+        cloud.send(&fis::MODEL, "StartExperiment", input).await.expect("it starts");
+        cloud.pass(Duration::from_secs(5)).await;
+        let map = browser.page("").await;
+        assert!(map.contains("<li class=\"from-1 to-3 past-2\">"), "over all three zones: {map}");
+        assert!(map.contains("<b>eu-west-1a ↔ eu-west-1c</b> 20 % lost, 100 ms late"), "{map}");
+        cloud.pass(Duration::from_secs(60)).await;
+        assert!(!browser.page("").await.contains("Links between zones"));
     });
 }
 
