@@ -108,7 +108,7 @@ fn tiles(out: &mut String, probe: &ProbeReport) {
         Some(budget) if budget.allowed > 0.0 => {
             let spent = budget.spent as f64 / budget.allowed;
             let small = format!(
-                "{} of {} failures that {} allows; {} of a month's",
+                "{} of {} failures that {} allows; {} of a month's budget",
                 count(budget.spent),
                 count(budget.allowed as u64),
                 percent(budget.objective),
@@ -158,11 +158,21 @@ fn share(ratio: f64) -> String {
     }
 }
 
+/// Begins a table, whose rows end it.
+fn table(out: &mut String, heads: &[&str]) {
+    out.push_str("<table class=\"stack\"><thead><tr>");
+    for head in heads {
+        let _ = match *head {
+            "" => write!(out, "<td></td>"),
+            head => write!(out, "<th scope=\"col\">{head}</th>"),
+        };
+    }
+    out.push_str("</tr></thead><tbody>");
+}
+
 fn hypothesis(out: &mut String, report: &Report) {
-    out.push_str(
-        "<h2>Hypothesis</h2><table class=\"stack\"><thead><tr><th>what</th><th class=\"n\">expected</th><th \
-         class=\"n\">measured</th><th></th></tr></thead><tbody>",
-    );
+    out.push_str("<h2>Hypothesis</h2>");
+    table(out, &["what", "expected", "measured", ""]);
     for line in &report.hypothesis {
         let why = if line.why.is_empty() {
             String::new()
@@ -199,10 +209,8 @@ fn times(out: &mut String, report: &Report) {
     if shown.is_empty() {
         return;
     }
-    out.push_str(
-        "<h2>How long each layer took</h2><table class=\"stack\"><thead><tr><th>layer</th><th class=\"n\">measured</th><th \
-         class=\"n\">settings promise</th><th>of which settings, and what AWS documents</th></tr></thead><tbody>",
-    );
+    out.push_str("<h2>How long each layer took</h2>");
+    table(out, &["layer", "measured", "settings promise", "of which settings, and what AWS documents"]);
     let several = report.faults.len() > 1;
     for figure in shown {
         let measured = match figure.took {
@@ -269,11 +277,9 @@ fn advice(out: &mut String, report: &Report) {
 }
 
 fn users(out: &mut String, report: &Report) {
-    out.push_str(
-        "<h2>What users saw</h2><div class=\"wrap\"><table class=\"stack\"><thead><tr><th>probe</th><th class=\"n\">requests</th><th \
-         class=\"n\">failed</th><th class=\"n\">availability</th><th class=\"n\">p50</th><th class=\"n\">p99</th><th \
-         class=\"n\">p99.9</th><th>answers, and by which zones</th></tr></thead><tbody>",
-    );
+    out.push_str("<h2>What users saw</h2><div class=\"wrap\">");
+    let heads = ["probe", "requests", "failed", "availability", "p50", "p99", "p99.9", "answers, and by which zones"];
+    table(out, &heads);
     for probe in &report.probes {
         for (when, counted) in [("while broken", &probe.broken), ("from beginning to end", &probe.whole)] {
             let list = |map: &std::collections::BTreeMap<String, u64>| {
@@ -306,10 +312,10 @@ fn events(out: &mut String, report: &Report) {
     let shown = report.timeline.len().min(EVENTS_MAX);
     let _ = write!(
         out,
-        "<h2>Events</h2><details><summary>{}, layer by layer</summary><table class=\"stack\"><thead><tr><th class=\"n\">at</th><th \
-         class=\"n\">layer</th><th>what</th></tr></thead><tbody>",
+        "<h2>Events</h2><details><summary>{}, layer by layer</summary>",
         plural(report.timeline.len(), "event")
     );
+    table(out, &["at", "layer", "what"]);
     for entry in &report.timeline[..shown] {
         let zone = entry.zone.as_ref().map_or(String::new(), |zone| format!(" in {zone}"));
         let _ = write!(
