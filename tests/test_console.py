@@ -3,8 +3,11 @@
 Without Chromium and its driver the browser's tests are skipped, and say so; what needs no browser runs anyway.
 """
 
+import datetime
+import json
 import os
 import shutil
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -210,6 +213,57 @@ def test_a_hostile_name_and_console_output_stay_text(site):
     _, _, shown = fetch(console(site, f"instances/{instance}"))
     assert hostile not in shown
     assert "&lt;script&gt;document.title" in shown
+
+
+def told(site, probe):
+    """What a probe told the cloud, as anyone reads it: requests, failed, and the share of successes."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    dimensions = [{"Name": "Probe", "Value": probe}]
+
+    def query(name, stat):
+        metric = {"Namespace": "Standfast/Probes", "MetricName": name, "Dimensions": dimensions}
+        return {"Id": name.lower(), "MetricStat": {"Metric": metric, "Period": 300, "Stat": stat}}
+
+    answer = site.cloud.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[query("Requests", "Sum"), query("Failed", "Sum"), query("SuccessPercent", "Average")],
+        StartTime=now - datetime.timedelta(seconds=120),
+        EndTime=now + datetime.timedelta(seconds=60),
+    )
+    return [sum(result["Values"]) for result in answer["MetricDataResults"]]
+
+
+def test_a_live_probes_nines_are_on_the_pages(site, browser):
+    probe = site.cloud.spawn("probe", site.url, "--name", "users", "--rate", "50", "--duration", "60s")
+    try:
+        browser.get(console(site))
+        strip = "section[aria-label='What users see']"
+
+        def shown():
+            found = browser.find_elements(By.CSS_SELECTOR, strip)
+            return found and live(lambda: browser.find_element(By.CSS_SELECTOR, strip).text)
+
+        text = eventually(shown, limit_s=LIVE_S, what="the map to show the probe by itself")
+        assert "users" in text and "nines" in text and "% available" in text, text
+        browser.find_element(By.CSS_SELECTOR, f"{strip} a").send_keys(Keys.ENTER)
+        eventually(lambda: browser.title.startswith("Availability"), limit_s=LIVE_S, what="the page about it")
+        page = live(lambda: browser.find_element(By.TAG_NAME, "main").text)
+        assert "users" in page and "Longest outage" in page and "p50 and p99" in page, page
+    finally:
+        # An interrupted probe tells what is left before it ends.
+        probe.send_signal(signal.SIGINT)
+        probe.wait(timeout=LIVE_S)
+
+
+def test_a_probe_tells_the_cloud_what_it_reports(site):
+    options = ("--rate", "100", "--duration", "2s", "--json")
+    report = json.loads(site.cloud.run("probe", site.url, "--name", "counted", *options))
+    assert told(site, "counted") == [200, report["failed"], pytest.approx(100 * report["success_rate"])]
+    site.cloud.run("probe", site.url, "--name", "silent", "--no-metrics", "--rate", "10", "--duration", "1s", "--json")
+    assert told(site, "silent") == [0, 0, 0]
+    # Where nobody takes metrics, requests are sent all the same.
+    health = f"{site.cloud.endpoint}/_standfast/health"
+    elsewhere = ("--endpoint", "http://127.0.0.1:9", "--rate", "10", "--duration", "1s", "--json")
+    assert json.loads(site.cloud.run("probe", health, *elsewhere))["succeeded"] == 10
 
 
 def test_top_prints_a_frame(site):
