@@ -71,10 +71,11 @@ pub async fn end(world: &dyn World, id: &str) -> Result<()> {
     until(world, id, is_over).await.map(|_| ())
 }
 
-/// An experiment's state and why.
-pub async fn status(world: &dyn World, id: &str) -> Result<(String, bool)> {
+/// An experiment's state, whether it is over, and why.
+pub async fn status(world: &dyn World, id: &str) -> Result<(String, bool, String)> {
     let experiment = look(world, id).await?;
-    Ok((text(&experiment["state"], "status").to_owned(), is_over(&experiment)))
+    let state = &experiment["state"];
+    Ok((text(state, "status").to_owned(), is_over(&experiment), text(state, "reason").to_owned()))
 }
 
 async fn look(world: &dyn World, id: &str) -> Result<Json> {

@@ -144,7 +144,10 @@ impl Run {
         }
         let limit = world.elapsed() + self.day.settle;
         loop {
-            let missing = serving::missing(world, site).await?;
+            let missing = match serving::missing(world, site).await? {
+                None => serving::alarmed(world, site, &self.day.stop_alarms).await?,
+                missing => missing,
+            };
             let Some(why) = missing else { return Ok(Ok(())) };
             if *self.stop.borrow() {
                 return Ok(Err("it was stopped".into()));

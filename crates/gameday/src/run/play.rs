@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use standfast_core::{Error, Result, Rng};
+use standfast_core::{Error, Fault, Result, Rng};
 
 use super::probes::Probes;
 use super::{Run, serving};
@@ -153,7 +153,22 @@ impl Play<'_> {
         }
     }
 
+    /// Begins a fault. One that the cloud refuses now (a stop alarm fires, nothing is left to hit) is a part of the story: what
+    /// was broken before is healed and reported as ever.
     async fn begin(&mut self, n: usize) -> Result<()> {
+        match self.start_fault(n).await {
+            Err(error) if error.fault == Fault::Client => {
+                let (name, at_ms) = (self.run.day.faults[n].name.clone(), self.now_ms());
+                self.say(&format!("does not begin: {name}: {}", error.message));
+                self.watch.note(at_ms, Layer::Fault, Sign::Note, &name, format!("is refused: {}", error.message));
+                self.undone.push(format!("the fault '{name}' did not begin: {}", error.message));
+                Ok(())
+            }
+            begun => begun,
+        }
+    }
+
+    async fn start_fault(&mut self, n: usize) -> Result<()> {
         let (world, fault, action) = (&*self.run.world, &self.run.day.faults[n], &self.ready.actions[n]);
         let aimed = aim::aim(world, self.site, fault, action, &self.rng).await?;
         let aimed =
@@ -188,8 +203,12 @@ impl Play<'_> {
     async fn note_ends(&mut self) -> Result<()> {
         for n in 0..self.faults.len() {
             if self.faults[n].ended_ms == i64::MAX {
-                let (status, over) = inject::status(&*self.run.world, &self.faults[n].experiment).await?;
+                let (status, over, reason) = inject::status(&*self.run.world, &self.faults[n].experiment).await?;
                 if over {
+                    // Nobody here has stopped it: an alarm has, or what it does has failed.
+                    if status != "completed" {
+                        self.undone.push(format!("the fault '{}' was {status}: {reason}", self.faults[n].name));
+                    }
                     self.note_end(n, status);
                 }
             }
@@ -217,7 +236,7 @@ impl Play<'_> {
             let ended = self.end(&self.faults[n].experiment).await;
             match ended {
                 Ok(()) => {
-                    let status = inject::status(world, &self.faults[n].experiment).await.map(|(status, _)| status);
+                    let status = inject::status(world, &self.faults[n].experiment).await.map(|(status, ..)| status);
                     self.note_end(n, status.unwrap_or_else(|_| "stopped".into()));
                 }
                 Err(error) => {

@@ -7,6 +7,18 @@ use crate::World;
 use crate::answers::{items, list, number, text};
 use crate::site::Site;
 
+/// A stop alarm that fires: nothing could be broken now.
+pub(super) async fn alarmed(world: &dyn World, site: &Site, alarms: &[String]) -> Result<Option<String>> {
+    if alarms.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<&str> =
+        alarms.iter().map(|name| site.resource(name).map_or(name.as_str(), |one| one.physical.as_str())).collect();
+    let all = list(world, "cloudwatch", "DescribeAlarms", json!({"AlarmNames": names}), "MetricAlarms").await?;
+    let fires = all.iter().find(|alarm| text(alarm, "StateValue") == "ALARM");
+    Ok(fires.map(|alarm| format!("the stop alarm {} is in ALARM", site.called(text(alarm, "AlarmName")))))
+}
+
 /// What does not serve that should: targets that are not healthy, groups that are not complete.
 pub(super) async fn missing(world: &dyn World, site: &Site) -> Result<Option<String>> {
     for arn in site.target_groups() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use standfast_api::fis;
+use standfast_api::{cloudwatch, fis};
 use standfast_gameday::report::{Report, Verdict, page};
 use standfast_gameday::spec::{Layer, Measure};
 use standfast_gameday::times::Took;
@@ -145,6 +145,102 @@ fn a_site_that_does_not_answer_is_left_alone() {
     let missing = BY_CHANCE.replace("'${URL}'", "'${URL}.nowhere'");
     let Ended::Refused(why) = play(5, &missing, TEMPLATE) else { panic!("nobody answers there") };
     assert!(why[0].contains("the probe 'site' still gets: 0"), "{why:?}");
+}
+
+/// A day that the alarm `stop` stops.
+const STOPPED: &str = "
+name: Two faults and an alarm
+stack: {template: template.yaml}
+probes: [{name: site, url: '${URL}', rate: 20}]
+faults:
+  - {at: 1s, name: a zone goes, action: standfast:az:power-interruption, parameters: {availabilityZoneIdentifier: any}, for: 20s}
+  - {at: 10s, name: one dies, action: standfast:ec2:kill-instances, targets: {group: Group, count: 1}}
+stop_alarms: [stop]
+hypothesis: {availability: 50}
+";
+
+async fn make_alarm(cloud: &TestCloud) {
+    let alarm = json!({
+        "AlarmName": "stop", "Namespace": "Shop", "MetricName": "Orders", "Statistic": "Sum", "Period": 60,
+        "EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "LessThanThreshold",
+    });
+    cloud.send(&cloudwatch::MODEL, "PutMetricAlarm", alarm).await.expect("an alarm");
+}
+
+async fn set_alarm(cloud: &TestCloud, state: &str) {
+    let state = json!({"AlarmName": "stop", "StateValue": state, "StateReason": "a test"});
+    cloud.send(&cloudwatch::MODEL, "SetAlarmState", state).await.expect("set");
+}
+
+#[test]
+fn an_alarm_that_fires_already_is_waited_for() {
+    standfast_testkit::run(7, |cloud| async move {
+        let cloud = Arc::new(cloud);
+        make_alarm(&cloud).await;
+        set_alarm(&cloud, "ALARM").await;
+        let (_stopper, stop) = tokio::sync::watch::channel(false);
+        let day = GameDay::read(STOPPED).expect("valid");
+        let played = run(&cloud, day, TEMPLATE.into(), 7, stop);
+        let calm = async {
+            cloud.pass(std::time::Duration::from_secs(40)).await;
+            set_alarm(&cloud, "OK").await;
+        };
+        let (ended, ()) = tokio::join!(played.run(), calm);
+        let report = report(ended.expect("the API answers"));
+        assert_eq!((report.verdict, report.faults.len()), (Verdict::Held, 2), "{}", report.said);
+    });
+}
+
+#[test]
+fn an_alarm_that_fires_meanwhile_stops_the_faults_and_the_report_says_so() {
+    standfast_testkit::run(8, |cloud| async move {
+        let cloud = Arc::new(cloud);
+        make_alarm(&cloud).await;
+        let (_stopper, stop) = tokio::sync::watch::channel(false);
+        let day = GameDay::read(STOPPED).expect("valid");
+        let played = run(&cloud, day, TEMPLATE.into(), 8, stop);
+        let alarm = async {
+            let begun = || async { (running(&cloud).await > 0).then_some(()) };
+            cloud.until("the zone to be dark", crate::site::SETTLED, begun).await;
+            cloud.pass(std::time::Duration::from_secs(3)).await;
+            set_alarm(&cloud, "ALARM").await;
+        };
+        let (ended, ()) = tokio::join!(played.run(), alarm);
+        let report = report(ended.expect("the API answers"));
+        assert_eq!((report.verdict, report.faults.len()), (Verdict::Failed, 1), "{}", report.said);
+        assert_eq!(report.faults[0].status, "stopped");
+        let line = report.hypothesis.iter().find(|line| !line.held).expect("the last one");
+        assert!(line.why.contains("the fault 'a zone goes' was stopped: "), "{line:?}");
+        assert!(line.why.contains("the fault 'one dies' did not begin: ") && line.why.contains("ALARM"), "{line:?}");
+        assert_eq!(running(&cloud).await, 0);
+    });
+}
+
+/// What somebody does meanwhile, with a call that is refused for ever.
+const STEPS: &str = "
+name: An operator
+stack: {template: template.yaml}
+probes: [{name: site, url: '${URL}', rate: 20}]
+steps:
+  - name: one more
+    at: 2s
+    call: autoscaling:SetDesiredCapacity
+    input: {AutoScalingGroupName: '${Group}', DesiredCapacity: 6}
+watch: 30s
+hypothesis: {availability: 99}
+";
+
+#[test]
+fn steps_are_done_in_their_time() {
+    let done = report(play(9, STEPS, TEMPLATE));
+    assert_eq!(done.verdict, Verdict::Held, "{}: {:?}", done.said, done.hypothesis);
+    let step = done.timeline.iter().find(|entry| entry.layer == Layer::Stack).expect("it is in the timeline");
+    assert_eq!((step.resource.as_str(), step.what.as_str()), ("one more", "is done: SetDesiredCapacity"));
+    assert_eq!(step.at_ms, 12_000, "two seconds into what follows the steady state");
+    let refused = report(play(9, &STEPS.replace("DesiredCapacity: 6", "DesiredCapacity: 600"), TEMPLATE));
+    assert_eq!(refused.verdict, Verdict::Failed);
+    let line = refused.hypothesis.iter().find(|line| !line.held).expect("the last one");
+    assert!(line.why.contains("the step 'one more' could not be done: "), "{line:?}");
 }
 
 #[test]
