@@ -23,6 +23,23 @@ pub async fn read(cx: &Cx, wanted: &[Wanted<'_>], from: Timestamp, to: Timestamp
     Ok(wanted.iter().enumerate().map(|(at, one)| points(&answer, &name(at), one.period_s)).collect())
 }
 
+/// How long a load balancer's targets took, by the minute, in milliseconds: p50 and p99.
+pub async fn target_times(cx: &Cx, dimension: &str, from: Timestamp, to: Timestamp) -> Result<(Points, Points)> {
+    let dimensions = [("LoadBalancer", dimension)];
+    let wanted = ["p50", "p99"].map(|stat| Wanted {
+        namespace: "AWS/ApplicationELB",
+        name: "TargetResponseTime",
+        dimensions: &dimensions,
+        stat,
+        period_s: 60,
+    });
+    let mut points = read(cx, &wanted, from, to).await?.into_iter().map(|points| {
+        let ms = |(at, seconds): (Timestamp, Option<f64>)| (at, seconds.map(|seconds| seconds * 1000.0));
+        points.into_iter().map(ms).collect::<Points>()
+    });
+    Ok((points.next().unwrap_or_default(), points.next().unwrap_or_default()))
+}
+
 fn name(at: usize) -> String {
     format!("m{at}")
 }

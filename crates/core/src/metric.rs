@@ -35,6 +35,8 @@ pub struct Datum {
     #[serde(deserialize_with = "named")]
     pub unit: Name,
     pub stats: Stats,
+    /// Where percentiles are of use: the values that `stats` sums up, and how many times each.
+    pub values: Vec<(f64, u64)>,
 }
 
 fn dimensions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Name, String)>, D::Error> {

@@ -32,6 +32,7 @@ mod sim;
 mod space;
 mod steward;
 mod table;
+mod times;
 mod tls;
 mod upstream;
 mod worker;

@@ -11,6 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use standfast_core::lb::TrafficCounts;
 use standfast_core::metric::{Datum, Stats};
 
+use crate::times::{self, Times};
+
 const NAMESPACE: &str = "AWS/ApplicationELB";
 
 /// Counters of one load balancer's node, or of one target group's targets in one zone.
@@ -19,10 +21,7 @@ pub struct Counters {
     counts: [AtomicU64; COUNT],
     /// Connections that are open now; not emptied.
     active: AtomicU64,
-    time_us_sum: AtomicU64,
-    time_us_min: AtomicU64,
-    time_us_max: AtomicU64,
-    times: AtomicU64,
+    times: Times,
     /// What was taken already.
     before: Mutex<TrafficCounts>,
 }
@@ -73,10 +72,7 @@ impl Default for Counters {
         Self {
             counts: [const { AtomicU64::new(0) }; COUNT],
             active: AtomicU64::new(0),
-            time_us_sum: AtomicU64::new(0),
-            time_us_min: AtomicU64::new(u64::MAX),
-            time_us_max: AtomicU64::new(0),
-            times: AtomicU64::new(0),
+            times: Times::default(),
             before: Mutex::default(),
         }
     }
@@ -96,10 +92,7 @@ impl Counters {
             5 => self.count(Event::Target5xx),
             _ => {}
         }
-        self.times.fetch_add(1, Relaxed);
-        self.time_us_sum.fetch_add(took_us, Relaxed);
-        self.time_us_min.fetch_min(took_us, Relaxed);
-        self.time_us_max.fetch_max(took_us, Relaxed);
+        self.times.add(took_us);
     }
 
     /// The load balancer itself answered with an error.
@@ -131,7 +124,7 @@ impl Counters {
     pub fn total(&self) -> TrafficCounts {
         let before = *self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = std::array::from_fn(|at| self.counts[at].load(Relaxed));
-        sum(before, &counts, self.times.load(Relaxed), self.time_us_sum.load(Relaxed))
+        sum(before, &counts, self.times.total())
     }
 
     fn take(&self) -> Taken {
@@ -139,20 +132,15 @@ impl Counters {
         for (taken, count) in counts.iter_mut().zip(&self.counts) {
             *taken = count.swap(0, Relaxed);
         }
-        let times = self.times.swap(0, Relaxed);
-        let sum_us = self.time_us_sum.swap(0, Relaxed);
+        let times = self.times.take();
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        *before = sum(*before, &counts, times, sum_us);
-        let max_us = self.time_us_max.swap(0, Relaxed);
-        let min_us = self.time_us_min.swap(u64::MAX, Relaxed).min(max_us);
-        let seconds = |us: u64| us as f64 / 1e6;
-        let time = Stats { count: times as f64, sum: seconds(sum_us), min: seconds(min_us), max: seconds(max_us) };
-        Taken { counts, active: self.active.load(Relaxed), time }
+        *before = sum(*before, &counts, times.total());
+        Taken { counts, active: self.active.load(Relaxed), times }
     }
 }
 
 /// The counts with what was counted since.
-fn sum(before: TrafficCounts, counts: &[u64; COUNT], timed: u64, time_us: u64) -> TrafficCounts {
+fn sum(before: TrafficCounts, counts: &[u64; COUNT], (timed, time_us): (u64, u64)) -> TrafficCounts {
     let of = |events: &[Event]| events.iter().map(|event| counts[*event as usize]).sum::<u64>();
     let errors = of(&[Event::Target5xx, Event::Elb5xx]);
     let others = [Event::Target2xx, Event::Target3xx, Event::Target4xx, Event::Elb4xx];
@@ -166,11 +154,11 @@ fn sum(before: TrafficCounts, counts: &[u64; COUNT], timed: u64, time_us: u64) -
     }
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Taken {
     counts: [u64; COUNT],
     active: u64,
-    time: Stats,
+    times: times::Taken,
 }
 
 impl Taken {
@@ -179,16 +167,7 @@ impl Taken {
             *sum += count;
         }
         self.active += other.active;
-        if self.time.count == 0.0 {
-            self.time = other.time;
-        } else if other.time.count > 0.0 {
-            self.time = Stats {
-                count: self.time.count + other.time.count,
-                sum: self.time.sum + other.time.sum,
-                min: self.time.min.min(other.time.min),
-                max: self.time.max.max(other.time.max),
-            };
-        }
+        self.times.add(&other.times);
     }
 }
 
@@ -241,8 +220,9 @@ fn publish(taken: &Taken, dimensions: &Dimensions, out: &mut Vec<Datum>) {
             out.push(datum(name, dimensions, "Count", stats));
         }
     }
-    if taken.time.count > 0.0 {
-        out.push(datum("TargetResponseTime", dimensions, "Seconds", taken.time));
+    let values = taken.times.values();
+    if !values.is_empty() {
+        out.push(Datum { values, ..datum("TargetResponseTime", dimensions, "Seconds", taken.times.stats()) });
     }
 }
 
@@ -283,7 +263,7 @@ fn with_zone(base: &Dimensions, zone: &str) -> Dimensions {
 }
 
 fn datum(name: &'static str, dimensions: &Dimensions, unit: &'static str, stats: Stats) -> Datum {
-    Datum { namespace: NAMESPACE, name, dimensions: dimensions.clone(), unit, stats }
+    Datum { namespace: NAMESPACE, name, dimensions: dimensions.clone(), unit, stats, values: Vec::new() }
 }
 
 #[cfg(test)]

@@ -6,14 +6,20 @@ use bytes::Bytes;
 use http::Response;
 use maud::{Markup, html};
 use standfast_api::elbv2 as api;
-use standfast_chart::{Chart, Unit};
-use standfast_core::Result;
+use standfast_chart::{Chart, Points, Unit};
+use standfast_core::{Result, Timestamp};
 
 use super::alarms;
 use crate::Page;
 use crate::estate::{Balancer, Estate, Target, TargetGroup};
 use crate::html::{self as ui, Live};
+use crate::metrics;
 use crate::rates::{Of, STEPS_MAX};
+
+/// How far back the times of targets are shown by the minute.
+const TIMES: Duration = Duration::from_secs(1800);
+/// The last minute that was told began no longer ago.
+const LAST: Duration = Duration::from_secs(150);
 
 pub async fn list(page: &Page<'_>) -> Result<Response<Bytes>> {
     let estate = Estate::read(&page.cx).await?;
@@ -43,11 +49,13 @@ pub async fn one(page: &Page<'_>, name: &str) -> Result<Response<Bytes>> {
     let Some(balancer) = estate.balancers.iter().find(|balancer| balancer.name == name) else {
         return Ok(ui::missing(page, "load balancer", name));
     };
+    let now = page.cx.now();
+    let times = metrics::target_times(&page.cx, &balancer.dimension, now - TIMES, now).await?;
     let content = html! {
         div.head { h1 { (name) } (ui::state(&balancer.state)) }
-        (summary(page, balancer))
+        (summary(page, balancer, &times))
         (super::map::troubles(&estate))
-        (charts(page, &estate, balancer))
+        (charts(page, &estate, balancer, &times))
         h2 { "Nodes" }
         (nodes(page, &estate, balancer))
         @for group in &balancer.groups { (targets(page, balancer, group)) }
@@ -58,7 +66,13 @@ pub async fn one(page: &Page<'_>, name: &str) -> Result<Response<Bytes>> {
     Ok(ui::shell(page, Live::Yes, name, content))
 }
 
-fn summary(page: &Page, balancer: &Balancer) -> Markup {
+/// The end of the lines of p50 and p99, where they reach to now.
+pub fn last_minute(now: Timestamp, (p50, p99): &(Points, Points)) -> Option<(f64, f64)> {
+    let last = |points: &Points| points.last().filter(|(at, _)| *at + LAST > now).and_then(|(_, value)| *value);
+    last(p50).zip(last(p99))
+}
+
+fn summary(page: &Page, balancer: &Balancer, times: &(Points, Points)) -> Markup {
     let rate = page.rates.now(Of { balancer: Some(&balancer.dimension), ..Of::default() });
     let port = page.cx.cloud().api_port();
     let url = format!("http://{}:{port}/", balancer.dns_name);
@@ -71,6 +85,17 @@ fn summary(page: &Page, balancer: &Balancer) -> Markup {
                 span.number { @if let Some(ms) = rate.latency_ms { (Unit::Milliseconds.text(ms)) } @else { "–" } }
             },
         ),
+        (
+            "p50 and p99",
+            html! {
+                @match last_minute(page.cx.now(), times) {
+                    Some((p50, p99)) => {
+                        span.number { (Unit::Milliseconds.text(p50)) " and " (Unit::Milliseconds.text(p99)) }
+                    }
+                    None => "–",
+                }
+            },
+        ),
         ("Nodes up", html! { span.number { (balancer.zones_up().len()) } " of " (balancer.zones.len()) }),
         (
             "Address",
@@ -79,7 +104,7 @@ fn summary(page: &Page, balancer: &Balancer) -> Markup {
     ])
 }
 
-fn charts(page: &Page, estate: &Estate, balancer: &Balancer) -> Markup {
+fn charts(page: &Page, estate: &Estate, balancer: &Balancer, times: &(Points, Points)) -> Markup {
     let now = page.cx.clock().machine_now();
     let from = now - Duration::from_secs(STEPS_MAX as u64);
     let of = Of { balancer: Some(&balancer.dimension), ..Of::default() };
@@ -90,6 +115,13 @@ fn charts(page: &Page, estate: &Estate, balancer: &Balancer) -> Markup {
         .bad_line("errors", history.iter().map(|(at, rate)| (*at, Some(rate.errors))));
     let latency = chart("Mean time of targets", Unit::Milliseconds)
         .line("mean", history.iter().map(|(at, rate)| (*at, rate.latency_ms)));
+    let by_minute = super::map::shaded_by_the_cloud(
+        Chart::new("Time of targets by the minute", Unit::Milliseconds, page.cx.now() - TIMES, page.cx.now()),
+        page,
+        estate,
+    )
+    .line("p50", times.0.iter().copied())
+    .line("p99", times.1.iter().copied());
     let by_zone = page.rates.zones(Of { group: Some(None), ..of }).into_iter().fold(
         chart("Requests to targets by zone", Unit::PerSecond),
         |chart, zone| {
@@ -100,7 +132,7 @@ fn charts(page: &Page, estate: &Estate, balancer: &Balancer) -> Markup {
     );
     html! {
         div.grid {
-            (ui::chart(&answers)) (ui::chart(&by_zone)) (ui::chart(&latency))
+            (ui::chart(&answers)) (ui::chart(&by_zone)) (ui::chart(&latency)) (ui::chart(&by_minute))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The map: a region's zones side by side, what runs in them, and where requests go.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Response;
 use maud::{Markup, html};
@@ -8,17 +10,20 @@ use standfast_chart::{Chart, Tone, Unit};
 use standfast_core::place::REGIONS;
 use standfast_core::{Result, Timestamp};
 
-use super::{availability, bus};
+use super::{availability, balancers, bus};
 use crate::Page;
 use crate::estate::{self, Balancer, Estate, Machine, Zone};
 use crate::harm::{self, Harm};
 use crate::html::{self as ui, Live, Mood};
+use crate::metrics;
 use crate::rates::Of;
 
 /// How many events the map shows.
 const EVENTS_MAX: usize = 8;
 /// The widest and the thinnest line of traffic, in pixels.
 const LINE: (f64, f64) = (2.0, 14.0);
+/// Within which load balancers told of a minute.
+const TIMES: Duration = Duration::from_secs(180);
 
 pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
     let estate = Estate::read(&page.cx).await?;
@@ -36,7 +41,7 @@ pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
             (ui::empty("Nothing runs in this region yet.", &ui::BEGIN))
         }
         (availability::strip(page).await?)
-        (front(page, &estate))
+        (front(page, &estate).await?)
         div.field { (zones(page, &estate, &harm)) (links(&estate, &harm)) }
         @if !estate.balancers.is_empty() { (charts(page, &estate)) }
         (bus::latest(page, EVENTS_MAX))
@@ -149,16 +154,22 @@ fn spaced(name: &str) -> String {
 }
 
 /// The load balancers, and lines from them to the zones.
-fn front(page: &Page, estate: &Estate) -> Markup {
-    html! {
+async fn front(page: &Page<'_>, estate: &Estate) -> Result<Markup> {
+    let mut cards = Vec::new();
+    for balancer in &estate.balancers {
+        let (now, dimension) = (page.cx.now(), &balancer.dimension);
+        let times = metrics::target_times(&page.cx, dimension, now - TIMES, now).await?;
+        cards.push(card(page, balancer, balancers::last_minute(now, &times)));
+    }
+    Ok(html! {
         @if !estate.balancers.is_empty() {
-            section.front aria-label="Load balancers" { @for balancer in &estate.balancers { (card(page, balancer)) } }
+            section.front aria-label="Load balancers" { @for card in cards { (card) } }
             (flow(page, estate))
         }
-    }
+    })
 }
 
-fn card(page: &Page, balancer: &Balancer) -> Markup {
+fn card(page: &Page, balancer: &Balancer, times: Option<(f64, f64)>) -> Markup {
     let rate = page.rates.now(Of { balancer: Some(&balancer.dimension), ..Of::default() });
     let targets: usize = balancer.groups.iter().map(|group| group.targets.len()).sum();
     let healthy: usize = balancer.groups.iter().map(crate::estate::TargetGroup::healthy).sum();
@@ -171,7 +182,12 @@ fn card(page: &Page, balancer: &Balancer) -> Markup {
             div.figures {
                 span { b { (ui::per_second(rate.answers)) } " answers" }
                 span { b { (ui::per_second(rate.errors)) } " errors" }
-                @if let Some(latency) = rate.latency_ms { span { b { (Unit::Milliseconds.text(latency)) } " mean" } }
+                @if let Some((p50, p99)) = times {
+                    span { b { (Unit::Milliseconds.text(p50)) } " p50" }
+                    span { b { (Unit::Milliseconds.text(p99)) } " p99" }
+                } @else if let Some(latency) = rate.latency_ms {
+                    span { b { (Unit::Milliseconds.text(latency)) } " mean" }
+                }
                 span { b { (healthy) " of " (targets) } " targets healthy" }
             }
         }
@@ -306,7 +322,7 @@ fn chip(estate: &Estate, harm: &Harm, machine: &Machine) -> Markup {
 fn charts(page: &Page, estate: &Estate) -> Markup {
     let history = page.rates.history(Of::default());
     let now = page.cx.clock().machine_now();
-    let from = now - std::time::Duration::from_secs(crate::rates::STEPS_MAX as u64);
+    let from = now - Duration::from_secs(crate::rates::STEPS_MAX as u64);
     let chart = |title, unit| shaded(Chart::new(title, unit, from, now), page, estate);
     let requests = chart("Answers of all load balancers", Unit::PerSecond)
         .line("answers", history.iter().map(|(at, rate)| (*at, Some(rate.answers))))

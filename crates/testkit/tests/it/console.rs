@@ -125,6 +125,9 @@ fn pages_show_the_site() {
         let name = map.split("/_standfast/balancers/").nth(1).and_then(|rest| rest.split('"').next());
         let balancer = browser.page(&format!("balancers/{}", name.expect("the map links to it"))).await;
         assert!(balancer.contains("forward to") && balancer.contains("Requests to targets by zone"), "{balancer}");
+        assert!(!map.contains(" p99"), "the minute is not over");
+        cloud.pass(Duration::from_secs(60)).await;
+        assert!(browser.page("").await.contains(" p99"), "percentiles of targets' times, as CloudWatch has them");
         assert!(browser.page("stacks/site").await.contains("AWS::AutoScaling::AutoScalingGroup"));
         let availability = browser.page("availability").await;
         assert!(availability.contains("100 %") && availability.contains("none of "), "{availability}");

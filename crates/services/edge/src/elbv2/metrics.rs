@@ -53,16 +53,21 @@ fn grouped(balancers: &[(Scope, Arc<str>, Arc<LoadBalancer>)], measured: Vec<Dat
 
 fn shape(datum: Datum, time: Timestamp) -> api::MetricDatum {
     let dimension = |(name, value): (&str, String)| api::Dimension { name: name.to_owned(), value };
+    let (values, counts): (Vec<f64>, Vec<f64>) = datum.values.iter().map(|(value, n)| (*value, *n as f64)).unzip();
+    // Values have percentiles, a statistic set has none.
+    let summed = values.is_empty();
     api::MetricDatum {
         metric_name: datum.name.into(),
         dimensions: Some(datum.dimensions.into_iter().map(dimension).collect()),
         timestamp: Some(time),
-        statistic_values: Some(api::StatisticSet {
+        statistic_values: summed.then_some(api::StatisticSet {
             sample_count: datum.stats.count,
             sum: datum.stats.sum,
             minimum: datum.stats.min,
             maximum: datum.stats.max,
         }),
+        values: (!summed).then_some(values),
+        counts: (!summed).then_some(counts),
         unit: Some(datum.unit.into()),
         ..Default::default()
     }
@@ -97,6 +102,7 @@ mod tests {
             dimensions: vec![(OWNER, balancer.to_owned())],
             unit: "Count",
             stats: Stats { count: 3.0, sum: 3.0, min: 1.0, max: 1.0 },
+            values: vec![],
         }
     }
 
