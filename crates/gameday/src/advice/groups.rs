@@ -59,6 +59,16 @@ pub fn one_is_enough(case: &Case<'_>) -> Vec<Found> {
     })
 }
 
+pub fn group_of_one(case: &Case<'_>) -> Vec<Found> {
+    groups(case, |group| {
+        // One that may shrink to one is another thing.
+        (group.max == 1 && group.desired == 1).then(|| {
+            let why = "It keeps exactly one instance: from when that is lost until the next one has started there is no service.";
+            found(&group.name, "MaxSize", why, "Run two or more behind a load balancer, where the application can bear it.")
+        })
+    })
+}
+
 pub fn no_headroom(case: &Case<'_>) -> Vec<Found> {
     groups(case, |group| {
         // A group of exactly one is another thing.

@@ -18,6 +18,7 @@ pub static RULES: &[Rule] = &[
     Rule { id: "no-grace", severity: Warning, title: "No time to start", check: groups::no_grace },
     Rule { id: "grace-too-long", severity: Warning, title: "A grace period longer than any start", check: groups::grace_too_long },
     Rule { id: "one-is-enough", severity: Warning, title: "The group may shrink to one", check: groups::one_is_enough },
+    Rule { id: "group-of-one", severity: Warning, title: "A group of one", check: groups::group_of_one },
     Rule { id: "no-spare-zone", severity: Warning, title: "Losing a zone leaves less than the least", check: zones::no_spare_zone },
     Rule { id: "no-headroom", severity: Warning, title: "The group cannot grow", check: groups::no_headroom },
     Rule { id: "slow-health-check", severity: Warning, title: "Health checks are slower than an outage may last", check: balancers::slow_health_check },
@@ -41,8 +42,9 @@ pub static RULES: &[Rule] = &[
 ];
 
 /// The rules that name something whose loss alone is an outage.
-pub const SINGLE_POINTS: [&str; 9] = [
+pub const SINGLE_POINTS: [&str; 10] = [
     "group-in-one-zone",
+    "group-of-one",
     "balancer-in-one-zone",
     "lone-address",
     "lone-instance",
@@ -137,6 +139,7 @@ mod tests {
         ("no-grace", |e| e.groups[0].grace_s = 0),
         ("grace-too-long", |e| e.groups[0].grace_s = 301),
         ("one-is-enough", |e| e.groups[0].min = 1),
+        ("group-of-one", |e| (e.groups[0].min, e.groups[0].desired, e.groups[0].max) = (1, 1, 1)),
         ("no-spare-zone", |e| e.groups[0].min = 5),
         ("no-headroom", |e| e.groups[0].max = 6),
         ("slow-health-check", |e| e.target_groups[0].interval_s = 31),

@@ -69,8 +69,9 @@ fn is_hit(physical: &str, fault: &FaultReport, estate: &Estate) -> bool {
     gone(physical)
         || address(physical).is_some_and(gone)
         || estate.nat_gateways.iter().any(|one| one.id == physical && dark(&one.zone))
-        || estate.groups.iter().any(|one| one.name == physical && one.zones.iter().any(|zone| dark(zone)))
-        || estate.balancers.iter().any(|one| one.arn == physical && one.zones.iter().any(|zone| dark(zone)))
+        || estate.groups.iter().any(|one| one.name == physical && one.zones.iter().all(|zone| dark(zone)))
+        || estate.instances.iter().any(|one| one.group.as_deref() == Some(physical) && gone(&one.id))
+        || estate.balancers.iter().any(|one| one.arn == physical && one.zones.iter().all(|zone| dark(zone)))
         || estate
             .target_groups
             .iter()

@@ -146,10 +146,19 @@ fn why_failed(facts: &Facts<'_>, probe: &ProbeReport, times: &[Time], points: &[
             .map_or(String::new(), |ms| format!(" ({} = {})", figure.promise, time(ms as f64 / 1000.0)));
         why += &format!("; the load balancer {ejected}{promised}");
     }
+    why + &alone(points)
+}
+
+/// What stands alone and was hit; what is said of several is said once.
+fn alone(points: &[SinglePoint]) -> String {
+    let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
     for point in points.iter().filter(|point| point.seen && point.by_settings) {
-        why += &format!("; {}: {}", point.resource, point.why.trim_end_matches('.'));
+        match said.iter_mut().find(|(why, _)| *why == point.why) {
+            Some((_, of)) => of.push(&point.resource),
+            None => said.push((&point.why, vec![&point.resource])),
+        }
     }
-    why
+    said.iter().map(|(why, of)| format!("; {}: {}", of.join(", "), why.trim_end_matches('.'))).collect()
 }
 
 /// The verdict in a sentence.
@@ -180,4 +189,23 @@ pub fn said(verdict: Verdict, lines: &[Line], probes: &[ProbeReport]) -> String 
         }
     });
     in_short(verdict, lines) + &saw
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_have_in_common_is_said_once() {
+        let point = |resource: &str, why: &str, seen| SinglePoint {
+            resource: resource.into(),
+            seen,
+            by_settings: true,
+            why: why.into(),
+        };
+        let points = [point("A", "It is alone.", true), point("B", "It is alone.", true), point("C", "Far.", false)];
+        assert_eq!(alone(&points), "; A, B: It is alone");
+        let seen = SinglePoint { by_settings: false, ..point("z-a", "Users had no service.", true) };
+        assert_eq!(alone(&[seen]), "", "that is what the sentence is about");
+    }
 }
