@@ -40,7 +40,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Files of tests that measure what users see, for which the machine is to do nothing else.
-const ALONE: &[&str] = &["test_site.py", "test_processes.py", "test_game_day.py"];
+const ALONE: &[&str] = &["test_site.py", "test_processes.py", "test_game_day.py", "test_game_days_examples.py"];
 /// The file that looks back at what all others have called.
 const LAST: &str = "test_clients.py";
 
