@@ -99,7 +99,8 @@ pub fn times(fault: &Struck, seen: &Seen<'_>) -> Vec<Time> {
     for measure in Measure::ALL {
         for layer in measure.layers() {
             if can_be_taken(*measure, *layer, seen.estate, seen.outages.is_some()).is_ok() {
-                let (promised, promise) = promise(*measure, *layer, &touched(fault, seen.estate));
+                let touched = touched(fault, seen.estate);
+                let (promised, promise) = promise(*measure, *layer, &touched);
                 out.push(Time {
                     fault: fault.name.clone(),
                     layer: *layer,
@@ -107,7 +108,7 @@ pub fn times(fault: &Struck, seen: &Seen<'_>) -> Vec<Time> {
                     took: took(*measure, *layer, fault, seen),
                     promised_ms: promised.map(|time| time.as_millis() as u64),
                     promise,
-                    documented: documented(*measure, *layer),
+                    documented: documented(*measure, *layer, !touched.groups.is_empty()),
                 });
             }
         }
@@ -316,7 +317,7 @@ fn alarm(estate: &Estate) -> Option<(Duration, String)> {
     ))
 }
 
-fn documented(measure: Measure, layer: Layer) -> &'static str {
+fn documented(measure: Measure, layer: Layer, in_group: bool) -> &'static str {
     match (measure, layer) {
         (Measure::Detect | Measure::Eject, Layer::LoadBalancer) => {
             "A target is unhealthy after UnhealthyThresholdCount failed checks in a row; by default 2, 30 s apart."
@@ -331,7 +332,7 @@ fn documented(measure: Measure, layer: Layer) -> &'static str {
         (Measure::Detect, Layer::Alarm) => {
             "An alarm changes when DatapointsToAlarm of EvaluationPeriods are breaching."
         }
-        (Measure::Recover, Layer::Instance) => {
+        (Measure::Recover, Layer::Instance) if !in_group => {
             "Recovery begins when the system status check has failed for some minutes."
         }
         _ => "",

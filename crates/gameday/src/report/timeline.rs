@@ -16,8 +16,8 @@ use crate::watch::{Entry, Sign};
 /// The most entries that one lane shows; the list below the picture has all.
 const MARKS_MAX: usize = 400;
 /// Lanes, from what is done to what comes of it.
-const LANES: [Layer; 6] =
-    [Layer::Fault, Layer::Users, Layer::LoadBalancer, Layer::Group, Layer::Instance, Layer::Alarm];
+const LANES: [Layer; 7] =
+    [Layer::Fault, Layer::Stack, Layer::Users, Layer::LoadBalancer, Layer::Group, Layer::Instance, Layer::Alarm];
 const LANE: f64 = 24.0;
 const GAP: f64 = 40.0;
 
