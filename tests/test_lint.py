@@ -59,6 +59,43 @@ def test_a_group_in_one_zone_is_found(changed):
     assert (finding["resource"], finding["line"]) == ("Group", line)
 
 
+# A rule, the example whose template has the flaw, the resource, and what is to be changed for it to be gone.
+FLAWS = [
+    ("group-of-one", "one-of-one", "Group", [("MaxSize: 1", "MaxSize: 2"), ("MaxSize: '1'", "MaxSize: 2")]),
+    ("lone-target", "chain", "Targets", [("- {Id: !Ref App}", "- {Id: !Ref App}\n        - {Id: !Ref Cache}")]),
+    (
+        "no-front", "bastion", "Bastions",
+        [("CidrBlock: 10.6.1.0/24\n      MapPublicIpOnLaunch: true", "CidrBlock: 10.6.1.0/24"),
+         ("CidrBlock: 10.6.2.0/24\n      MapPublicIpOnLaunch: true", "CidrBlock: 10.6.2.0/24")],
+    ),
+    ("no-capacity-rebalance", "spot", "Group", [("Default: 'true'", "Default: 'false'")]),
+    ("shared-nat", "nat", "NatGateway", [("Default: one-per-zone", "Default: shared")]),
+    ("unheard-silence", "metrics", "Memory", [("Threshold: 50", "Threshold: 50\n      TreatMissingData: breaching")]),
+    ("silent-alarm", "two-zones", "NothingServes", [("AlarmActions: [!Ref Operators]", "AlarmActions: []")]),
+    ("one-spot-type", "spot", "Group", []),
+    (
+        "targets-in-one-zone", "chain", "Targets",
+        [("- {Id: !Ref App}", "- {Id: !Ref App}\n        - {Id: !Ref Cache}")],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "example", "resource", "changes"), FLAWS, ids=[flaw[0] for flaw in FLAWS])
+def test_a_flaw_is_found_where_it_is_and_nowhere_else(tmp_path, rule, example, resource, changes):
+    text = (ROOT / "examples" / example / "template.yaml").read_text()
+    for old, new in changes:
+        text = text.replace(old, new)
+    path = tmp_path / "template.yaml"
+    path.write_text(text)
+
+    def found(template) -> bool:
+        said = json.loads(subprocess.run([BINARY, "lint", template, "--format", "json"], capture_output=True, text=True).stdout)
+        return (rule, resource) in {(finding["rule"], finding["resource"]) for finding in said["findings"]}
+
+    before, after = found(ROOT / "examples" / example / "template.yaml"), found(path)
+    assert before != after if changes else before, "one of both has the flaw"
+
+
 def test_parameters_and_the_objective_are_taken_into_account():
     assert "no-headroom" in findings(TEMPLATE, "-p", "DesiredCapacity=9")
     assert "no-headroom" not in findings(TEMPLATE)
