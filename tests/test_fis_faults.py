@@ -1,19 +1,26 @@
 """What experiments break in real instances, seen from inside: that it is so, and that it ends.
 
-One table of faults. Each is seen to begin, and to end at its time, when its experiment is stopped, and at its time although
-the control plane was killed half way and another one has taken over.
+One table of faults, each with a victim of its own, so that all of them are there at once: they are seen to begin, and to end
+when their experiments are stopped; and once more, at their time, although the control plane was killed half way and another
+one has taken over. What comes of them when the host is killed, and scenarios, have tests of their own.
 """
 
+import concurrent.futures
 import dataclasses
 import json
+import os
+import pathlib
+import signal
 import time
 from collections.abc import Callable
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import scenario
-from cloud import DEFAULT_ACCOUNT, REGION, Cloud
+from cloud import DEFAULT_ACCOUNT, REGION, Cloud, is_alive
 from waiting import eventually
 
 pytestmark = pytest.mark.skipif(
@@ -23,30 +30,44 @@ pytestmark = pytest.mark.skipif(
 PYTHON = "/usr/bin/python3"
 PORT = 8080
 READY_S = 60
-SEEN_S = 30
-# Long enough to be seen, and for a control plane to be killed and started again.
-SHORT = 8
+SEEN_S = 45
+# Long enough for all to be seen, of which two failed health checks take longest: six seconds.
+SHORT = 25
+BRIEF = 20
 LONG = 600
+# So many are looked at at once.
+EYES = 4
+# Of FIS.
+ACTIONS_MAX = 20
 VOLUME = "/mnt/sdf"
+# A zone's power is lost here, where nothing else is.
+ELSEWHERE = "eu-central-1"
 
 SERVER = f"#!/bin/sh\ncd /var/empty && setsid {PYTHON} -m http.server {PORT} >/dev/null 2>&1 &\n"
 
-# Prints how long a connection took, or "no".
+# Prints how long some connections took, or "no". A refusal is an answer too: what serves may have ended with a boot.
 CONNECT = """
-import socket, sys, time
-start = time.monotonic()
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close()
-    print(time.monotonic() - start)
-except OSError:
-    print("no")
+import json, socket, sys, time
+took = []
+for _ in range(int(sys.argv[3])):
+    start = time.monotonic()
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close()
+    except ConnectionRefusedError:
+        pass
+    except OSError:
+        print("no")
+        sys.exit()
+    took.append(time.monotonic() - start)
+print(json.dumps(took))
 """
 
-# Prints what the processes of a kind of stress use: processor ticks and bytes written within half a second, KiB held.
+# Prints what the processes of a kind of stress use: processor ticks and bytes written within half a second, KiB held, threads,
+# and the bytes of their files.
 STRESS = """
-import glob, json, sys, time
+import glob, json, os, sys, time
 def use():
-    ticks = written = held = 0
+    ticks = written = held = threads = files = 0
     for folder in glob.glob("/proc/[0-9]*"):
         try:
             if f"stress\\0{sys.argv[1]}\\0".encode() not in open(folder + "/cmdline", "rb").read():
@@ -55,67 +76,115 @@ def use():
             ticks += int(stat[11]) + int(stat[12])
             lines = dict(line.split(":", 1) for line in open(folder + "/status"))
             held += int(lines.get("VmRSS", "0").split()[0])
+            threads += int(lines["Threads"])
             written += int(dict(line.split(": ") for line in open(folder + "/io"))["wchar"])
+            own = [name for name in glob.glob(folder + "/fd/*") if "standfast-stress" in os.readlink(name)]
+            files += sum(os.stat(name).st_size for name in own)
         except OSError:
             pass
-    return ticks, written, held
+    return ticks, written, held, threads, files
 before = use()
 time.sleep(0.5)
 after = use()
-print(json.dumps([after[0] - before[0], after[1] - before[1], after[2]]))
+print(json.dumps([after[0] - before[0], after[1] - before[1], *after[2:]]))
 """
 
-# Prints whether a write to the volume is done within a second.
-WRITE = f"""
+# Prints whether what a command does is done within a second.
+WAITS = """
 import subprocess, sys
-child = subprocess.Popen(["dd", "if=/dev/zero", "of={VOLUME}/written", "bs=4k", "count=1", "conv=fsync"],
-                         stderr=subprocess.DEVNULL, start_new_session=True)
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 try:
     child.wait(1)
     print("done")
 except subprocess.TimeoutExpired:
     print("waits")
 """
+WRITE = ["dd", "if=/dev/zero", f"of={VOLUME}/written", "bs=4k", "count=1", "conv=fsync"]
+# What is in memory would be read at once.
+READ = ["dd", f"if={VOLUME}/kept", "of=/dev/null", "bs=4k", "count=1", "iflag=direct"]
+KEEP = ["dd", "if=/dev/zero", f"of={VOLUME}/kept", "bs=4k", "count=4", "conv=fsync"]
+
+# Counts the packets that come, until none comes for a while.
+COUNT = """
+import socket, sys
+listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+listener.bind(("", int(sys.argv[1])))
+listener.settimeout(15)
+count = 0
+try:
+    while True:
+        listener.recv(64)
+        count += 1
+        listener.settimeout(1)
+except TimeoutError:
+    print(count)
+"""
+# Sends packets, few enough at once for whoever counts them.
+SEND = """
+import socket, sys, time
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in range(int(sys.argv[3])):
+    sender.sendto(b"x", (sys.argv[1], int(sys.argv[2])))
+    if n % 5 == 0:
+        time.sleep(0.005)
+"""
 
 
 @dataclasses.dataclass
 class Ground:
-    """A cloud with two instances that serve HTTP in two zones, one of them with a volume, behind a load balancer."""
+    """A cloud with instances to break, by name, that serve HTTP, and what else faults are about."""
 
     cloud: Cloud
     ids: dict[str, str] = dataclasses.field(default_factory=dict)
     addresses: dict[str, str] = dataclasses.field(default_factory=dict)
     subnets: dict[str, str] = dataclasses.field(default_factory=dict)
-    volume: str = ""
+    volumes: dict[str, str] = dataclasses.field(default_factory=dict)
+    image: str = ""
     target_group: str = ""
+    group: str = ""
     role: str = ""
+    other_role: str = ""
 
-    def client(self, service: str):
-        return self.cloud.client(service)
+    # Clients are dear to make, and each is asked many times.
+    clients: dict = dataclasses.field(default_factory=dict)
+
+    def client(self, service: str, region: str = REGION):
+        return self.clients.get((service, region)) or self.clients.setdefault(
+            (service, region), self.cloud.client(service, region=region)
+        )
+
+    # Of instances that are not in the usual one.
+    regions: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def inside(self, who: str, *command: str) -> str:
-        return self.cloud.run("exec", self.ids[who], "--", *command)
+        return self.cloud.run("exec", self.ids[who], "--region", self.regions.get(who, REGION), "--", *command)
 
     def python(self, who: str, script: str, *arguments: str) -> str:
         return self.inside(who, PYTHON, "-c", script, *arguments).strip()
 
-    def connects(self, who: str, to: str, port: int = PORT) -> str:
-        return self.python(who, CONNECT, self.addresses[to], str(port))
+    def connects(self, who: str, to: str, times: int = 1) -> list[float]:
+        """How long connections took; none when one does not come about."""
+        took = self.python(who, CONNECT, self.addresses[to], str(PORT), str(times))
+        return [] if took == "no" else json.loads(took)
 
     def stressed(self, kind: str) -> list[int]:
         return json.loads(self.python("a", STRESS, kind))
 
-    def assumed(self, service: str):
-        """A client with the credentials of the role."""
-        import boto3
-        from botocore.config import Config
+    def waits(self, command: list[str], who: str = "paused") -> bool:
+        return self.python(who, WAITS, *command) == "waits"
 
-        given = self.client("sts").assume_role(RoleArn=self.role, RoleSessionName="session")["Credentials"]
-        return boto3.client(
-            service, endpoint_url=self.cloud.endpoint, region_name=REGION, aws_access_key_id=given["AccessKeyId"],
+    def assumed(self, role: str, region: str = REGION):
+        """A client of ec2 with the credentials of a role."""
+        if (role, region) in self.clients:
+            return self.clients[role, region]
+        given = self.client("sts").assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
+        self.clients[role, region] = boto3.client(
+            "ec2", endpoint_url=self.cloud.endpoint, region_name=region, aws_access_key_id=given["AccessKeyId"],
             aws_secret_access_key=given["SecretAccessKey"], aws_session_token=given["SessionToken"],
             config=Config(retries={"total_max_attempts": 1}),
         )  # fmt: skip
+        return self.clients[role, region]
 
 
 @pytest.fixture(scope="module")
@@ -128,41 +197,101 @@ def ground(tmp_path_factory):
     cloud.close()
 
 
+def launch(ec2, image: str, subnet: str, **options) -> dict:
+    return ec2.run_instances(
+        ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1, SubnetId=subnet, UserData=SERVER, **options
+    )["Instances"][0]  # fmt: skip
+
+
+def default_subnets(ec2) -> dict[str, str]:
+    """Of the default VPC, by the letters of their zones."""
+    return {subnet["AvailabilityZone"][-1]: subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]}
+
+
+def image_of(ec2) -> str:
+    named = [{"Name": "name", "Values": ["al2023-ami-*-x86_64"]}]
+    return ec2.describe_images(Owners=["amazon"], Filters=named)["Images"][0]["ImageId"]
+
+
 def build(ground: Ground) -> None:
-    ec2, elb, iam = ground.client("ec2"), ground.client("elbv2"), ground.client("iam")
-    image = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": ["al2023-ami-*-x86_64"]}])
-    for subnet in ec2.describe_subnets()["Subnets"]:
-        ground.subnets[subnet["AvailabilityZone"][-1]] = subnet["SubnetId"]
-    # The third one serves nothing: it is there to be switched off.
-    for zone in "abc":
-        made = ec2.run_instances(
-            ImageId=image["Images"][0]["ImageId"], InstanceType="t3.micro", MinCount=1, MaxCount=1,
-            SubnetId=ground.subnets[zone], UserData=SERVER,
-        )["Instances"][0]  # fmt: skip
-        ground.ids[zone], ground.addresses[zone] = made["InstanceId"], made["PrivateIpAddress"]
+    ec2, elsewhere = ground.client("ec2"), ground.client("ec2", ELSEWHERE)
+    ground.image, ground.subnets = image_of(ec2), default_subnets(ec2)
+    vpc = ec2.describe_vpcs()["Vpcs"][0]
+    # Subnets of their own, in the first zone, are cut off.
+    for name, block in (("subnet", "172.31.96.0/20"), ("subnet-from-zones", "172.31.112.0/20")):
+        made = ec2.create_subnet(VpcId=vpc["VpcId"], CidrBlock=block, AvailabilityZone=f"{REGION}a")
+        ground.subnets[name] = made["Subnet"]["SubnetId"]
+    places = {"a": "a", "paused": "a", "calm": "a", "b": "b", "far": "c", "stopped-instance": "c"}
+    places |= {name: ground.subnets.get(name) and name or "a" for name, fault in FAULTS.items() if fault.has_victim}
+    for name, place in places.items():
+        made = launch(ec2, ground.image, ground.subnets[place])
+        ground.ids[name], ground.addresses[name] = made["InstanceId"], made["PrivateIpAddress"]
+    dark = launch(elsewhere, image_of(elsewhere), default_subnets(elsewhere)["a"])["InstanceId"]
     ec2.get_waiter("instance_running").wait(InstanceIds=list(ground.ids.values()), WaiterConfig={"Delay": 1})
-    ground.volume = ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=1)["VolumeId"]
-    ec2.get_waiter("volume_available").wait(VolumeIds=[ground.volume], WaiterConfig={"Delay": 1})
-    ec2.attach_volume(VolumeId=ground.volume, InstanceId=ground.ids["a"], Device="/dev/sdf")
+    ground.ids["zone-power"] = dark
+    for name in ("a", "paused"):
+        ground.volumes[name] = with_volume(ec2, f"{REGION}a", ground.ids[name])
+    build_group(ground)
+    build_roles(ground)
+    build_balancer(ground, vpc["VpcId"])
+    for name in places:
+        if name != "b":
+            eventually(lambda: ground.connects("b", name), limit_s=READY_S, what=f"{name} to serve")
+    for name in ("a", "paused"):
+        eventually(lambda: is_mounted(ground, name), limit_s=READY_S, what="the volume")
+    ground.inside("paused", *KEEP)
+    eventually(lambda: targets_are(ground, "healthy"), limit_s=READY_S, what="healthy targets")
+
+
+def with_volume(ec2, zone: str, instance: str, **options) -> str:
+    """A new volume of an instance."""
+    volume = ec2.create_volume(AvailabilityZone=zone, Size=1, **options)["VolumeId"]
+    ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
+    ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device="/dev/sdf")
+    return volume
+
+
+def is_mounted(ground: Ground, name: str) -> bool:
+    return ground.inside(name, "sh", "-c", f"mountpoint -q {VOLUME} && echo is; true").strip() == "is"
+
+
+def build_group(ground: Ground) -> None:
+    """A group that wants nothing."""
+    asg = ground.client("autoscaling")
+    group_of_one(asg, ground.image, f"{REGION}c", MinSize=0)
+    ground.group = asg.describe_auto_scaling_groups()["AutoScalingGroups"][0]["AutoScalingGroupARN"]
+
+
+def group_of_one(asg, image: str, zone: str, **options) -> None:
+    asg.create_launch_configuration(LaunchConfigurationName="lc", ImageId=image, InstanceType="t3.micro")
+    asg.create_auto_scaling_group(
+        AutoScalingGroupName="few", LaunchConfigurationName="lc", MaxSize=1, AvailabilityZones=[zone], **options
+    )
+
+
+def build_roles(ground: Ground) -> None:
+    iam = ground.client("iam")
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    ground.role = iam.create_role(RoleName="app", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
-    iam.put_role_policy(RoleName="app", PolicyName="all", PolicyDocument=policy)
+    for name in ("app", "other"):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+        iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=policy)
+    ground.role, ground.other_role = (f"arn:aws:iam::{DEFAULT_ACCOUNT}:role/{name}" for name in ("app", "other"))
+
+
+def build_balancer(ground: Ground, vpc: str) -> None:
+    elb = ground.client("elbv2")
     group = elb.create_target_group(
-        Name="web", Protocol="HTTP", Port=PORT, VpcId=ec2.describe_vpcs()["Vpcs"][0]["VpcId"], HealthCheckPath="/",
-        HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=2, HealthyThresholdCount=2, UnhealthyThresholdCount=2,
+        Name="web", Protocol="HTTP", Port=PORT, VpcId=vpc, HealthCheckPath="/", HealthCheckIntervalSeconds=5,
+        HealthCheckTimeoutSeconds=2, HealthyThresholdCount=2, UnhealthyThresholdCount=2,
     )["TargetGroups"][0]  # fmt: skip
     ground.target_group = group["TargetGroupArn"]
-    elb.register_targets(TargetGroupArn=ground.target_group, Targets=[{"Id": ground.ids[zone]} for zone in "ab"])
+    elb.register_targets(TargetGroupArn=ground.target_group, Targets=[{"Id": ground.ids[name]} for name in ("b", "calm")])
     subnets = [ground.subnets[zone] for zone in "ab"]
     balancer = elb.create_load_balancer(Name="web", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
     forward = [{"Type": "forward", "TargetGroupArn": ground.target_group}]
     elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=forward)
-    for one, other in ("ab", "ba"):
-        eventually(lambda: ground.connects(one, other) != "no", limit_s=READY_S, what=f"{other} to serve")
-    eventually(lambda: ground.inside("a", "sh", "-c", f"mountpoint -q {VOLUME} && echo is").strip() == "is", limit_s=READY_S, what="the volume")
-    eventually(lambda: targets_are(ground, "healthy"), limit_s=READY_S, what="healthy targets")
 
 
 def targets_are(ground: Ground, state: str) -> bool:
@@ -170,12 +299,15 @@ def targets_are(ground: Ground, state: str) -> bool:
     return {one["TargetHealth"]["State"] for one in health["TargetHealthDescriptions"]} == {state}
 
 
-def arn(kind: str, id: str) -> str:
-    return f"arn:aws:ec2:{REGION}:{DEFAULT_ACCOUNT}:{kind}/{id}"
+def arn(kind: str, id: str, region: str = REGION) -> str:
+    return f"arn:aws:ec2:{region}:{DEFAULT_ACCOUNT}:{kind}/{id}"
 
 
-def on(name: str, resource_type: str, resource: Callable[[Ground], str]) -> Callable[[Ground], tuple[str, dict]]:
-    """The target of an action."""
+Target = Callable[[Ground], tuple[str, dict]]
+
+
+def on(name: str, resource_type: str, resource: Callable[[Ground], str]) -> Target:
+    """An action's target that is one resource."""
 
     def target(ground: Ground) -> tuple[str, dict]:
         return name, {"resourceType": resource_type, "resourceArns": [resource(ground)], "selectionMode": "ALL"}
@@ -183,11 +315,18 @@ def on(name: str, resource_type: str, resource: Callable[[Ground], str]) -> Call
     return target
 
 
-INSTANCE = on("Instances", "aws:ec2:instance", lambda g: arn("instance", g.ids["a"]))
-SUBNET = on("Subnets", "aws:ec2:subnet", lambda g: arn("subnet", g.subnets["a"]))
-VOLUMES = on("Volumes", "aws:ec2:ebs-volume", lambda g: arn("volume", g.volume))
+def instance(name: str) -> Target:
+    return on("Instances", "aws:ec2:instance", lambda g: arn("instance", g.ids[name]))
+
+
+def subnet(name: str) -> Target:
+    return on("Subnets", "aws:ec2:subnet", lambda g: arn("subnet", g.subnets[name]))
+
+
+VOLUMES = on("Volumes", "aws:ec2:ebs-volume", lambda g: arn("volume", g.volumes["paused"]))
 ROLE = on("Roles", "aws:iam:role", lambda g: g.role)
-GROUP = on("TargetGroups", "aws:elasticloadbalancing:targetgroup", lambda g: g.target_group)
+TARGET_GROUP = on("TargetGroups", "aws:elasticloadbalancing:targetgroup", lambda g: g.target_group)
+GROUP = on("AutoScalingGroups", "aws:ec2:autoscaling-group", lambda g: g.group)
 
 
 @dataclasses.dataclass
@@ -196,168 +335,319 @@ class Fault:
 
     action: str
     parameters: dict
-    target: Callable[[Ground], tuple[str, dict]] | None
+    target: Target | None
     seen: Callable[[Ground], bool]
     document: str = ""
     # The parameter that says how long.
     lasts: str = "duration"
+    region: str = REGION
+    # Whether it has an instance of its name to itself.
+    has_victim: bool = False
+    # What is done before it begins, and while it is there, for it to be seen.
+    prepare: Callable[[Ground], None] = lambda _: None
+    provoke: Callable[[Ground], None] = lambda _: None
+    # Whether it ends early and is not stopped, as its end is seen late: a group tries again after half a minute, then after
+    # a whole one. That it ends when it is stopped is seen on virtual time.
+    is_brief: bool = False
+    # Whether nothing of it is left; unless it says otherwise, when it is not seen.
+    gone: Callable[[Ground], bool] | None = None
 
-    def template(self, ground: Ground, seconds: int) -> dict:
+    def is_gone(self, ground: Ground) -> bool:
+        return self.gone(ground) if self.gone else not self.seen(ground)
+
+    def template(self, ground: Ground, name: str, seconds: int) -> tuple[dict, dict]:
+        """The action, and the targets that it refers to."""
+        seconds = min(seconds, BRIEF) if self.is_brief else seconds
         parameters = dict(self.parameters) | {self.lasts: f"PT{seconds}S"}
         if self.document:
             inner = {key: parameters.pop(key) for key in self.parameters} | {"DurationSeconds": str(seconds)}
             parameters["documentArn"] = f"arn:aws:ssm:{REGION}::document/AWSFIS-Run-{self.document}"
             parameters["documentParameters"] = json.dumps(inner)
         action: dict = {"actionId": self.action, "parameters": parameters}
-        targets = {}
-        if self.target:
-            name, target = self.target(ground)
-            action["targets"], targets = {name: "it"}, {"it": target}
-        return {"actions": {"act": action}, "targets": targets}
+        if not self.target:
+            return action, {}
+        kind, target = self.target(ground)
+        action["targets"] = {kind: name}
+        return action, {name: target}
 
 
-def command(document: str, seen: Callable[[Ground], bool], **parameters: str) -> Fault:
-    return Fault("aws:ssm:send-command", parameters, INSTANCE, seen, document)
+def command(victim: str, document: str, seen: Callable[[Ground], bool], **parameters: str) -> Fault:
+    return Fault("aws:ssm:send-command", parameters, instance(victim), seen, document, has_victim=victim != "a")
 
 
 def full(ground: Ground) -> bool:
     return int(ground.inside("a", "df", "--output=pcent", VOLUME).split()[-1].rstrip("%")) > 90
 
 
-def cut(ground: Ground) -> bool:
-    return ground.connects("b", "a") == "no"
+def io(ground: Ground) -> bool:
+    """Two workers beside the process's own thread, whose files take a part of a tenth of what is free."""
+    _, written, _, threads, files = ground.stressed("io")
+    return written > 0 and threads == 3 and 0 < files <= 103 << 20
 
 
-def off(ground: Ground) -> bool:
-    """Whether the third instance does not run."""
-    (found,) = ground.client("ec2").describe_instances(InstanceIds=[ground.ids["c"]])["Reservations"]
-    return found["Instances"][0]["State"]["Name"] != "running"
+def memory(ground: Ground) -> bool:
+    _, _, held, threads, _ = ground.stressed("memory")
+    return held > 200 * 1024 and threads == 4
 
 
-def slow(ground: Ground) -> bool:
-    took = ground.connects("b", "a")
-    return took != "no" and float(took) > 0.2
+def cut(name: str) -> Callable[[Ground], bool]:
+    return lambda ground: not ground.connects("b", name)
 
 
-def fails(code: str, call: Callable[[Ground], object]) -> Callable[[Ground], bool]:
+def slow(name: str) -> Callable[[Ground], bool]:
     def seen(ground: Ground) -> bool:
-        try:
-            call(ground)
-        except ClientError as error:
-            found = error.response["Error"]["Code"]
-            assert found in (code, "DryRunOperation"), error
-            return found == code
-        return False
+        took = ground.connects("b", name)
+        return bool(took) and took[0] > 0.2
 
     return seen
 
 
-def launch(ec2) -> None:
-    image = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": ["al2023-ami-*-x86_64"]}])
-    where = {"Placement": {"AvailabilityZone": f"{REGION}a"}, "DryRun": True}
-    ec2.run_instances(
-        ImageId=image["Images"][0]["ImageId"], InstanceType="t3.micro", MinCount=1, MaxCount=1, **where
-    )  # fmt: skip
+def uneven(ground: Ground) -> bool:
+    """Later than the least, and spread as it is but once in thousands of times."""
+    took = ground.connects("b", "jitter", 6)
+    return bool(took) and min(took) > 0.09 and max(took) - min(took) > 0.03
 
 
-ZONES = {"availabilityZoneIdentifiers": f"{REGION}a"}
-VPCS = {"service": "ec2", "operations": "DescribeVpcs"}
-LINK = {"availabilityZoneIdentifier": f"{REGION}a", "otherAvailabilityZoneIdentifier": f"{REGION}b"}
+def off(name: str, region: str = REGION) -> Callable[[Ground], bool]:
+    """Whether the instance does not run."""
+
+    def seen(ground: Ground) -> bool:
+        (found,) = ground.client("ec2", region).describe_instances(InstanceIds=[ground.ids[name]])["Reservations"]
+        return found["Instances"][0]["State"]["Name"] != "running"
+
+    return seen
+
+
+def code(call: Callable[[], object]) -> str:
+    """The error of a call; nothing when it works."""
+    try:
+        call()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return ""
+
+
+def fails(wanted: str, call: Callable[[object, Ground], object], everybody: bool = False) -> Callable[[Ground], bool]:
+    """Whether a call fails for the role; for another one it does for as long as it does for everybody."""
+
+    def seen(ground: Ground) -> bool:
+        one, other = (code(lambda: call(ground.assumed(role), ground)) for role in (ground.role, ground.other_role))
+        assert {one, other} <= {wanted, "", "DryRunOperation"}, (one, other)
+        if one == wanted and not everybody:
+            assert other != wanted, "another role is hit too"
+        return one == wanted
+
+    return seen
+
+
+def would_launch(zone: str) -> Callable[[object, Ground], object]:
+    return lambda ec2, ground: launch(ec2, ground.image, ground.subnets[zone], DryRun=True)
+
+
+def few(ground: Ground) -> dict:
+    return ground.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=["few"])["AutoScalingGroups"][0]
+
+
+def wanted(count: int) -> Callable[[Ground], None]:
+    def want(ground: Ground) -> None:
+        ground.client("autoscaling").set_desired_capacity(AutoScalingGroupName="few", DesiredCapacity=count)
+        if count == 0:
+            eventually(lambda: not few(ground)["Instances"], limit_s=SEEN_S, what="the group to be empty")
+
+    return want
+
+
+def refused_to_group(ground: Ground, region: str = REGION) -> bool:
+    """Whether its last launch found no capacity."""
+    all = ground.client("autoscaling", region).describe_scaling_activities(AutoScalingGroupName="few")["Activities"]
+    last = next((one for one in all if one["Description"].startswith("Launching")), {})
+    return last.get("StatusCode") == "Failed" and "do not have sufficient" in last["StatusMessage"]
+
+
+def paused(ground: Ground) -> bool:
+    return ground.waits(WRITE) and ground.waits(READ)
+
+
+def not_paused(ground: Ground) -> bool:
+    return not ground.waits(WRITE) and not ground.waits(READ)
+
+
+def zones(letter: str) -> dict:
+    return {"availabilityZoneIdentifiers": f"{REGION}{letter}"}
+
+
+def of_ec2(operation: str) -> dict:
+    return {"service": "ec2", "operations": operation}
+
+
+LINK = {"availabilityZoneIdentifier": f"{REGION}b", "otherAvailabilityZoneIdentifier": f"{REGION}c"}
+NO_CAPACITY = "InsufficientInstanceCapacity"
 
 FAULTS = {
-    "cpu": command("CPU-Stress", lambda g: g.stressed("cpu")[0] > 20, LoadPercent="90"),
-    "memory": command("Memory-Stress", lambda g: g.stressed("memory")[2] > 200 * 1024, Percent="50"),
-    "io": command("IO-Stress", lambda g: g.stressed("io")[1] > 0),
-    "disk": command("Disk-Fill", full, Percent="95"),
-    "blackhole": command("Network-Blackhole-Port", cut, Protocol="tcp", Port=str(PORT), TrafficType="ingress"),
-    "loss": command("Network-Packet-Loss", cut, LossPercent="100"),
-    "loss-to-a-zone": command("Network-Packet-Loss-Sources", cut, LossPercent="100", Sources=f"{REGION}b"),
-    "latency": command("Network-Latency", slow, DelayMilliseconds="250"),
-    "own-interface": Fault("standfast:ec2:impair-network", {"delayMilliseconds": "250"}, INSTANCE, slow),
-    "corruption": Fault("standfast:ec2:impair-network", {"corruptPercent": "100"}, INSTANCE, cut),
-    "link": Fault("standfast:az:impair-link", LINK | {"lossPercent": "100"}, None, cut),
-    "subnet": Fault("aws:network:disrupt-connectivity", {"scope": "all"}, SUBNET, cut),
-    "subnet-from-zones": Fault("aws:network:disrupt-connectivity", {"scope": "availability-zone"}, SUBNET, cut),
-    "volume": Fault("aws:ebs:pause-volume-io", {}, VOLUMES, lambda g: g.python("a", WRITE) == "waits"),
+    "cpu": command("a", "CPU-Stress", lambda g: g.stressed("cpu")[0] > 20, LoadPercent="90"),
+    "memory": command("a", "Memory-Stress", memory, Percent="50", Workers="3"),
+    "io": command("a", "IO-Stress", io, Percent="10", Workers="2"),
+    "disk": command("a", "Disk-Fill", full, Percent="95"),
+    "blackhole": command("blackhole", "Network-Blackhole-Port", cut("blackhole"), Protocol="tcp", Port=str(PORT)),
+    "loss": command("loss", "Network-Packet-Loss", cut("loss"), LossPercent="100"),
+    "loss-from-a-zone": command(
+        "loss-from-a-zone", "Network-Packet-Loss-Sources", cut("loss-from-a-zone"), LossPercent="100", Sources=f"{REGION}b"
+    ),
+    "latency": command("latency", "Network-Latency", slow("latency"), DelayMilliseconds="250"),
+    "jitter": command(
+        "jitter", "Network-Latency-Sources", uneven, DelayMilliseconds="200", JitterMilliseconds="100", Sources=f"{REGION}b"
+    ),
+    "own-interface": Fault(
+        "standfast:ec2:impair-network", {"delayMilliseconds": "250"}, instance("own-interface"), slow("own-interface"),
+        has_victim=True,
+    ),
+    "corruption": Fault(
+        "standfast:ec2:impair-network", {"corruptPercent": "100"}, instance("corruption"), cut("corruption"), has_victim=True
+    ),
+    "link": Fault("standfast:az:impair-link", LINK | {"lossPercent": "100"}, None, cut("far")),
+    "subnet": Fault(
+        "aws:network:disrupt-connectivity", {"scope": "all"}, subnet("subnet"), cut("subnet"), has_victim=True
+    ),
+    "subnet-from-zones": Fault(
+        "aws:network:disrupt-connectivity", {"scope": "availability-zone"}, subnet("subnet-from-zones"),
+        cut("subnet-from-zones"), has_victim=True,
+    ),
+    "volume": Fault("aws:ebs:pause-volume-io", {}, VOLUMES, paused, gone=not_paused),
     "stopped-instance": Fault(
-        "aws:ec2:stop-instances", {}, on("Instances", "aws:ec2:instance", lambda g: arn("instance", g.ids["c"])), off,
+        "aws:ec2:stop-instances", {}, instance("stopped-instance"), off("stopped-instance"),
         lasts="startInstancesAfterDuration",
     ),
     "zone-power": Fault(
-        "standfast:az:power-interruption", {"availabilityZoneIdentifier": f"{REGION}c"}, None, off
+        "standfast:az:power-interruption", {"availabilityZoneIdentifier": f"{ELSEWHERE}a"}, None,
+        off("zone-power", ELSEWHERE), region=ELSEWHERE,
     ),
     "capacity-for-a-role": Fault(
-        "aws:ec2:api-insufficient-instance-capacity-error", ZONES, ROLE,
-        fails("InsufficientInstanceCapacity", lambda g: launch(g.assumed("ec2"))),
+        "aws:ec2:api-insufficient-instance-capacity-error", zones("b"), ROLE, fails(NO_CAPACITY, would_launch("b"))
+    ),
+    "capacity-for-a-group": Fault(
+        "aws:ec2:asg-insufficient-instance-capacity-error", zones("c"), GROUP, refused_to_group,
+        prepare=wanted(0), provoke=wanted(1), gone=lambda g: len(few(g)["Instances"]) == 1, is_brief=True,
     ),
     "capacity": Fault(
-        "standfast:az:insufficient-capacity", ZONES, None,
-        fails("InsufficientInstanceCapacity", lambda g: launch(g.client("ec2"))),
+        "standfast:az:insufficient-capacity", zones("a"), None, fails(NO_CAPACITY, would_launch("a"), everybody=True)
     ),
     "throttling-of-a-role": Fault(
-        "aws:fis:inject-api-throttle-error", VPCS, ROLE,
-        fails("RequestLimitExceeded", lambda g: g.assumed("ec2").describe_vpcs()),
+        "aws:fis:inject-api-throttle-error", of_ec2("DescribeVpcs"), ROLE,
+        fails("RequestLimitExceeded", lambda ec2, _: ec2.describe_vpcs()),
     ),
     "errors-for-a-role": Fault(
-        "aws:fis:inject-api-internal-error", VPCS, ROLE, fails("InternalError", lambda g: g.assumed("ec2").describe_vpcs())
+        "aws:fis:inject-api-internal-error", of_ec2("DescribeSubnets"), ROLE,
+        fails("InternalError", lambda ec2, _: ec2.describe_subnets()),
     ),
     "unavailability-for-a-role": Fault(
-        "aws:fis:inject-api-unavailable-error", VPCS, ROLE,
-        fails("Unavailable", lambda g: g.assumed("ec2").describe_vpcs()),
+        "aws:fis:inject-api-unavailable-error", of_ec2("DescribeRouteTables"), ROLE,
+        fails("Unavailable", lambda ec2, _: ec2.describe_route_tables()),
     ),
     "throttling": Fault(
-        "standfast:api:throttle-error", VPCS, None,
-        fails("RequestLimitExceeded", lambda g: g.client("ec2").describe_vpcs()),
+        "standfast:api:throttle-error", of_ec2("DescribeAddresses"), None,
+        fails("RequestLimitExceeded", lambda ec2, _: ec2.describe_addresses(), everybody=True),
     ),
-    "targets": Fault("standfast:elbv2:fail-targets", {}, GROUP, lambda g: targets_are(g, "unhealthy")),
+    "errors": Fault(
+        "standfast:api:internal-error", of_ec2("DescribeKeyPairs"), None,
+        fails("InternalError", lambda ec2, _: ec2.describe_key_pairs(), everybody=True),
+    ),
+    "unavailability": Fault(
+        "standfast:api:unavailable-error", of_ec2("DescribeVolumes"), None,
+        fails("Unavailable", lambda ec2, _: ec2.describe_volumes(), everybody=True),
+    ),
+    "targets": Fault("standfast:elbv2:fail-targets", {}, TARGET_GROUP, lambda g: targets_are(g, "unhealthy")),
 }  # fmt: skip
-# Two health checks have to fail before it is seen.
-SLOW_TO_SEE = {"targets": 25}
 
 
-def start(ground: Ground, fault: Fault, seconds: int) -> str:
-    fis = ground.client("fis")
+def start(ground: Ground, faults: dict[str, Fault], seconds: int) -> list[tuple[str, str]]:
+    """Experiments of these faults: their regions and ids."""
+    begun = []
+    for region in sorted({fault.region for fault in faults.values()}):
+        there = [(name, fault) for name, fault in faults.items() if fault.region == region]
+        for some in (there[at : at + ACTIONS_MAX] for at in range(0, len(there), ACTIONS_MAX)):
+            begun.append((region, start_one(ground, region, some, seconds)))
+    return begun
+
+
+def start_one(ground: Ground, region: str, faults: list[tuple[str, Fault]], seconds: int) -> str:
+    fis, actions, targets = ground.client("fis", region), {}, {}
+    for name, fault in faults:
+        actions[name], more = fault.template(ground, name, seconds)
+        targets |= more
     made = fis.create_experiment_template(
-        clientToken=f"t{time.monotonic_ns()}", description="a fault", stopConditions=[{"source": "none"}],
-        roleArn=ground.role, **fault.template(ground, seconds),
+        clientToken=f"t{time.monotonic_ns()}", description="faults", stopConditions=[{"source": "none"}],
+        roleArn=ground.role, actions=actions, targets=targets,
     )["experimentTemplate"]["id"]  # fmt: skip
-    started = fis.start_experiment(clientToken=f"e{time.monotonic_ns()}", experimentTemplateId=made)
-    return started["experiment"]["id"]
+    started = fis.start_experiment(clientToken=f"e{time.monotonic_ns()}", experimentTemplateId=made)["experiment"]["id"]
+
+    def has_begun() -> bool:
+        actions = fis.get_experiment(id=started)["experiment"]["actions"].values()
+        return not any(action["state"]["status"] in ("pending", "initiating") for action in actions)
+
+    eventually(has_begun, limit_s=SEEN_S, what="its actions to begin")
+    return started
 
 
-def is_seen(ground: Ground, fault: Fault) -> None:
-    eventually(lambda: fault.seen(ground), limit_s=SEEN_S, what="the effect")
+def all_are(ground: Ground, faults: dict[str, Fault], so: Callable[[Fault], bool], what: str) -> None:
+    """Waits until it is so of every fault, looking at some at once."""
+
+    def wait(name: str) -> None:
+        eventually(lambda: so(faults[name]), limit_s=SEEN_S, what=f"{name} to be {what}")
+
+    with concurrent.futures.ThreadPoolExecutor(EYES) as eyes:
+        for seen in [eyes.submit(wait, name) for name in faults]:
+            seen.result()
 
 
-def is_over(ground: Ground, fault: Fault, experiment: str, wanted: str) -> None:
-    fis = ground.client("fis")
+def are_seen(ground: Ground, faults: dict[str, Fault]) -> None:
+    for fault in faults.values():
+        fault.provoke(ground)
+    faults = dict(sorted(faults.items(), key=lambda one: not one[1].is_brief))
+    all_are(ground, faults, lambda fault: fault.seen(ground), "seen")
+
+
+def are_gone(ground: Ground, faults: dict[str, Fault]) -> None:
+    all_are(ground, faults, lambda fault: fault.is_gone(ground), "gone")
+
+
+def is_over(ground: Ground, region: str, experiment: str, wanted: str) -> None:
+    fis = ground.client("fis", region)
 
     def state() -> dict:
         return fis.get_experiment(id=experiment)["experiment"]["state"]
 
     eventually(lambda: state()["status"] not in ("initiating", "running", "stopping"), limit_s=SEEN_S * 2, what="its end")
     assert state()["status"] == wanted, state()
-    eventually(lambda: not fault.seen(ground), limit_s=SEEN_S, what="the effect to go")
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_seen_and_ends_when_it_is_stopped(ground, name):
-    fault = FAULTS[name]
-    assert not fault.seen(ground)
-    experiment = start(ground, fault, LONG)
-    is_seen(ground, fault)
-    ground.client("fis").stop_experiment(id=experiment)
-    is_over(ground, fault, experiment, "stopped")
+def prepared(ground: Ground) -> None:
+    for fault in FAULTS.values():
+        fault.prepare(ground)
+    seen = [name for name, fault in FAULTS.items() if fault.gone is None and fault.seen(ground)]
+    assert not seen, f"there before anything is broken: {seen}"
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_ends_at_its_time_also_when_the_control_plane_was_killed_half_way(ground, name):
-    fault = FAULTS[name]
-    experiment = start(ground, fault, SLOW_TO_SEE.get(name, SHORT))
-    is_seen(ground, fault)
+def test_every_fault_is_seen_and_ends_when_it_is_stopped(ground):
+    prepared(ground)
+    faults = {name: fault for name, fault in FAULTS.items() if not fault.is_brief}
+    experiments = start(ground, faults, LONG)
+    are_seen(ground, faults)
+    for region, experiment in experiments:
+        ground.client("fis", region).stop_experiment(id=experiment)
+    for region, experiment in experiments:
+        is_over(ground, region, experiment, "stopped")
+    are_gone(ground, faults)
+
+
+def test_every_fault_ends_at_its_time_also_when_the_control_plane_was_killed_half_way(ground):
+    prepared(ground)
+    experiments = start(ground, FAULTS, SHORT)
+    are_seen(ground, FAULTS)
     ground.cloud.kill()
     ground.cloud.start()
-    is_over(ground, fault, experiment, "completed")
+    for region, experiment in experiments:
+        is_over(ground, region, experiment, "completed")
+    are_gone(ground, FAULTS)
 
 
 def test_a_process_is_killed(ground):
@@ -367,16 +657,123 @@ def test_a_process_is_killed(ground):
         return "4242" in ground.inside("b", "sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true")
 
     assert sleeps()
-    fault = command("Kill-Process", lambda _: not sleeps(), ProcessName="sleep", Signal="SIGKILL")
-    fault.target = on("Instances", "aws:ec2:instance", lambda g: arn("instance", g.ids["b"]))
-    experiment = start(ground, fault, SHORT)
+    fault = Fault("aws:ssm:send-command", {}, instance("b"), lambda _: False, "Kill-Process")
+    action, targets = fault.template(ground, "kill", LONG)
+    action["parameters"]["documentParameters"] = json.dumps({"ProcessName": "sleep", "Signal": "SIGKILL"})
+    fis = ground.client("fis")
+    made = fis.create_experiment_template(
+        clientToken="kill", description="kill", stopConditions=[{"source": "none"}], roleArn=ground.role,
+        actions={"kill": action}, targets=targets,
+    )["experimentTemplate"]["id"]  # fmt: skip
+    experiment = fis.start_experiment(clientToken="kill", experimentTemplateId=made)["experiment"]["id"]
     eventually(lambda: not sleeps(), limit_s=SEEN_S, what="the process to be gone")
-    ground.client("fis").stop_experiment(id=experiment)
+    fis.stop_experiment(id=experiment)
 
 
 def test_what_an_instance_cannot_do_fails_its_experiment(ground):
-    """The other instance has no volume to fill."""
-    fault = command("Disk-Fill", full, Percent="95")
-    fault.target = on("Instances", "aws:ec2:instance", lambda g: arn("instance", g.ids["b"]))
-    experiment = start(ground, fault, LONG)
-    is_over(ground, dataclasses.replace(fault, seen=lambda _: False), experiment, "failed")
+    """This instance has no volume to fill."""
+    fault = command("b", "Disk-Fill", full, Percent="95")
+    ((region, experiment),) = start(ground, {"disk": fault}, LONG)
+    is_over(ground, region, experiment, "failed")
+
+
+def arrived(ground: Ground, who: str, to: str, port: int, count: int) -> int:
+    """How many of so many packets arrive."""
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        counted = other.submit(ground.python, to, COUNT, str(port))
+        listening = f"grep -qi ':{port:04X} ' /proc/net/udp && echo is; true"
+        eventually(lambda: ground.inside(to, "sh", "-c", listening).strip(), limit_s=READY_S, what="a listener")
+        ground.python(who, SEND, ground.addresses[to], str(port), str(count))
+        return int(counted.result())
+
+
+def test_the_scenario_of_slow_traffic_loses_packets_to_other_zones_and_none_within(ground):
+    sent = 1500
+    tag = {"Key": "CrossAZTrafficSlowdown", "Value": "PacketLossForEC2"}
+    ground.client("ec2").create_tags(Resources=[ground.ids["latency"]], Tags=[tag])
+    scenario_of = ["scenario", "cross-az-traffic-slowdown", "--zone", f"{REGION}a"]
+    assert "heal scenario" in ground.cloud.run("break", *scenario_of, "--for", "10m")
+    ways = [("latency", "far"), ("latency", "own-interface"), ("far", "latency")]
+    with concurrent.futures.ThreadPoolExecutor(len(ways)) as eyes:
+        counted = [eyes.submit(arrived, ground, *way, 9001 + n, sent) for n, way in enumerate(ways)]
+        across, within, back = (one.result() for one in counted)
+    # 15 of a hundred: 225, give or take 14; six times that is wide enough for chance.
+    assert 140 < sent - across < 310, across
+    assert within == sent, "within the zone nothing is lost"
+    assert back == sent, "what comes is not lost"
+    ground.cloud.run("heal", "scenario", f"{REGION}a")
+    assert arrived(ground, "latency", "far", 9004, sent) == sent
+
+
+def test_the_scenario_of_a_lost_zone_hits_all_that_has_its_tags_and_what_recovers_late(ground):
+    region = "us-west-2"
+    ec2, asg, fis = (ground.client(service, region) for service in ("ec2", "autoscaling", "fis"))
+    image, subnets, zone = image_of(ec2), default_subnets(ec2), f"{region}a"
+
+    def tagged(value: str) -> list[dict]:
+        return [{"Key": "AzImpairmentPower", "Value": value}]
+
+    made = {name: launch(ec2, image, subnets[place]) for name, place in (("stops", "a"), ("stays", "a"), ("looks", "b"))}
+    ground.ids |= {name: one["InstanceId"] for name, one in made.items()}
+    ground.regions |= dict.fromkeys(made, region)
+    ground.addresses |= {name: one["PrivateIpAddress"] for name, one in made.items()}
+    group_of_one(asg, image, zone, MinSize=1, Tags=[tagged("IceAsg")[0] | {"PropagateAtLaunch": True}])
+    ec2.get_waiter("instance_running").wait(InstanceIds=[ground.ids["stops"], ground.ids["stays"]], WaiterConfig={"Delay": 1})
+    ec2.create_tags(Resources=[ground.ids["stops"]], Tags=tagged("StopInstances"))
+    ec2.create_tags(Resources=[subnets["a"]], Tags=tagged("DisruptSubnet"))
+    of_volume = [{"ResourceType": "volume", "Tags": tagged("ApiPauseVolume")}]
+    with_volume(ec2, zone, ground.ids["stays"], TagSpecifications=of_volume)
+    ground.client("iam").tag_role(RoleName="app", Tags=tagged("IceInstanceLaunch"))
+
+    def member() -> str:
+        (group,) = asg.describe_auto_scaling_groups()["AutoScalingGroups"]
+        return next((one["InstanceId"] for one in group["Instances"] if one["LifecycleState"] == "InService"), "")
+
+    before = eventually(member, limit_s=READY_S, what="a member")
+    eventually(lambda: is_mounted(ground, "stays"), limit_s=READY_S, what="the volume")
+    eventually(lambda: ground.connects("looks", "stays"), limit_s=READY_S, what="it to serve")
+    ground.cloud.run("break", "scenario", "az-power-interruption", "--zone", zone, "--for", "15s")
+    (running,) = [one["id"] for one in fis.list_experiments()["experiments"] if one["state"]["status"] == "running"]
+
+    def launches(role: str) -> str:
+        return code(lambda: launch(ground.assumed(role, region), image, subnets["a"], DryRun=True))
+
+    def is_dark() -> bool:
+        refused = [launches(ground.role), launches(ground.other_role)] == [NO_CAPACITY, "DryRunOperation"]
+        return refused and off("stops", region)(ground) and not ground.connects("looks", "stays") and member() != before
+
+    eventually(is_dark, limit_s=SEEN_S, what="the zone to be lost")
+    eventually(lambda: refused_to_group(ground, region), limit_s=SEEN_S, what="the group to find no capacity")
+    eventually(lambda: not off("stops", region)(ground), limit_s=SEEN_S, what="what was stopped to run again")
+    eventually(lambda: ground.waits(WRITE, "stays"), limit_s=SEEN_S, what="the volume to hang when the power is back")
+    is_over(ground, region, running, "completed")
+    assert not ground.waits(WRITE, "stays") and ground.connects("looks", "stays")
+    assert launches(ground.role) == "DryRunOperation"
+    eventually(member, limit_s=READY_S, what="another member")
+
+
+def test_a_host_that_is_killed_leaves_nothing_behind_and_faults_last(ground):
+    """What is a level is there again after it; load within instances has ended with them, which fails its experiment."""
+    lasting = {name: FAULTS[name] for name in ("volume", "latency", "loss", "own-interface", "link")}
+    within = {name: FAULTS[name] for name in ("memory", "io", "disk")}
+    ((region, experiment),), ((_, ending),) = start(ground, lasting, LONG), start(ground, within, LONG)
+    are_seen(ground, lasting | within)
+    hosts, before = ground.cloud.parts()["host"], ground.cloud.processes()
+    os.kill(hosts, signal.SIGKILL)
+    eventually(lambda: not any(map(is_alive, before)), limit_s=SEEN_S, what="the processes of its instances to end")
+    eventually(lambda: ground.cloud.parts().get("host", hosts) != hosts, limit_s=READY_S, what="another host")
+    is_over(ground, region, ending, "failed")
+    are_seen(ground, lasting)
+    are_gone(ground, within)
+    ground.client("fis").stop_experiment(id=experiment)
+    is_over(ground, region, experiment, "stopped")
+    are_gone(ground, lasting)
+    eventually(lambda: len(devices(ground)) == len(set(devices(ground))), limit_s=SEEN_S, what="old devices to go")
+    groups = [path.name for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/standfast-*.{hosts}-*")]
+    assert not groups, groups
+
+
+def devices(ground: Ground) -> list[str]:
+    """The loop devices of the cloud's volumes."""
+    files = pathlib.Path("/sys/block").glob("loop*/loop/backing_file")
+    return [file for file in (path.read_text() for path in files) if file.startswith(str(ground.cloud.data))]

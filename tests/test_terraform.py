@@ -67,10 +67,77 @@ resource "aws_iam_role" "fis" {{
   name               = "fis"
   assume_role_policy = jsonencode({{ Version = "2012-10-17", Statement = [] }})
 }}
+resource "aws_cloudwatch_metric_alarm" "red" {{
+  alarm_name          = "red"
+  namespace           = "N"
+  metric_name         = "m"
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 1
+}}
 resource "aws_fis_experiment_template" "kill" {{
   description = "{description}"
   role_arn    = aws_iam_role.fis.arn
-  stop_condition {{ source = "none" }}
+  stop_condition {{
+    source = "aws:cloudwatch:alarm"
+    value  = aws_cloudwatch_metric_alarm.red.arn
+  }}
+  experiment_options {{
+    account_targeting            = "multi-account"
+    empty_target_resolution_mode = "{mode}"
+  }}
+  action {{
+    name        = "refuse"
+    description = "no launches"
+    action_id   = "aws:ec2:api-insufficient-instance-capacity-error"
+    start_after = ["kill"]
+    parameter {{
+      key   = "duration"
+      value = "PT5M"
+    }}
+    parameter {{
+      key   = "availabilityZoneIdentifiers"
+      value = "eu-west-1a"
+    }}
+    parameter {{
+      key   = "percentage"
+      value = "50"
+    }}
+    target {{
+      key   = "Roles"
+      value = "app"
+    }}
+  }}
+  target {{
+    name           = "app"
+    resource_type  = "aws:iam:role"
+    selection_mode = "ALL"
+    resource_arns  = [aws_iam_role.fis.arn]
+  }}
+  action {{
+    name      = "cut"
+    action_id = "aws:network:disrupt-connectivity"
+    parameter {{
+      key   = "duration"
+      value = "PT1M"
+    }}
+    parameter {{
+      key   = "scope"
+      value = "all"
+    }}
+    target {{
+      key   = "Subnets"
+      value = "zone"
+    }}
+  }}
+  target {{
+    name           = "zone"
+    resource_type  = "aws:ec2:subnet"
+    selection_mode = "PERCENT(50)"
+    parameters     = {{ availabilityZoneIdentifier = "eu-west-1a" }}
+  }}
   action {{
     name      = "kill"
     action_id = "aws:ec2:terminate-instances"
@@ -99,16 +166,19 @@ resource "aws_fis_experiment_template" "kill" {{
 
 def test_an_experiment_template_is_made_changed_and_deleted(terraform):
     work = terraform.work
-    (work / "main.tf").write_text(EXPERIMENT.format(description="one"))
+    (work / "main.tf").write_text(EXPERIMENT.format(description="one", mode="fail"))
     terraform("apply", "-auto-approve", "-no-color", "-input=false")
     fis = terraform.cloud.client("fis")
     (made,) = fis.list_experiment_templates()["experimentTemplates"]
     assert made["description"] == "one" and made["tags"]["Name"] == "kill"
     assert "No changes." in terraform("plan", "-detailed-exitcode", "-no-color", "-input=false")
-    (work / "main.tf").write_text(EXPERIMENT.format(description="two"))
+    (work / "main.tf").write_text(EXPERIMENT.format(description="two", mode="skip"))
     terraform("apply", "-auto-approve", "-no-color", "-input=false")
     (changed,) = fis.list_experiment_templates()["experimentTemplates"]
     assert (changed["id"], changed["description"]) == (made["id"], "two")
+    whole = fis.get_experiment_template(id=made["id"])["experimentTemplate"]
+    assert whole["experimentOptions"]["emptyTargetResolutionMode"] == "skip"
+    assert whole["actions"]["refuse"]["startAfter"] == ["kill"] and whole["stopConditions"][0]["value"].endswith(":red")
     terraform("destroy", "-auto-approve", "-no-color", "-input=false")
     assert fis.list_experiment_templates()["experimentTemplates"] == []
 

@@ -114,6 +114,13 @@ impl Cloud {
         all.map(|(_, operation)| operation).collect()
     }
 
+    /// What policies call the services, in order.
+    pub fn services(&self) -> Vec<&'static str> {
+        let mut all: Vec<_> = self.registry().models.iter().map(|model| pipeline::action_prefix(model)).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Stops controllers, load balancers and instances, in that order, then closes the store.
     pub async fn shutdown(&self) {
         self.0.supervisor.stop();

@@ -50,7 +50,7 @@ impl StateDir {
         })?;
         let cloud = match fs::read_to_string(path.join(CLOUD_ID)) {
             Ok(id) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                sweep(&id)?;
+                sweep(&path, &id)?;
                 id
             }
             _ => {
@@ -192,8 +192,10 @@ fn write_guards(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the processes of a cloud that is dead.
-fn sweep(cloud: &str) -> io::Result<()> {
+/// Ends the processes of a cloud that is dead, whose directory is locked. Those that wait for a volume that was paused end
+/// when it goes on.
+fn sweep(directory: &Path, cloud: &str) -> io::Result<()> {
+    crate::linux::let_go(directory, cloud);
     match (Prey { mark: format!("{cloud}/"), session: None }).hunt() {
         true => Ok(()),
         false => Err(io::Error::other("processes of an earlier cloud with this state directory do not end")),
@@ -217,7 +219,7 @@ fn remove_stale(prefix: &str) {
         // Without a lock file it is being made right now, or none of ours.
         let Ok(Some(_lock)) = lock(&path, false) else { continue };
         let Ok(cloud) = fs::read_to_string(path.join(CLOUD_ID)) else { continue };
-        if !cloud.is_empty() && sweep(&cloud).is_ok() {
+        if !cloud.is_empty() && sweep(&path, &cloud).is_ok() {
             let _ = fs::remove_dir_all(&path);
         }
     }

@@ -201,14 +201,29 @@ fn enable(group: &Path) {
 }
 
 fn sweep(hierarchy: &Path) {
-    let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name();
-        let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.rsplit_once('.')) else { continue };
-        if !is_alive(owner.1) {
-            remove_tree(&entry.path());
+    for (_, group) in of_the_dead(hierarchy) {
+        remove_tree(&group);
+    }
+}
+
+/// Takes the limits away of what is left of a cloud that is dead.
+pub fn let_go(cloud: &str) {
+    for hierarchy in hierarchies() {
+        for (_, group) in of_the_dead(&hierarchy.path).filter(|(owner, _)| owner == cloud) {
+            let instances = fs::read_dir(group).into_iter().flatten().flatten();
+            instances.for_each(|instance| unlimit_io(&instance.path(), |_| true));
         }
     }
+}
+
+/// The groups of clouds that are dead, with the clouds' names.
+fn of_the_dead(hierarchy: &Path) -> impl Iterator<Item = (String, PathBuf)> {
+    let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let (cloud, owner) = name.to_str()?.strip_prefix(PREFIX)?.rsplit_once('.')?;
+        (!is_alive(owner)).then(|| (cloud.to_owned(), entry.path()))
+    })
 }
 
 /// Whether the process that a group is named for (`PID-START`) runs. Earlier versions named the id only: then anybody who

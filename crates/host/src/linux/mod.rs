@@ -139,6 +139,15 @@ impl LinuxDriver {
     }
 }
 
+/// Lets go on what waits for volumes of a cloud that is dead: a freeze and a limit outlive the process that made them, and
+/// nothing that waits in the kernel can be killed.
+pub fn let_go(directory: &std::path::Path, cloud: &str) {
+    if let Err(error) = directory.canonicalize().and_then(|directory| volumes::thaw_all(&directory)) {
+        eprintln!("level=error event=thaw_failed directory={} error={error:?}", directory.display());
+    }
+    cgroups::let_go(cloud);
+}
+
 /// Passes changes of networks and volumes on to those who wait for changes of the driver, when they can be seen.
 async fn tell(
     machines: Weak<Machines>,

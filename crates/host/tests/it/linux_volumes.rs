@@ -410,6 +410,26 @@ async fn writes_to_a_paused_volume_wait_until_it_goes_on_or_the_instance_ends() 
     assert!(tokio::task::spawn_blocking(move || child.wait()).await.expect("joins").expect("ends").success());
 }
 
+#[tokio::test]
+async fn a_paused_volume_is_detached_and_what_waited_for_it_goes_on() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    let machine = Machine::start();
+    let attached = Some((instance(1), "/dev/sdf".to_owned()));
+    world.change(|wanted| drop(wanted.volumes.insert(vol(1), VolumeSpec { attached, ..data() })));
+    world.volumes.enter(&instance(1), machine.init()).await;
+    assert!(world.volumes.limits(&instance(1))[0].read_bytes_per_second > 1);
+    world.change(|wanted| wanted.volumes.get_mut(&vol(1)).expect("it is there").paused = true);
+    let mut child = hanging(&|| machine.write()).await;
+    let hang = || (world.volumes.limits(&instance(1))[0].read_bytes_per_second == 1).then_some(());
+    eventually("reads hang too", hang).await;
+    world.change(|wanted| wanted.volumes.get_mut(&vol(1)).expect("it is there").attached = None);
+    assert!(tokio::task::spawn_blocking(move || child.wait()).await.expect("joins").expect("ends").success());
+    eventually("no limits", || world.volumes.limits(&instance(1)).is_empty().then_some(())).await;
+}
+
 /// Writes until a write waits: the freeze comes soon after it was asked for.
 async fn hanging(write: &impl Fn() -> Child) -> Child {
     loop {

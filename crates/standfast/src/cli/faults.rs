@@ -54,15 +54,20 @@ pub enum Breakable {
     },
     /// A subnet is cut off, until healed
     Subnet {
+        /// For example subnet-0123456789abcdef0
         id: String,
         /// From what
         #[arg(long, value_enum, default_value_t = Cut::Everything)]
         from: Cut,
     },
-    /// Writes to a volume hang, until healed
-    Volume { id: String },
+    /// Reads and writes of a volume hang, until healed
+    Volume {
+        /// For example vol-0123456789abcdef0
+        id: String,
+    },
     /// Instances cannot be launched in a zone, until healed
     Capacity {
+        /// For example eu-west-1a
         zone: String,
         /// Only those of this Auto Scaling group
         #[arg(long, value_name = "NAME")]
@@ -116,9 +121,10 @@ pub enum ScenarioName {
 pub struct Scenario {
     #[arg(value_enum, ignore_case = true)]
     pub name: ScenarioName,
+    /// For example eu-west-1a
     #[arg(long)]
     pub zone: String,
-    /// How long
+    /// How long; a volume that is to hang does so afterwards, for as long again
     #[arg(long = "for", default_value = "30m", value_parser = duration, value_name = "TIME")]
     pub time: std::time::Duration,
 }
@@ -209,7 +215,7 @@ pub enum Healable {
     Network { id: String },
     /// The subnet is no longer cut off
     Subnet { id: String },
-    /// Writes to the volume go on
+    /// Reads and writes of the volume go on
     Volume { id: String },
     /// Instances can be launched in the zone again
     Capacity {

@@ -76,7 +76,7 @@ pub enum Command {
     Agent(Agent),
     /// Within an instance: load its processor, memory or disks for a time, as the documents of FIS do
     Stress(Stress),
-    /// Break a zone or an instance on purpose
+    /// Break something on purpose: a zone, an instance, packets, a volume, capacity, an API
     Break(Break),
     /// Bring back what was broken
     Heal(Heal),

@@ -4,16 +4,21 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::{Value as Json, json};
-use standfast_api::{fis, sts};
+use standfast_api::{ec2, fis, sts};
 use standfast_console::MARK;
 use standfast_core::Clock;
 
-use super::text;
+use super::{items, text};
 use crate::api_client::ApiClient;
 
 /// Experiments begin and end at once; one that does not is stuck.
 const EXPERIMENT_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
+/// What the action and the target of an experiment with one are called.
+const ACTION: &str = "action";
+const TARGET: &str = "target";
+/// So many resources are named to who asked for one that is not there.
+const SHOWN_MAX: usize = 8;
 
 /// What an experiment does, and to what.
 #[derive(Clone, Debug)]
@@ -31,10 +36,10 @@ impl Plan {
         let mut act = json!({"actionId": action, "parameters": parameters});
         let mut targets = json!({});
         if let Some((name, target)) = target {
-            act["targets"] = json!({name: "target"});
-            targets["target"] = target;
+            act["targets"] = json!({name: TARGET});
+            targets[TARGET] = target;
         }
-        Self { description, actions: json!({"action": act}), targets, skip_empty: false }
+        Self { description, actions: json!({ACTION: act}), targets, skip_empty: false }
     }
 }
 
@@ -92,10 +97,48 @@ pub async fn start(client: &ApiClient, plan: &Plan, mark: Option<&str>) -> Resul
         .await;
     // The experiment keeps its own copy; one-off templates would only pile up.
     client.call(&fis::MODEL, "DeleteExperimentTemplate", json!({"id": template})).await?;
-    let started = started?;
+    let started = started.map_err(plainly)?;
     let id = started.get("experiment").map(|experiment| text(experiment, "id")).unwrap_or_default().to_owned();
-    until(client, &id, "has not begun", has_begun).await?;
-    Ok(id)
+    match until(client, &id, "has not begun", has_begun).await {
+        Err(error) if error.to_string().starts_with("Target resolution") => bail!("{}", missing(client, plan).await?),
+        begun => begun.map(|()| id),
+    }
+}
+
+/// What a refusal says to who has not written the template.
+fn plainly(error: anyhow::Error) -> anyhow::Error {
+    let text = error.to_string();
+    if text.contains("ServiceQuotaExceeded") {
+        return error.context("too much is broken at once; `standfast heal all` stops it");
+    }
+    let own = format!("The action '{ACTION}': ");
+    if text.contains(&own) { anyhow::anyhow!("{}", text.replace(&own, "")) } else { error }
+}
+
+/// What is not there, and what is.
+async fn missing(client: &ApiClient, plan: &Plan) -> Result<String> {
+    let target = &plan.targets[TARGET];
+    let (kind, arn) = (text(target, "resourceType"), target["resourceArns"][0].as_str().unwrap_or_default());
+    let (operation, list, id) = match kind {
+        "aws:ec2:instance" | "aws:ec2:spot-instance" => ("DescribeInstances", "Reservations", "InstanceId"),
+        "aws:ec2:subnet" => ("DescribeSubnets", "Subnets", "SubnetId"),
+        "aws:ec2:ebs-volume" => ("DescribeVolumes", "Volumes", "VolumeId"),
+        _ => return Ok(format!("there is no {kind} {arn}")),
+    };
+    let all = client.call(&ec2::MODEL, operation, json!({})).await?;
+    let all = items(&all, list).iter().flat_map(|one| match list {
+        "Reservations" => items(one, "Instances").iter().collect(),
+        _ => vec![one],
+    });
+    let spot = |one: &&Json| kind != "aws:ec2:spot-instance" || text(one, "InstanceLifecycle") == "spot";
+    let there = |one: &&Json| !matches!(text(&one["State"], "Name"), "terminated" | "shutting-down");
+    let ids: Vec<&str> = all.filter(spot).filter(there).map(|one| text(one, id)).take(SHOWN_MAX).collect();
+    let (what, wanted) = (kind.rsplit(':').next().unwrap_or(kind), arn.rsplit('/').next().unwrap_or(arn));
+    let region = client.region();
+    Ok(match ids[..] {
+        [] => format!("there is no {what} '{wanted}' in {region}, and no other"),
+        _ => format!("there is no {what} '{wanted}' in {region}; there are {}", ids.join(", ")),
+    })
 }
 
 /// Whether none of its actions had anything to act on.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value as Json, json};
 use standfast_api::{autoscaling, elbv2};
 use standfast_console::{KILL, POWER, POWER_ZONE};
-use standfast_core::place::Zone;
+use standfast_core::place::{Region, Zone};
 
 use super::experiments::{self, Plan, ec2_arn, resource, running, start};
 use super::{items, scenarios, text};
@@ -45,6 +45,7 @@ pub async fn break_it(client: &ApiClient, what: &Breakable) -> Result<ExitCode> 
         }
         Breakable::Scenario(scenario) => scenarios::start(client, scenario).await?,
         Breakable::Stress(stress) => break_from_within(client, stress).await?,
+        Breakable::Network { loss: 0, delay: 0, corrupt: 0, .. } => bail!("say how: --loss, --delay or --corrupt"),
         Breakable::Network { id, loss, delay, corrupt } => {
             let parameters = json!({
                 "lossPercent": loss.to_string(), "delayMilliseconds": delay.to_string(),
@@ -110,6 +111,9 @@ async fn break_zone(client: &ApiClient, zone: &str) -> Result<String> {
 
 async fn break_link(client: &ApiClient, link: &cli::Link) -> Result<String> {
     let (zone, other) = (&link.zone, &link.other);
+    if (link.loss, link.delay) == (0, 0) {
+        bail!("say how: --loss or --delay");
+    }
     let client = ApiClient::new(client.endpoint(), &region_of(zone)?)?;
     region_of(other)?;
     let mark = link_mark(zone, other);
@@ -138,9 +142,15 @@ fn link_mark(zone: &str, other: &str) -> String {
 }
 
 /// An experiment of one action on one instance.
-async fn to_instance(client: &ApiClient, id: &str, description: String, action: &str, parameters: Json) -> Result<()> {
+async fn to_instance(
+    client: &ApiClient,
+    id: &str,
+    description: String,
+    action: &str,
+    parameters: Json,
+) -> Result<String> {
     let target = resource("aws:ec2:instance", ec2_arn(client, &format!("instance/{id}")).await?);
-    start(client, &Plan::of(description, action, parameters, Some(("Instances", target))), None).await.map(drop)
+    start(client, &Plan::of(description, action, parameters, Some(("Instances", target))), None).await
 }
 
 /// Stress ends by itself.
@@ -157,8 +167,11 @@ async fn break_from_within(client: &ApiClient, stress: &cli::BreakStress) -> Res
         "documentArn": format!("arn:aws:ssm:{}::document/AWSFIS-Run-{document}", client.region()),
         "documentParameters": parameters.to_string(), "duration": format!("PT{seconds}S"),
     });
-    to_instance(client, id, format!("{id} is stressed"), "aws:ssm:send-command", parameters).await?;
-    Ok(format!("Instance {id} runs AWSFIS-Run-{document} for {seconds} s."))
+    let name = to_instance(client, id, format!("{id} is stressed"), "aws:ssm:send-command", parameters).await?;
+    Ok(format!(
+        "Instance {id} runs AWSFIS-Run-{document} for {seconds} s (experiment {name}); \
+         `aws fis stop-experiment --id {name}` ends it before."
+    ))
 }
 
 /// An experiment that goes on until `heal` stops it.
@@ -199,7 +212,7 @@ fn described(what: &Breakable) -> String {
             )
         }
         Breakable::Subnet { id, from } => format!("the subnet {id} is cut off ({})", scope(*from)),
-        Breakable::Volume { id } => format!("writes to the volume {id} hang"),
+        Breakable::Volume { id } => format!("reads and writes of the volume {id} hang"),
         Breakable::Capacity { zone, group: None } => format!("nobody can launch instances in {zone}"),
         Breakable::Capacity { zone, group: Some(group) } => format!("{group} cannot launch instances in {zone}"),
         Breakable::Api { service, percent, .. } => format!("{percent} % of the requests to {service} fail"),
@@ -289,13 +302,22 @@ async fn heal_all(client: &ApiClient) -> Result<ExitCode> {
     for id in &all {
         experiments::stop(client, id).await?;
     }
-    output::line(format_args!("Stopped {} experiments in {}.", all.len(), client.region()));
+    match (all.len(), client.region()) {
+        (0, region) => output::line(format_args!("No experiment runs in {region}; nothing to heal.")),
+        (1, region) => output::line(format_args!("Stopped 1 experiment in {region}.")),
+        (many, region) => output::line(format_args!("Stopped {many} experiments in {region}.")),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn region_of(zone: &str) -> Result<String> {
     match Zone::named(zone) {
         Some(zone) => Ok(zone.region().to_owned()),
-        None => bail!("'{zone}' is not an availability zone; one is eu-west-1a"),
+        None => {
+            let region = Region::named(zone.trim_end_matches(|letter: char| letter.is_ascii_lowercase()));
+            let zones = region.unwrap_or_else(|| Region::named("eu-west-1").expect("a region of AWS's")).zones();
+            let zones = zones.map(|zone| zone.name).collect::<Vec<_>>().join(", ");
+            bail!("'{zone}' is not an availability zone; such are {zones}")
+        }
     }
 }

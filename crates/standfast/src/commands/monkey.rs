@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value as Json, json};
 use standfast_api::autoscaling;
 use standfast_core::{Clock, Rng, Timestamp};
@@ -32,10 +32,12 @@ pub async fn run(options: &Monkey, client: &ApiClient) -> Result<ExitCode> {
     let end = options.time.map(|time| clock.now() + time);
     let mut next = clock.now();
     let mut hits = 0;
+    announce(options, client).await?;
     loop {
         if end.is_some_and(|end| next >= end) {
             clock.sleep_until(end.unwrap_or(next)).await;
-            output::line(format_args!("The monkey has gone: {hits} instances terminated."));
+            let instances = if hits == 1 { "instance" } else { "instances" };
+            output::line(format_args!("The monkey has gone: {hits} {instances} terminated."));
             return Ok(ExitCode::SUCCESS);
         }
         clock.sleep_until(next).await;
@@ -44,6 +46,28 @@ pub async fn run(options: &Monkey, client: &ApiClient) -> Result<ExitCode> {
         }
         next = next + options.every.max(Duration::from_secs(1));
     }
+}
+
+/// Says who may be hit; an error when a group that is named is not there.
+async fn announce(options: &Monkey, client: &ApiClient) -> Result<()> {
+    let all = client.list(&autoscaling::MODEL, "DescribeAutoScalingGroups", json!({}), "AutoScalingGroups").await?;
+    let names = |wanted: &dyn Fn(&Json) -> bool| {
+        let each = all.iter().filter(|group| wanted(group)).map(|group| text(group, "AutoScalingGroupName"));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let is_there = |name: &&String| all.iter().any(|group| text(group, "AutoScalingGroupName") == *name);
+    if let Some(missing) = options.groups.iter().find(|name| !is_there(name)) {
+        bail!("there is no Auto Scaling group '{missing}' in {}; there are: {}", client.region(), names(&|_| true));
+    }
+    let hit = names(&|group| may_hit(options, group));
+    if hit.is_empty() {
+        output::line(format_args!(
+            "No group has the tag {TAG}=on yet, so none is hit; --group NAME hits one without it."
+        ));
+    } else {
+        output::line(format_args!("The monkey looks at {hit}; Ctrl-C ends it, and groups replace what it terminates."));
+    }
+    Ok(())
 }
 
 /// Looks at every group once; gives how many instances were hit.

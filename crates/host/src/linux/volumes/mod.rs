@@ -128,12 +128,17 @@ pub struct Limit {
 /// The least that is a limit at all: a page takes more than an hour.
 const HANGING: u64 = 1;
 
+/// Thaws what a process that is gone has left frozen of a state directory.
+pub fn thaw_all(state: &Path) -> io::Result<()> {
+    device::thaw_all(&state.join(store::VOLUMES))
+}
+
 impl Volumes {
     /// Takes over the state directory: removes what is half-made there, undoes what an earlier process left frozen, and
     /// knows what is whole. Nothing is removed that is whole before the first `apply`.
     pub fn start(state: &Path, runtime: Handle) -> io::Result<Volumes> {
         let store = Store::open(state)?;
-        device::thaw_all(&store.volumes_dir())?;
+        thaw_all(state)?;
         let mut known = State { garbage: true, ..State::default() };
         for (id, record) in store.volumes()? {
             let size_gib = match record {

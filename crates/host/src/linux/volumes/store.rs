@@ -22,6 +22,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use standfast_core::id::{self, Id};
 
+/// The directory of volumes in a state directory.
+pub const VOLUMES: &str = "volumes";
+
 /// What a volume on disk is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum VolumeRecord {
@@ -59,14 +62,14 @@ pub struct Store {
 impl Store {
     /// Opens the directories, removes what is half-made, and reads the records.
     pub fn open(state: &Path) -> io::Result<Self> {
-        for name in ["volumes", "snapshots", "layers", "chunks"] {
+        for name in [VOLUMES, "snapshots", "layers", "chunks"] {
             fs::create_dir_all(state.join(name))?;
             // What instances write is nobody else's.
             fs::set_permissions(state.join(name), fs::Permissions::from_mode(0o700))?;
         }
         // Kernel interfaces show files of loop devices by their real paths.
         let store = Self { root: state.canonicalize()? };
-        for entry in fs::read_dir(store.root.join("volumes"))? {
+        for entry in fs::read_dir(store.root.join(VOLUMES))? {
             let path = entry?.path();
             let record = path.join("record.json").metadata();
             if record.map_or(0, |record| record.len()) == 0 {
@@ -84,7 +87,7 @@ impl Store {
 
     pub fn volumes(&self) -> io::Result<BTreeMap<Id<id::Volume>, VolumeRecord>> {
         let mut found = BTreeMap::new();
-        for entry in fs::read_dir(self.root.join("volumes"))? {
+        for entry in fs::read_dir(self.root.join(VOLUMES))? {
             let entry = entry?;
             let name = entry.file_name();
             found.insert(Id::from_text(&name.to_string_lossy()), read(&entry.path().join("record.json"))?);
@@ -102,12 +105,8 @@ impl Store {
         Ok(found)
     }
 
-    pub fn volumes_dir(&self) -> PathBuf {
-        self.root.join("volumes")
-    }
-
     pub fn volume(&self, id: &Id<id::Volume>) -> PathBuf {
-        self.root.join("volumes").join(id.as_str())
+        self.root.join(VOLUMES).join(id.as_str())
     }
 
     pub fn data(&self, id: &Id<id::Volume>) -> PathBuf {

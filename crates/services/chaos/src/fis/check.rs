@@ -54,15 +54,27 @@ pub fn zones(cx: &Cx, list: &str) -> Result<std::collections::BTreeSet<String>> 
 fn operations_exist(cx: &Cx, everybody: bool, service: &str, operations: &str) -> Result<()> {
     let known = cx.cloud().operations_of(service);
     if known.is_empty() {
-        return Err(parse::invalid(format!("The service '{service}' is none of this cloud's.")));
+        let all = cx.cloud().services().join(", ");
+        return Err(parse::invalid(format!("The service '{service}' is none of this cloud's, which are {all}.")));
     }
     if everybody && service == OWN_SERVICE {
         return Err(parse::invalid("The service 'fis' is not to be broken: nobody could stop the experiment."));
     }
     match operations.split(',').map(str::trim).find(|one| !one.is_empty() && !known.contains(one)) {
-        Some(unknown) => Err(parse::invalid(format!("The service '{service}' has no operation '{unknown}'."))),
+        Some(unknown) => {
+            let meant = nearest(unknown, &known).map(|name| format!(" Did you mean {name}?")).unwrap_or_default();
+            Err(parse::invalid(format!("The service '{service}' has no operation '{unknown}'.{meant}")))
+        }
         None => Ok(()),
     }
+}
+
+/// The name that begins most like a word, whatever its case.
+fn nearest<'a>(word: &str, all: &[&'a str]) -> Option<&'a str> {
+    const COMMON_MIN: usize = 4;
+    let common = |name: &str| word.bytes().zip(name.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+    let best = all.iter().max_by_key(|name| (common(name), std::cmp::Reverse(name.len())))?;
+    (common(best) >= COMMON_MIN).then_some(*best)
 }
 
 /// What can be said of the targets once they are known.
@@ -104,4 +116,22 @@ async fn volumes_can_be_paused(cx: &Cx, arns: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_the_one_that_was_meant() {
+        let all = ["DescribeVpcAttribute", "DescribeVpcs", "RunInstances"];
+        for (word, wanted) in [
+            ("DescribeVpc", Some("DescribeVpcs")),
+            ("describevpcs", Some("DescribeVpcs")),
+            ("RunInstance", Some("RunInstances")),
+            ("Fly", None),
+        ] {
+            assert_eq!(nearest(word, &all), wanted, "{word}");
+        }
+    }
 }
