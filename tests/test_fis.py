@@ -1,8 +1,11 @@
 """fis through boto3: what can be broken, experiments that break it, and that it is whole again after them."""
 
+import functools
+
 import pytest
 from botocore.exceptions import ClientError
 
+from cloud import DEFAULT_ACCOUNT
 from waiting import eventually
 
 ZONE_POWER = "standfast:az:power-interruption"
@@ -140,6 +143,29 @@ def test_the_safety_lever_lets_nothing_start(fis, template, refused):
     with refused("ConflictException"):
         fis.start_experiment(clientToken="lever", experimentTemplateId=mine)
     fis.update_safety_lever_state(id="default", state={"status": "disengaged", "reason": "yes"})
+
+
+def test_the_aws_cli_makes_plays_and_deletes_an_experiment(aws):
+    """In its own shorthand, and with what it makes of an answer."""
+    aws = functools.partial(aws, "fis")
+    account = DEFAULT_ACCOUNT
+    made = aws(
+        "create-experiment-template", "--description", "cli", "--role-arn", f"arn:aws:iam::{account}:role/fis",
+        "--stop-conditions", "source=none", "--experiment-options", "accountTargeting=multi-account",
+        "--actions", "w={actionId=aws:fis:wait,parameters={duration=PT10M}},"
+        "no={actionId=standfast:az:insufficient-capacity,parameters={availabilityZoneIdentifiers=ap-southeast-2c},startAfter=w}",
+        "--tags", "a=b", "--region", REGION, "--query", "experimentTemplate.id", "--output", "text",
+    ).strip()  # fmt: skip
+    there = ("--region", REGION, "--output", "text")
+    role = ("--account-id", "111111111111", "--role-arn", f"arn:aws:iam::{account}:role/fis")
+    aws("create-target-account-configuration", "--experiment-template-id", made, *role, *there)
+    started = aws(
+        "start-experiment", "--experiment-template-id", made, "--tags", "c=d", "--query", "experiment.id", *there
+    ).strip()
+    assert aws("list-experiment-resolved-targets", "--experiment-id", started, *there).strip() == ""
+    stopped = aws("stop-experiment", "--id", started, "--query", "experiment.state.status", *there)
+    assert stopped.strip() == "stopping"
+    assert made in aws("delete-experiment-template", "--id", made, *there)
 
 
 def test_a_command_that_is_not_done_is_cancelled(client, account):

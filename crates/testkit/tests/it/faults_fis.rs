@@ -94,6 +94,16 @@ fn mistakes_in_templates_are_named() {
             (act("aws:fis:wait", json!({})), none.clone(), "needs the parameter 'duration'"),
             (act("aws:fis:wait", json!({"parameters": {"duration": "5 m"}})), none.clone(), "'5 m' for 'duration'"),
             (act("aws:fis:wait", json!({"parameters": {"duration": "PT1M", "x": "y"}})), none.clone(), "parameter 'x'"),
+            (
+                act("aws:fis:wait", json!({"parameters": {"duration": "PT12H1S"}})),
+                none.clone(),
+                "'PT12H1S' for 'duration'",
+            ),
+            (
+                act("aws:ssm:send-command", json!({"parameters": {"documentArn": "x", "documentVersion": "7"}})),
+                none.clone(),
+                "'7' for 'documentVersion'",
+            ),
             (act("aws:ec2:terminate-instances", json!({})), none.clone(), "needs the target 'Instances'"),
             (kill.clone(), none.clone(), "unknown target 'Instances': 'it'"),
             (kill.clone(), target(json!({})), "needs resourceArns"),
@@ -254,6 +264,22 @@ fn an_alarm_stops_an_experiment_and_keeps_it_from_starting() {
             bad["stopConditions"] = json!([{"source": source, "value": value}]);
             assert!(cloud.refused(&fis::MODEL, "CreateExperimentTemplate", bad).await.is("ValidationException"));
         }
+    });
+}
+
+#[test]
+fn five_experiments_may_be_active_and_no_sixth() {
+    standfast_testkit::run(1, |cloud| async move {
+        let id = create(&cloud, template(&cloud, json!({"w": wait("PT1M", &[])}), json!({}))).await;
+        let mut active = Vec::new();
+        for _ in 0..5 {
+            active.push(start_of(&cloud, &id, json!({})).await);
+        }
+        let input = json!({"clientToken": cloud.cloud.rng().uuid(), "experimentTemplateId": id});
+        let error = cloud.refused(&fis::MODEL, "StartExperiment", input).await;
+        assert!(error.is("ServiceQuotaExceededException") && error.message.contains("quota of 5"), "{error}");
+        stop(&cloud, &active[0]).await;
+        start_of(&cloud, &id, json!({})).await;
     });
 }
 

@@ -235,7 +235,11 @@ pub static ACTIONS: &[ActionType] = &[
         target: Some(&INSTANCES),
         parameters: &[
             needs(DOCUMENT, Value::Text, "arn:aws:ssm:REGION::document/AWSFIS-Run-CPU-Stress, for example."),
-            takes("documentVersion", Value::Text, "The document's version; there is one."),
+            takes(
+                "documentVersion",
+                Value::OneOf(&["$DEFAULT", "$LATEST", "1"]),
+                "The document's version: $DEFAULT, $LATEST or 1, as there is one.",
+            ),
             takes(DOCUMENT_PARAMETERS, Value::Text, "The document's parameters, as JSON."),
             LASTS,
         ],
