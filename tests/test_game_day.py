@@ -167,6 +167,7 @@ def test_an_interrupted_game_day_heals_first_and_reports(play):
         ("standfast:az:power-interruption", "standfast:az:no-such", "no-such"),
         ("rate: 100", "rates: 100", "rates is not known here"),
         ("url: ${URL}", "url: http://example.com/", "not on this machine"),
+        ("watch: 45s", "steps: [{call: 'ec2:NoSuchThing'}]\nwatch: 45s", "ec2 has no operation 'NoSuchThing'"),
     ],
 )
 def test_what_cannot_be_played_is_refused_before_anything_breaks(cloud, account, tmp_path, old, new, said):

@@ -101,7 +101,8 @@ def a_bastion_takes_its_address_along(report: Report):
     assert report.outage("first bastion") > 15 and report.took("replace", "group") < 15
     assert report.time("recover", "users")["outcome"] == "never"
     (dead,) = report.all["faults"][0]["instances"]
-    assert report.seen == {f"{dead} of Bastions"}
+    assert report.seen == {f"{dead} of Bastions", "Bastions"}
+    assert "Bastions: No load balancer stands before it" in report.why[0]
     assert ("no-front", "Bastions") in report.advice and "of first bastion failed" in report.all["said"]
 
 

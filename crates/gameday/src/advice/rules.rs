@@ -42,13 +42,14 @@ pub static RULES: &[Rule] = &[
 ];
 
 /// The rules that name something whose loss alone is an outage.
-pub const SINGLE_POINTS: [&str; 10] = [
+pub const SINGLE_POINTS: [&str; 11] = [
     "group-in-one-zone",
     "group-of-one",
     "balancer-in-one-zone",
     "lone-address",
     "lone-instance",
     "lone-target",
+    "no-front",
     "shared-nat",
     "state-in-one-zone",
     "subnets-in-one-zone",
