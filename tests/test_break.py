@@ -81,6 +81,28 @@ def test_what_this_driver_cannot_do_is_refused(cloud, group):
         assert "sim driver cannot" in cloud.run("break", *command, expect=1)
 
 
+def test_a_wrong_name_is_told_what_there_is(cloud, group):
+    for words, wanted in (
+        (["instance", "i-nope"], members(cloud)[0]),
+        (["spot", members(cloud)[0]], "and no other"),
+        (["zone", "eu-west-1x"], "eu-west-1a, eu-west-1b, eu-west-1c"),
+        (["api", "elbv2"], "elasticloadbalancing"),
+        (["api", "ec2", "--operation", "DescribeVpc"], "Did you mean DescribeVpcs?"),
+        (["network", members(cloud)[0]], "--loss, --delay or --corrupt"),
+        (["link", ZONE, f"{REGION}b"], "--loss or --delay"),
+    ):
+        said = cloud.run("break", *words, expect=1)
+        assert wanted in said and "'action'" not in said, said
+
+
+def test_a_sixth_experiment_says_how_to_stop_the_others(cloud):
+    for service in ("sns", "acm", "events", "cloudformation", "cloudwatch"):
+        cloud.run("break", "api", service)
+    assert "standfast heal all" in cloud.run("break", "api", "sts", expect=1)
+    assert "Stopped 5 experiments" in cloud.run("heal", "all")
+    assert "nothing to heal" in cloud.run("heal", "all")
+
+
 def test_a_scenario_that_hits_nothing_is_an_error(cloud):
     said = cloud.run("break", "scenario", "cross-az-traffic-slowdown", "--zone", ZONE, expect=1)
     assert "CrossAZTrafficSlowdown = PacketLossForEC2" in said
@@ -107,13 +129,14 @@ def test_the_power_scenario_stops_what_has_its_tags_in_the_zone(cloud, group):
 def test_the_monkey_hits_who_opted_in_and_goes(cloud, group):
     before = members(cloud)
     ended = cloud.run("monkey", "--every", "1s", "--for", "2s", "--probability", "1")
-    assert "0 instances" in ended and members(cloud) == before
+    assert "standfast:monkey=on" in ended and "0 instances" in ended and members(cloud) == before
+    assert "there are: web" in cloud.run("monkey", "--group", "wep", expect=1)
     tag = {"ResourceId": group, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False}
     cloud.client("autoscaling").create_or_update_tags(Tags=[tag | {"Key": "standfast:monkey", "Value": "on"}])
     once = ["monkey", "--every", "10s", "--for", "1s", "--probability", "1", "--seed", "7"]
     # The same choice with the same seed.
     choices = {cloud.run(*once, "--dry-run").split(f"{group}: ")[1].split()[0] for _ in range(3)}
     assert len(choices) == 1 and choices <= set(before)
-    assert "1 instances" in cloud.run(*once)
+    assert "1 instance terminated" in cloud.run(*once)
     (victim,) = choices
     eventually(lambda: victim not in members(cloud) and len(members(cloud)) == 2, limit_s=SETTLED_S, what="another one")
