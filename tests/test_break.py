@@ -60,6 +60,9 @@ def test_an_api_fails_until_it_is_healed(cloud):
     assert "whole again" in cloud.run("heal", "api", "ec2")
     assert code(ec2.describe_vpcs) == ""
     assert "nothing to heal" in cloud.run("heal", "api", "ec2")
+    cloud.run("break", "zone", f"{REGION}c")
+    assert f"heal zone {REGION}c" in cloud.run("heal", "api", "ec2")
+    cloud.run("heal", "zone", f"{REGION}c")
     assert "nobody could stop" in cloud.run("break", "api", "fis", expect=1)
 
 
@@ -84,7 +87,7 @@ def test_what_this_driver_cannot_do_is_refused(cloud, group):
 def test_a_wrong_name_is_told_what_there_is(cloud, group):
     for words, wanted in (
         (["instance", "i-nope"], members(cloud)[0]),
-        (["spot", members(cloud)[0]], "and no other"),
+        (["spot", members(cloud)[0]], "no spot instance"),
         (["zone", "eu-west-1x"], "eu-west-1a, eu-west-1b, eu-west-1c"),
         (["api", "elbv2"], "elasticloadbalancing"),
         (["api", "ec2", "--operation", "DescribeVpc"], "Did you mean DescribeVpcs?"),

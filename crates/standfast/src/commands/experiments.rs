@@ -70,6 +70,13 @@ pub async fn running(client: &ApiClient, mark: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// The marks of all that runs.
+pub async fn marks(client: &ApiClient) -> Result<Vec<String>> {
+    let all = client.list(&fis::MODEL, "ListExperiments", json!({}), "experiments").await?;
+    let marks = all.iter().filter(|one| is_active(one)).map(|one| text(&one["tags"], MARK).to_owned());
+    Ok(marks.filter(|mark| !mark.is_empty()).collect())
+}
+
 /// Every experiment that runs.
 pub async fn active(client: &ApiClient) -> Result<Vec<String>> {
     let all = client.list(&fis::MODEL, "ListExperiments", json!({}), "experiments").await?;
@@ -133,10 +140,11 @@ async fn missing(client: &ApiClient, plan: &Plan) -> Result<String> {
     let spot = |one: &&Json| kind != "aws:ec2:spot-instance" || text(one, "InstanceLifecycle") == "spot";
     let there = |one: &&Json| !matches!(text(&one["State"], "Name"), "terminated" | "shutting-down");
     let ids: Vec<&str> = all.filter(spot).filter(there).map(|one| text(one, id)).take(SHOWN_MAX).collect();
-    let (what, wanted) = (kind.rsplit(':').next().unwrap_or(kind), arn.rsplit('/').next().unwrap_or(arn));
+    let (what, wanted) = (kind.rsplit([':', '-']).next().unwrap_or(kind), arn.rsplit('/').next().unwrap_or(arn));
+    let what = if kind == "aws:ec2:spot-instance" { "spot instance" } else { what };
     let region = client.region();
     Ok(match ids[..] {
-        [] => format!("there is no {what} '{wanted}' in {region}, and no other"),
+        [] => format!("there is no {what} '{wanted}' in {region}, nor any other"),
         _ => format!("there is no {what} '{wanted}' in {region}; there are {}", ids.join(", ")),
     })
 }

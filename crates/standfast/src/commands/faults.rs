@@ -128,10 +128,13 @@ async fn break_link(client: &ApiClient, link: &cli::Link) -> Result<String> {
     });
     let plan = Plan::of(format!("{zone} and {other} are cut off"), "standfast:az:impair-link", parameters, None);
     let id = start(&client, &plan, Some(&mark)).await?;
+    let harm = together(&[
+        (link.loss > 0, format!("{} % of the packets are lost", link.loss)),
+        (link.delay > 0, format!("each packet takes {} ms longer", link.delay)),
+    ]);
     Ok(format!(
-        "Between {zone} and {other}, {} % of the packets are lost and each is {} ms late, in both directions \
-         (experiment {id}); `standfast heal link {zone} {other}` undoes it.",
-        link.loss, link.delay
+        "Between {zone} and {other}, in both directions, {harm} (experiment {id}); \
+         `standfast heal link {zone} {other}` undoes it."
     ))
 }
 
@@ -207,11 +210,21 @@ fn mark_of(what: &Breakable) -> String {
 fn described(what: &Breakable) -> String {
     match what {
         Breakable::Network { id, loss, delay, corrupt } => {
-            format!(
-                "the instance {id} loses {loss} % of what it sends, and gets its packets {delay} ms late, {corrupt} % of them damaged"
-            )
+            let harm = together(&[
+                (*loss > 0, format!("loses {loss} % of what it sends")),
+                (*delay > 0, format!("gets its packets {delay} ms late")),
+                (*corrupt > 0, format!("gets {corrupt} % of its packets damaged")),
+            ]);
+            format!("the instance {id} {harm}")
         }
-        Breakable::Subnet { id, from } => format!("the subnet {id} is cut off ({})", scope(*from)),
+        Breakable::Subnet { id, from } => {
+            let from = match from {
+                Cut::Everything => "everything",
+                Cut::OtherZones => "other zones",
+                Cut::OutsideVpc => "what is outside its VPC",
+            };
+            format!("the subnet {id} is cut off from {from}")
+        }
         Breakable::Volume { id } => format!("reads and writes of the volume {id} hang"),
         Breakable::Capacity { zone, group: None } => format!("nobody can launch instances in {zone}"),
         Breakable::Capacity { zone, group: Some(group) } => format!("{group} cannot launch instances in {zone}"),
@@ -219,6 +232,12 @@ fn described(what: &Breakable) -> String {
         Breakable::Targets { name } => format!("the targets of {name} fail their health checks"),
         _ => String::new(),
     }
+}
+
+/// What holds of these, in a sentence.
+fn together(parts: &[(bool, String)]) -> String {
+    let all: Vec<&str> = parts.iter().filter(|(holds, _)| *holds).map(|(_, part)| part.as_str()).collect();
+    all.join(" and ")
 }
 
 fn scope(cut: Cut) -> &'static str {
@@ -285,11 +304,24 @@ pub async fn heal(client: &ApiClient, what: &Healable) -> Result<ExitCode> {
     };
     let Some(id) = running(&client, &mark).await? else {
         output::line(format_args!("{broken}; nothing to heal."));
+        for mark in experiments::marks(&client).await? {
+            output::line(format_args!("`standfast heal {}` would heal something.", words_of(&mark)));
+        }
         return Ok(ExitCode::SUCCESS);
     };
     experiments::stop(&client, &id).await?;
     output::line(format_args!("{whole}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What comes after `heal`: the marks of zones and links are their names.
+fn words_of(mark: &str) -> String {
+    let is_zone = |word: &str| Zone::named(word).is_some();
+    match mark.split(' ').collect::<Vec<_>>()[..] {
+        [zone] if is_zone(zone) => format!("zone {zone}"),
+        [one, other] if is_zone(one) && is_zone(other) => format!("link {one} {other}"),
+        _ => mark.to_owned(),
+    }
 }
 
 fn named(client: &ApiClient, mark: String, what: String) -> (ApiClient, String, String, String) {
