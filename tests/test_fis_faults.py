@@ -705,6 +705,20 @@ def test_the_scenario_of_slow_traffic_loses_packets_to_other_zones_and_none_with
     assert arrived(ground, "latency", "far", 9004, sent) == sent
 
 
+def test_the_scenario_of_a_slow_application_delays_what_comes_from_its_zone(ground):
+    tag = {"Key": "AZApplicationSlowdown", "Value": "LatencyForEC2"}
+    ground.client("ec2").create_tags(Resources=[ground.ids["latency"]], Tags=[tag])
+    ground.cloud.run("break", "scenario", "az-application-slowdown", "--zone", f"{REGION}a", "--for", "10m")
+
+    def within() -> float:
+        return ground.connects("own-interface", "latency")[0]
+
+    eventually(lambda: within() >= 0.2, limit_s=SEEN_S, what="its zone's packets to be late")
+    assert ground.connects("b", "latency")[0] < 0.2, "another zone's are not"
+    ground.cloud.run("heal", "scenario", f"{REGION}a")
+    eventually(lambda: within() < 0.2, limit_s=SEEN_S, what="it to end")
+
+
 def test_the_scenario_of_a_lost_zone_hits_all_that_has_its_tags_and_what_recovers_late(ground):
     region = "us-west-2"
     ec2, asg, fis = (ground.client(service, region) for service in ("ec2", "autoscaling", "fis"))

@@ -112,6 +112,9 @@ pub enum ScenarioName {
     /// Instances stop, launches find no capacity, subnets are cut off, volumes hang (tag AzImpairmentPower)
     #[value(name = "az-power-interruption", alias = "AZ Availability: Power Interruption")]
     PowerInterruption,
+    /// What instances get from their own zone is late (tag AZApplicationSlowdown)
+    #[value(name = "az-application-slowdown", alias = "AZ: Application Slowdown")]
+    ApplicationSlowdown,
     /// Packets to other zones are lost (tag CrossAZTrafficSlowdown)
     #[value(name = "cross-az-traffic-slowdown", alias = "Cross-AZ: Traffic Slowdown")]
     TrafficSlowdown,

@@ -17,6 +17,9 @@ const POWER_TAG: &str = "AzImpairmentPower";
 const SLOWDOWN_TAG: &str = "CrossAZTrafficSlowdown";
 /// How many packets of a hundred are lost between zones.
 const SLOWDOWN_LOSS: &str = "15";
+const APPLICATION_TAG: &str = "AZApplicationSlowdown";
+/// How many milliseconds later packets come within a zone.
+const SLOWDOWN_MS: &str = "200";
 
 /// What marks the experiment.
 pub fn mark(zone: &str) -> String {
@@ -35,6 +38,7 @@ pub async fn start(client: &ApiClient, scenario: &Scenario) -> Result<String> {
     let seconds = scenario.time.as_secs().max(1);
     let plan = match scenario.name {
         ScenarioName::PowerInterruption => power_interruption(zone, seconds),
+        ScenarioName::ApplicationSlowdown => application_slowdown(zone, &region, seconds),
         ScenarioName::TrafficSlowdown => traffic_slowdown(zone, &region, seconds),
     };
     let id = experiments::start(&client, &plan, Some(&mark)).await?;
@@ -54,6 +58,7 @@ fn tags_of(name: ScenarioName) -> String {
         ScenarioName::PowerInterruption => {
             format!("{POWER_TAG} = StopInstances, IceAsg, IceInstanceLaunch, DisruptSubnet or ApiPauseVolume")
         }
+        ScenarioName::ApplicationSlowdown => format!("{APPLICATION_TAG} = LatencyForEC2"),
         ScenarioName::TrafficSlowdown => format!("{SLOWDOWN_TAG} = PacketLossForEC2"),
     }
 }
@@ -119,17 +124,36 @@ fn traffic_slowdown(zone: &str, region: &str, seconds: u64) -> Plan {
     let zones = Region::named(region).into_iter().flat_map(Region::zones);
     let others: Vec<Zone> = zones.filter(|other| other.name != zone).collect();
     let sources = others.iter().map(|zone| zone.name.as_str()).collect::<Vec<_>>().join(",");
-    let document = json!({
-        "DurationSeconds": seconds.to_string(), "LossPercent": SLOWDOWN_LOSS, "Sources": sources,
-        "TrafficType": "egress", "Interface": "DEFAULT", "InstallDependencies": "True",
-    });
+    let mut document = to_sources(&sources, seconds);
+    document["LossPercent"] = json!(SLOWDOWN_LOSS);
+    let action = of_packets("Packet-Loss", region, &document, seconds);
+    let targets = json!({"EC2-Instances": instances(SLOWDOWN_TAG, "PacketLossForEC2", zone)});
+    let actions = json!({"EC2-Network-Packet-Loss": action});
+    Plan { description: "Cross-AZ: Traffic Slowdown".into(), actions, targets, skip_empty: true }
+}
+
+fn application_slowdown(zone: &str, region: &str, seconds: u64) -> Plan {
+    let mut document = to_sources(zone, seconds);
+    document["DelayMilliseconds"] = json!(SLOWDOWN_MS);
+    document["JitterMilliseconds"] = json!("0");
+    let action = of_packets("Latency", region, &document, seconds);
+    let targets = json!({"EC2-Instances": instances(APPLICATION_TAG, "LatencyForEC2", zone)});
+    let actions = json!({"EC2-Network-Latency": action});
+    Plan { description: "AZ: Application Slowdown".into(), actions, targets, skip_empty: true }
+}
+
+fn to_sources(sources: &str, seconds: u64) -> Json {
+    json!({
+        "DurationSeconds": seconds.to_string(), "Sources": sources, "TrafficType": "egress", "Interface": "DEFAULT",
+        "FlowsPercent": "100", "InstallDependencies": "True",
+    })
+}
+
+/// A document that does something to the packets of a scenario's instances.
+fn of_packets(what: &str, region: &str, document: &Json, seconds: u64) -> Json {
     let parameters = json!({
-        "documentArn": format!("arn:aws:ssm:{region}::document/AWSFIS-Run-Network-Packet-Loss-Sources"),
+        "documentArn": format!("arn:aws:ssm:{region}::document/AWSFIS-Run-Network-{what}-Sources"),
         "documentParameters": document.to_string(), "duration": format!("PT{seconds}S"),
     });
-    let actions = json!({"EC2-Network-Packet-Loss": {
-        "actionId": "aws:ssm:send-command", "parameters": parameters, "targets": {"Instances": "EC2-Instances"},
-    }});
-    let targets = json!({"EC2-Instances": instances(SLOWDOWN_TAG, "PacketLossForEC2", zone)});
-    Plan { description: "Cross-AZ: Traffic Slowdown".into(), actions, targets, skip_empty: true }
+    json!({"actionId": "aws:ssm:send-command", "parameters": parameters, "targets": {"Instances": "EC2-Instances"}})
 }
