@@ -17,7 +17,7 @@ use crate::metrics;
 use crate::rates::{Of, STEPS_MAX};
 
 /// How far back the times of targets are shown by the minute.
-const TIMES: Duration = Duration::from_secs(1800);
+const TIMES: Duration = Duration::from_secs(900);
 /// The last minute that was told began no longer ago.
 const LAST: Duration = Duration::from_secs(150);
 

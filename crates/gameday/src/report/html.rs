@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::verdict::{doing, layer};
-use super::words::{YEAR_S, count, percent, plural, time};
+use super::words::{YEAR_S, count, how_many_nines, percent, plural, time};
 use super::{Counted, ProbeReport, Report, Verdict, timeline};
 use crate::times::{Time, Took};
 
@@ -141,11 +141,7 @@ fn tiles(out: &mut String, probe: &ProbeReport) {
 }
 
 fn nines_of(counted: &Counted) -> String {
-    if counted.failed == 0 {
-        format!("at least {:.1} nines", counted.nines)
-    } else {
-        format!("{:.2} nines", counted.nines)
-    }
+    format!("{} nines", how_many_nines(counted.failed, counted.requests))
 }
 
 /// A ratio as a percentage with few digits.
