@@ -789,5 +789,28 @@ def test_a_host_that_is_killed_leaves_nothing_behind_and_faults_last(ground):
 
 def devices(ground: Ground) -> list[str]:
     """The loop devices of the cloud's volumes."""
+    folder = ground.cloud.data or ground.cloud.tmp
     files = pathlib.Path("/sys/block").glob("loop*/loop/backing_file")
-    return [file for file in (path.read_text() for path in files) if file.startswith(str(ground.cloud.data))]
+    return [file for file in (path.read_text() for path in files) if file.startswith(str(folder))]
+
+
+def test_the_next_cloud_lets_go_what_a_killed_one_left_hanging(new_cloud):
+    """Nothing that waits in the kernel ends with the cloud that is killed, not even by SIGKILL."""
+    cloud = new_cloud("server", "--driver", "linux").start()
+    ground = Ground(cloud)
+    ec2 = ground.client("ec2")
+    ground.ids["paused"] = launch(ec2, image_of(ec2), default_subnets(ec2)["a"])["InstanceId"]
+    ec2.get_waiter("instance_running").wait(InstanceIds=[ground.ids["paused"]], WaiterConfig={"Delay": 1})
+    volume = with_volume(ec2, f"{REGION}a", ground.ids["paused"])
+    eventually(lambda: is_mounted(ground, "paused"), limit_s=READY_S, what="the volume")
+    ground.inside("paused", *KEEP)
+    cloud.run("break", "volume", volume)
+    eventually(lambda: paused(ground), limit_s=SEEN_S, what="it to hang")
+    hanging = [pid for pid in cloud.processes() if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "dd"]
+    for pid in [cloud.process.pid, *cloud.parts().values()]:
+        os.kill(pid, signal.SIGKILL)
+    cloud.process.wait()
+    assert hanging and all(map(is_alive, hanging))
+    cloud.start()
+    eventually(lambda: not any(map(is_alive, hanging)), limit_s=SEEN_S, what="what hangs to end")
+    eventually(lambda: not devices(ground), limit_s=SEEN_S, what="the device to go")
