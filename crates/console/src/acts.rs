@@ -66,8 +66,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Does what a form asks for, and shows where it is seen.
 pub async fn act(page: &Page<'_>) -> Result<Response<Bytes>> {
     let parts: Vec<&str> = page.asked.parts.iter().map(String::as_str).collect();
-    let ["act", name] = parts.as_slice() else { return Ok(ui::missing(page, "act", &parts.join("/"))) };
-    let Some(act) = Act::named(name) else { return Ok(ui::missing(page, "act", name)) };
+    let ["act", name] = parts.as_slice() else { return Ok(ui::missing(page, ui::ACT, &parts.join("/"))) };
+    let Some(act) = Act::named(name) else { return Ok(ui::missing(page, ui::ACT, name)) };
     let subject = page.asked.form.get(act.field()).map(String::as_str).unwrap_or_default();
     let cx = &page.cx;
     match act {

@@ -109,11 +109,16 @@ pub fn failed(page: &Page, error: &Error) -> Response<Bytes> {
     framed(page, status, Live::No, "That did not work", content)
 }
 
+/// What may be missing that is in no region.
+pub const PAGE: &str = "page";
+pub const ACT: &str = "act";
+
 /// A page for what does not exist, or not any more.
 pub fn missing(page: &Page, what: &str, name: &str) -> Response<Bytes> {
     let content = html! {
         h1 { "There is no such " (what) }
-        p { "“" (name) "” is not in " (page.asked.region) ". It may be in another region, or gone." }
+        @if [PAGE, ACT].contains(&what) { p { "Nothing of the console is called “" (name) "”." } }
+        @else { p { "“" (name) "” is not in " (page.asked.region) ". It may be in another region, or gone." } }
         p { a href=(ROOT) { "Back to the map" } }
     };
     framed(page, StatusCode::NOT_FOUND, Live::No, "Not found", content)
@@ -261,7 +266,7 @@ pub fn empty(says: &str, commands: &[(&str, &str)]) -> Markup {
 /// Commands that put something into an empty cloud.
 pub const BEGIN: [(&str, &str); 2] = [
     ("standfast up examples/what-is-the-time/template.yaml", "deploys a site in three zones behind a load balancer."),
-    ("standfast load http://NAME/", "sends it traffic; its NAME is among the stack's outputs."),
+    ("standfast probe http://NAME/", "sends it requests, as its users would; its NAME is among the stack's outputs."),
 ];
 
 /// Half of a wide page, or all of a narrow one; on a phone a chart of its own, whose letters stay legible.

@@ -20,7 +20,7 @@ const FIGURES: &[(&str, &str, &str, Target)] = &[
 pub fn rows(bench: &mut Bench) -> Result<Vec<Row>> {
     let rounds = bench.rounds;
     let cost = Subject { name: "standfast", measure: Box::new(|| prober(bench)) };
-    let what = format!("prober at {RATE} requests/s, its processor time");
+    let what = format!("prober at {RATE} requests/s that tells its metrics, its processor time");
     let mut rows = vec![table::row(what, "% of a core", Target::Below(100.0), table::medians(rounds, vec![cost])?)];
     let output = Command::new(bench.built("examples/report_bench")).output()?;
     if !output.status.success() {

@@ -14,7 +14,7 @@ use crate::html::{self as ui, Live};
 use crate::{Page, estate};
 
 pub async fn show(page: &Page<'_>, name: &str) -> Result<Response<Bytes>> {
-    let Some(act) = Act::named(name) else { return Ok(ui::missing(page, "act", name)) };
+    let Some(act) = Act::named(name) else { return Ok(ui::missing(page, ui::ACT, name)) };
     let subject = page.asked.query(act.field());
     let estate = Estate::read(&page.cx).await?;
     let (title, button, says) = match act {

@@ -9,6 +9,7 @@ use standfast_api::fis;
 use standfast_chart::{Chart, Tone, Unit};
 use standfast_core::place::REGIONS;
 use standfast_core::{Result, Timestamp};
+use standfast_gameday::report::words;
 
 use super::{availability, balancers, bus};
 use crate::Page;
@@ -33,7 +34,7 @@ pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
         div.head { h1 { (page.asked.region) } }
         @if !others.is_empty() {
             ul.regions aria-label="Other regions with instances" {
-                @for (region, count) in &others { li { a.button href={ "?region=" (region) } { (region) ": " (count) } } }
+                @for (region, count) in &others { li { a.button href={ "?region=" (region) } { (words::plural(*count, "instance")) " in " (region) } } }
             }
         }
         (troubles(&estate))
@@ -264,9 +265,11 @@ fn column(page: &Page, estate: &Estate, harm: &Harm, zone: &Zone) -> Markup {
                 }
             }
             @for says in harm.zones.get(&zone.name).into_iter().flatten() { p.harm { (ui::mood(Mood::Bad, says)) } }
-            div.figures {
-                span { b { (ui::per_second(taken.answers)) } " through its nodes" }
-                span { b { (ui::per_second(sent.requests)) } " to its targets" }
+            @if !estate.balancers.is_empty() {
+                div.figures {
+                    span { b { (ui::per_second(taken.answers)) } " through its nodes" }
+                    span { b { (ui::per_second(sent.requests)) } " to its targets" }
+                }
             }
             @if !nodes.is_empty() {
                 h3 { "Load balancer nodes" }

@@ -99,6 +99,6 @@ pub async fn show(page: &Page<'_>) -> Result<Response<Bytes>> {
         (Some(kind), [_] | [_, ""]) => (kind.list)(page).await,
         (Some(Kind { one: Some(one), .. }), [_, name]) => one(page, name).await,
         (None, [CONFIRM, act]) => confirm::show(page, act).await,
-        _ => Ok(html::missing(page, "page", &parts.join("/"))),
+        _ => Ok(html::missing(page, html::PAGE, &parts.join("/"))),
     }
 }
