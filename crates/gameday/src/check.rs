@@ -56,6 +56,7 @@ pub async fn check(
             Err(refused) => why.push(format!("the step '{}' (line {}): {refused}", step.name, step.line)),
         }
     }
+    why.extend(too_many_at_once(day));
     let stop = alarms(world, day, site, &mut why).await?;
     let (mut actions, rng) = (Vec::new(), Rng::seeded(seed));
     for (n, fault) in day.faults.iter().enumerate() {
@@ -112,6 +113,19 @@ async fn injectable(
     Ok(match inject::check(world, site, fault, &action, &aimed, token, stop).await {
         Ok(()) => Ok(action),
         Err(error) => Err(error.message),
+    })
+}
+
+/// Each fault is an experiment, of which FIS lets so many be active.
+const EXPERIMENTS_MAX: usize = 5;
+
+/// Why the cloud would refuse one of the faults when its time comes.
+fn too_many_at_once(day: &GameDay) -> Option<String> {
+    let end = |fault: &Fault| fault.lasts.map_or(day.watch, |lasts| fault.at + lasts);
+    let at_once = |at: Duration| day.faults.iter().filter(|fault| fault.at <= at && at <= end(fault)).count();
+    let most = day.faults.iter().map(|fault| at_once(fault.at)).max().unwrap_or(0);
+    (most > EXPERIMENTS_MAX).then(|| {
+        format!("{most} faults are there at once, and no more than {EXPERIMENTS_MAX} experiments may be active")
     })
 }
 
@@ -193,6 +207,21 @@ mod tests {
         assert_eq!(resolution(Some(1.0), &probe(1), minute), None, "that none fails can always be seen");
         let why = resolution(Some(0.99999), &probe(100), minute).expect("six thousand do not show five nines");
         assert!(why.contains("at least 100,000 are needed") && why.contains("one failure alone makes 99.98"), "{why}");
+    }
+
+    #[test]
+    fn no_more_faults_are_there_at_once_than_experiments_may_be() {
+        let day = |second: &str| {
+            let faults = (0..6).map(|n| {
+                let at = if n < 5 { "0s" } else { second };
+                format!("  - {{action: a, at: {at}, for: 10s}}\n")
+            });
+            let faults: String = faults.collect();
+            GameDay::read(&format!("name: x\nstack: {{name: s}}\nfaults:\n{faults}hypothesis: {{availability: 50}}\n"))
+                .expect("valid")
+        };
+        assert_eq!(too_many_at_once(&day("11s")), None, "one comes after another has gone");
+        assert!(too_many_at_once(&day("9s")).is_some_and(|why| why.starts_with("6 faults are there at once")));
     }
 
     #[test]
