@@ -185,11 +185,12 @@ fn first(fault: &Struck, seen: &Seen<'_>, layer: Layer, is_it: impl Fn(&Entry) -
     found.map_or(otherwise, |at| Took::After { measured_ms: at - fault.began_ms })
 }
 
-/// Outages that are this fault's doing: requests that were due meanwhile failed, or one that was under way when it struck.
+/// Outages that are this fault's doing: those whose first failure showed meanwhile, also of a request that was under way
+/// when it struck.
 fn outages<'a>(fault: &'a Struck, seen: &Seen<'a>) -> impl Iterator<Item = &'a Outage> {
     let (began_us, until_us) = (fault.began_ms * 1000, fault.until_ms * 1000);
     let all = seen.outages.unwrap_or_default().iter();
-    all.filter(move |outage| outage.known_us as i64 >= began_us && (outage.from_us as i64) < until_us)
+    all.filter(move |outage| (began_us..until_us).contains(&(outage.known_us as i64)))
 }
 
 fn users_detect(fault: &Struck, seen: &Seen<'_>) -> Took {
@@ -400,6 +401,8 @@ mod tests {
             (&[outage(990, 1004, 1010)], after(0), after(10)),
             (&[outage(900, 904, 950), outage(60_001, 60_002, 61_000)], Took::Unaffected, Took::Unaffected),
             (&[open], after(200), Took::Never),
+            // Under way when the next fault struck.
+            (&[outage(59_999, 60_003, 60_010)], Took::Unaffected, Took::Unaffected),
             // The one that ends it was due before what it waited for was there.
             (&[Outage { again_us: 2_530_000, ..outage(1200, 1201, 1500) }], after(200), after(1530)),
         ] {
