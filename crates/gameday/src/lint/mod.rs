@@ -128,10 +128,16 @@ impl File<'_> {
     }
 
     fn property_in(&self, resource: &str, message: &str) -> Option<String> {
-        let properties = names(self.tree.get("Resources")?.get(resource)?.get("Properties"));
+        let node = self.tree.get("Resources")?.get(resource)?.get("Properties");
+        let properties = names(node);
         // The longest: HealthCheckTimeoutSeconds, not HealthCheck. Services say names their own way: by their words.
         let fits = properties.into_iter().filter(|name| has_word(message, name) || has_words_of(message, name));
-        fits.max_by_key(|name| name.len()).map(str::to_owned)
+        let named = fits.max_by_key(|name| name.len()).map(str::to_owned);
+        // A message may quote what is wrong and not say where it stands.
+        let quoted: Vec<&str> = message.split('\'').skip(1).step_by(2).filter(|word| !word.is_empty()).collect();
+        let has_it =
+            |name: &&str| node.and_then(|all| all.get(name)?.text()).is_some_and(|text| quoted.contains(&text));
+        named.or_else(|| names(node).into_iter().find(has_it).map(str::to_owned))
     }
 
     /// The first line with the words that a message has in brackets or quotes.
@@ -227,6 +233,10 @@ mod tests {
     Properties:
       HealthCheckIntervalSeconds: 5
       HealthCheckTimeoutSeconds: 7
+  Big:
+    Type: AWS::EC2::VPC
+    Properties:
+      CidrBlock: 10.0.0.0/4
 ";
 
     #[test]
@@ -243,6 +253,7 @@ mod tests {
                 Some("HealthCheckTimeoutSeconds"),
             ),
             ("Something is wrong with Net", None, 2, None),
+            ("The range '10.0.0.0/4' is invalid", Some("Big"), 14, Some("CidrBlock")),
             ("Nothing is known", None, 1, None),
         ] {
             let finding = file.error(message, resource);
