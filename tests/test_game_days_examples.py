@@ -144,7 +144,8 @@ def an_address_moves(report: Report):
 
 def a_server_grows(report: Report):
     assert 0.5 < report.outage() < 20
-    assert [e["what"].split()[-1] for e in report.entries("stack")] == ["StopInstances", "ModifyInstanceAttribute", "StartInstances"]
+    done = [entry["what"].split()[-1] for entry in report.entries("stack")]
+    assert done == ["StopInstances", "ModifyInstanceAttribute", "StartInstances"]
 
 
 def a_spot_instance_is_replaced_in_time(report: Report):

@@ -70,6 +70,15 @@ FLAWS = [
     ),
     ("no-capacity-rebalance", "spot", "Group", [("Default: 'true'", "Default: 'false'")]),
     ("shared-nat", "nat", "NatGateway", [("Default: one-per-zone", "Default: shared")]),
+    ("no-draining", "chain", "Targets", [("Value: '20'", "Value: '0'")]),
+    (
+        "sticky-sessions", "chain", "Targets",
+        [("Value: '20'}", "Value: '20'}\n        - {Key: stickiness.enabled, Value: 'true'}")],
+    ),
+    (
+        "no-addresses", "reference-picture", "Group",
+        [("10.1.0.0/24", "10.1.0.0/28"), ("10.1.1.0/24", "10.1.1.0/28"), ("Default: 3\n", "Default: 30\n")],
+    ),
     ("unheard-silence", "metrics", "Memory", [("Threshold: 50", "Threshold: 50\n      TreatMissingData: breaching")]),
     ("silent-alarm", "two-zones", "NothingServes", [("AlarmActions: [!Ref Operators]", "AlarmActions: []")]),
     ("one-spot-type", "spot", "Group", []),

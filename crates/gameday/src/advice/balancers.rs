@@ -58,6 +58,28 @@ pub fn long_deregistration(case: &Case<'_>) -> Vec<Found> {
         .collect()
 }
 
+pub fn no_draining(case: &Case<'_>) -> Vec<Found> {
+    (case.estate.target_groups.iter())
+        .filter(|group| group.deregistration_s == 0)
+        .map(|group| {
+            let why =
+                "Requests that are under way are cut off whenever a target leaves, for a deployment or by scaling in.";
+            let fix = "Set deregistration_delay.timeout_seconds to the longest request that you serve.";
+            found(&group.arn, "TargetGroupAttributes", why, fix)
+        })
+        .collect()
+}
+
+pub fn sticky_sessions(case: &Case<'_>) -> Vec<Found> {
+    (case.estate.target_groups.iter())
+        .filter(|group| group.sticky)
+        .map(|group| {
+            let why = "What an instance keeps for its users is lost with it, and new instances take load from nobody who is bound.";
+            found(&group.arn, "TargetGroupAttributes", why, "Keep sessions where every instance finds them.")
+        })
+        .collect()
+}
+
 pub fn target_group_unused(case: &Case<'_>) -> Vec<Found> {
     (case.estate.target_groups.iter())
         .filter(|group| group.balancers.is_empty())

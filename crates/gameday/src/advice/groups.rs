@@ -69,6 +69,21 @@ pub fn group_of_one(case: &Case<'_>) -> Vec<Found> {
     })
 }
 
+pub fn no_addresses(case: &Case<'_>) -> Vec<Found> {
+    groups(case, |group| {
+        let own: Vec<u64> = (case.estate.subnets.iter())
+            .filter(|subnet| group.subnets.contains(&subnet.id))
+            .map(|subnet| subnet.free_addresses)
+            .collect();
+        let (free, more) = (own.iter().sum::<u64>(), group.max.saturating_sub(group.desired));
+        if own.is_empty() || free >= more {
+            return None;
+        }
+        let why = format!("It may launch {more} more, and its subnets have {free} free addresses.");
+        Some(found(&group.name, "VPCZoneIdentifier", why, "Give it larger subnets, or more of them."))
+    })
+}
+
 pub fn no_headroom(case: &Case<'_>) -> Vec<Found> {
     groups(case, |group| {
         // A group of exactly one is another thing.

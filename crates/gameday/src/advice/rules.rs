@@ -23,6 +23,8 @@ pub static RULES: &[Rule] = &[
     Rule { id: "no-headroom", severity: Warning, title: "The group cannot grow", check: groups::no_headroom },
     Rule { id: "slow-health-check", severity: Warning, title: "Health checks are slower than an outage may last", check: balancers::slow_health_check },
     Rule { id: "long-deregistration", severity: Warning, title: "Targets take long to leave", check: balancers::long_deregistration },
+    Rule { id: "no-draining", severity: Warning, title: "Targets leave with requests under way", check: balancers::no_draining },
+    Rule { id: "no-addresses", severity: Warning, title: "No addresses to grow into", check: groups::no_addresses },
     Rule { id: "no-group-alarm", severity: Warning, title: "Nobody hears of the group", check: alarms::no_group_alarm },
     Rule { id: "no-target-alarm", severity: Warning, title: "Nobody hears of unhealthy targets", check: alarms::no_target_alarm },
     Rule { id: "silent-alarm", severity: Warning, title: "An alarm tells nobody", check: alarms::silent_alarm },
@@ -37,6 +39,7 @@ pub static RULES: &[Rule] = &[
     Rule { id: "no-capacity-rebalance", severity: Note, title: "Spot Instances are replaced after they went", check: groups::no_capacity_rebalance },
     Rule { id: "one-spot-type", severity: Note, title: "Spot Instances of one type", check: groups::one_spot_type },
     Rule { id: "no-front", severity: Note, title: "Nothing stands before the group", check: instances::no_front },
+    Rule { id: "sticky-sessions", severity: Note, title: "Users are bound to an instance", check: balancers::sticky_sessions },
     Rule { id: "no-scaling-policy", severity: Note, title: "Nothing ever scales the group", check: groups::no_scaling_policy },
     Rule { id: "no-stop-condition", severity: Note, title: "No alarm stops the game day", check: alarms::no_stop_condition },
 ];
@@ -85,6 +88,7 @@ mod tests {
                 max: 9,
                 desired: 6,
                 zones: zones(),
+                subnets: ZONES.map(|zone| format!("s-{zone}")).to_vec(),
                 health_check: "ELB".into(),
                 grace_s: 30,
                 target_groups: vec!["arn:t".into()],
@@ -111,7 +115,12 @@ mod tests {
                 })
                 .collect(),
             subnets: (ZONES.iter())
-                .map(|zone| Subnet { id: format!("s-{zone}"), zone: (*zone).into(), ..Subnet::default() })
+                .map(|zone| Subnet {
+                    id: format!("s-{zone}"),
+                    zone: (*zone).into(),
+                    free_addresses: 1,
+                    ..Subnet::default()
+                })
                 .collect(),
             alarms: vec![Alarm { name: "a".into(), about: vec!["t".into()], actions: 1, ..Alarm::default() }],
             volumes: vec![Volume { id: "v-root".into(), is_root: true, ..Volume::default() }],
@@ -145,6 +154,8 @@ mod tests {
         ("no-headroom", |e| e.groups[0].max = 6),
         ("slow-health-check", |e| e.target_groups[0].interval_s = 31),
         ("long-deregistration", |e| e.target_groups[0].deregistration_s = 300),
+        ("no-draining", |e| e.target_groups[0].deregistration_s = 0),
+        ("no-addresses", |e| e.subnets.iter_mut().for_each(|subnet| subnet.free_addresses = 0)),
         ("no-group-alarm", |e| e.alarms.clear()),
         ("no-target-alarm", |e| e.alarms[0].about = vec!["g".into()]),
         ("silent-alarm", |e| e.alarms[0].actions = 0),
@@ -174,6 +185,7 @@ mod tests {
             e.instances[0].public = true;
             e.groups[0].target_groups.clear();
         }),
+        ("sticky-sessions", |e| e.target_groups[0].sticky = true),
         ("no-scaling-policy", |e| e.groups[0].policies = 0),
     ];
 
