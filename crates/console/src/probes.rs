@@ -19,6 +19,9 @@ const NOW_SECONDS: usize = 5;
 const INCOMPLETE: Duration = Duration::from_secs(2);
 /// What is farther apart belongs to two runs of a probe.
 const GAP: Duration = Duration::from_secs(150);
+/// Percentiles are of the end of a run, and so are charts: many seconds' latencies take their time to be put together.
+const PERCENTILES: Duration = Duration::from_secs(300);
+const CHART: Duration = Duration::from_secs(900);
 /// The most probes that are shown.
 const PROBES_MAX: usize = 20;
 /// How many points a chart shows at most, and the periods that there are below a minute, in seconds.
@@ -38,6 +41,7 @@ pub struct Seen {
     pub requests: u64,
     pub failed: u64,
     pub longest_outage_ms: f64,
+    /// Of the run's last five minutes.
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub now: Now,
@@ -101,11 +105,12 @@ async fn seen(cx: &Cx, dimensions: &[api::Dimension]) -> Result<Option<Seen>> {
     let recent = metrics::read(cx, &recent, now - LIVE.mul_f64(speed), now + Duration::from_secs(1)).await?;
     let is_live = recent.iter().any(|points| points.iter().any(|(_, value)| value.is_some()));
     let to = if is_live { now } else { last + Duration::from_secs(MINUTE_S as u64) };
-    // One bin for the whole run: bins begin where it begins, at a full minute.
-    let whole_s = (to.since(from).as_secs() as i32 / MINUTE_S + 1) * MINUTE_S;
-    let whole = ["p50", "p99"].map(|stat| wanted(Metric::Latency, stat, whole_s));
-    let whole = metrics::read(cx, &whole, from, from + Duration::from_secs(whole_s as u64)).await?;
-    let first = |at: usize| whole.get(at).and_then(|points| points.first()).and_then(|(_, value)| *value);
+    // One bin for all of it: bins begin where is read from, at a full minute.
+    let end_from = from.max(to - PERCENTILES.mul_f64(speed));
+    let end_s = (to.since(end_from).as_secs() as i32 / MINUTE_S + 2) * MINUTE_S;
+    let end = ["p50", "p99"].map(|stat| wanted(Metric::Latency, stat, end_s));
+    let end = metrics::read(cx, &end, end_from, to + Duration::from_secs(1)).await?;
+    let first = |at: usize| end.get(at).and_then(|points| points.first()).and_then(|(_, value)| *value);
     Ok(Some(Seen {
         name,
         stack: named(STACK),
@@ -159,14 +164,14 @@ impl Seen {
     pub async fn lines(&self, cx: &Cx) -> Result<Lines> {
         let mut dimensions = vec![(PROBE, self.name.as_str())];
         dimensions.extend(self.stack.as_deref().map(|stack| (STACK, stack)));
-        let length_s = self.to.since(self.from).as_secs() as i64;
-        let period_s = period(length_s);
+        let from = self.from.max(self.to - CHART.mul_f64(cx.clock().speed()));
+        let period_s = period(self.to.since(from).as_secs() as i64);
         let lines =
             [(Metric::Requests, "Sum"), (Metric::Failed, "Sum"), (Metric::Latency, "p50"), (Metric::Latency, "p99")];
         let lines = lines.map(|(metric, stat)| wanted(&dimensions, metric, stat, period_s));
         let until = if self.is_live { self.to - INCOMPLETE.mul_f64(cx.clock().speed()) } else { self.to };
-        let until = until.max(self.from + Duration::from_secs(1));
-        let mut points = metrics::read(cx, &lines, self.from, until).await?.into_iter();
+        let until = until.max(from + Duration::from_secs(1));
+        let mut points = metrics::read(cx, &lines, from, until).await?.into_iter();
         let mut next = || points.next().unwrap_or_default();
         // A second of this machine is as many of the cloud's.
         let seconds = f64::from(period_s) / cx.clock().speed();

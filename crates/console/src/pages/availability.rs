@@ -108,6 +108,8 @@ fn state(page: &Page, seen: &Seen) -> Markup {
 async fn card(page: &Page<'_>, estate: &Estate, seen: &Seen) -> Result<Markup> {
     let lines = seen.lines(&page.cx).await?;
     let (from, to) = seen.shown(&lines);
+    // To the second where the charts show it, else to the minute.
+    let began = if from.since(seen.from) < Duration::from_secs(60) { from } else { seen.from };
     let chart = |title, unit| map::shaded_by_the_cloud(Chart::new(title, unit, from, to), page, estate);
     let requests = chart("Requests", Unit::PerSecond)
         .line("sent", lines.requests.iter().copied())
@@ -128,14 +130,16 @@ async fn card(page: &Page<'_>, estate: &Estate, seen: &Seen) -> Result<Markup> {
                 ("Requests", html! { span.number { (words::count(seen.requests)) } }),
                 ("Failed", html! { span.number { (words::count(seen.failed)) } }),
                 ("Longest outage", html! { span.number { (words::time(seen.longest_outage_ms / 1000.0)) } }),
-                ("p50 and p99", html! { span.number { (ms(seen.p50_ms)) " and " (ms(seen.p99_ms)) } }),
+                ("p50 and p99 of five minutes", html! { span.number { (ms(seen.p50_ms)) " and " (ms(seen.p99_ms)) } }),
                 ("Now", html! {
                     @if seen.is_live {
                         span.number { (ui::per_second(seen.now.requests_per_second)) }
                         @if seen.now.waiting > 0 { span.soft { ", " (words::count(seen.now.waiting)) " wait" } }
                     } @else { "–" }
                 }),
-                ("From and to", html! { (ui::time(from)) " to " @if seen.is_live { "now" } @else { (ui::time(to)) } }),
+                ("From and to", html! {
+                    (ui::time(began)) " to " @if seen.is_live { "now" } @else { (ui::time(to)) }
+                }),
             ]))
             div.grid { (ui::chart(&requests)) (ui::chart(&latency)) }
         }
