@@ -35,6 +35,8 @@ SEEN_S = 45
 SHORT = 25
 BRIEF = 20
 LONG = 600
+# The shortest, and how long before its end an instance is told.
+SPOT_NOTICE_S = 120
 # So many are looked at at once.
 EYES = 4
 # Of FIS.
@@ -338,7 +340,7 @@ class Fault:
     target: Target | None
     seen: Callable[[Ground], bool]
     document: str = ""
-    # The parameter that says how long.
+    # The parameter that says how long; none of what is over at once.
     lasts: str = "duration"
     region: str = REGION
     # Whether it has an instance of its name to itself.
@@ -358,7 +360,7 @@ class Fault:
     def template(self, ground: Ground, name: str, seconds: int) -> tuple[dict, dict]:
         """The action, and the targets that it refers to."""
         seconds = min(seconds, BRIEF) if self.is_brief else seconds
-        parameters = dict(self.parameters) | {self.lasts: f"PT{seconds}S"}
+        parameters = dict(self.parameters) | ({self.lasts: f"PT{seconds}S"} if self.lasts else {})
         if self.document:
             inner = {key: parameters.pop(key) for key in self.parameters} | {"DurationSeconds": str(seconds)}
             parameters["documentArn"] = f"arn:aws:ssm:{REGION}::document/AWSFIS-Run-{self.document}"
@@ -766,9 +768,68 @@ def test_the_scenario_of_a_lost_zone_hits_all_that_has_its_tags_and_what_recover
     eventually(member, limit_s=READY_S, what="another member")
 
 
+# Prints what the metadata say of an interruption.
+NOTICE = """
+import urllib.error, urllib.request
+def get(path, **options):
+    request = urllib.request.Request("http://169.254.169.254/latest/" + path, **options)
+    return urllib.request.urlopen(request, timeout=2).read().decode()
+token = get("api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+try:
+    print(get("meta-data/spot/instance-action", headers={"X-aws-ec2-metadata-token": token}))
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def test_what_is_over_at_once_is_seen_in_the_instance_or_by_its_end(ground):
+    ec2 = ground.client("ec2")
+    market = {"MarketType": "spot"}
+    spot = launch(ec2, ground.image, ground.subnets["a"], InstanceMarketOptions=market)["InstanceId"]
+    ground.ids["spot"] = spot
+    ec2.get_waiter("instance_running").wait(InstanceIds=[spot], WaiterConfig={"Delay": 1})
+    eventually(lambda: ground.python("spot", NOTICE) == "404", limit_s=READY_S, what="no notice")
+    ground.inside("blackhole", "sh", "-c", "setsid sleep 4243 >/dev/null 2>&1 &")
+
+    def sleeps() -> bool:
+        try:
+            return "4243" in ground.inside("blackhole", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; true")
+        except AssertionError:
+            # It is between two boots.
+            return True
+
+    def is_in(name: str, *states: str) -> bool:
+        (found,) = ec2.describe_instances(InstanceIds=[ground.ids[name]])["Reservations"]
+        return found["Instances"][0]["State"]["Name"] in states
+
+    def is_impaired() -> bool:
+        (status,) = ec2.describe_instance_status(InstanceIds=[ground.ids["corruption"]])["InstanceStatuses"]
+        return status["SystemStatus"]["Status"] == "impaired"
+
+    assert sleeps() and is_in("loss", "running") and is_in("jitter", "running") and not is_impaired()
+    spots = on("SpotInstances", "aws:ec2:spot-instance", lambda g: arn("instance", g.ids["spot"]))
+    at_once = {
+        "reboot": Fault("aws:ec2:reboot-instances", {}, instance("blackhole"), lambda _: not sleeps(), lasts=""),
+        "kill": Fault("standfast:ec2:kill-instances", {}, instance("loss"), lambda _: is_in("loss", "stopped"), lasts=""),
+        "terminate": Fault(
+            "aws:ec2:terminate-instances", {}, instance("jitter"),
+            lambda _: is_in("jitter", "shutting-down", "terminated"), lasts="",
+        ),
+        "hardware": Fault("standfast:ec2:fail-hardware", {}, instance("corruption"), lambda _: is_impaired(), lasts=""),
+        "spot": Fault(
+            "aws:ec2:send-spot-instance-interruptions", {}, spots,
+            lambda g: '"action":"terminate"' in g.python("spot", NOTICE).replace(" ", ""), lasts="durationBeforeInterruption",
+        ),
+    }  # fmt: skip
+    ((region, experiment),) = start(ground, at_once, SPOT_NOTICE_S)
+    are_seen(ground, at_once)
+    is_over(ground, region, experiment, "completed")
+    eventually(lambda: is_in("blackhole", "running"), limit_s=SEEN_S, what="it to run again")
+
+
 def test_a_host_that_is_killed_leaves_nothing_behind_and_faults_last(ground):
     """What is a level is there again after it; load within instances has ended with them, which fails its experiment."""
-    lasting = {name: FAULTS[name] for name in ("volume", "latency", "loss", "own-interface", "link")}
+    lasting = {name: FAULTS[name] for name in ("volume", "latency", "loss-from-a-zone", "own-interface", "link")}
     within = {name: FAULTS[name] for name in ("memory", "io", "disk")}
     ((region, experiment),), ((_, ending),) = start(ground, lasting, LONG), start(ground, within, LONG)
     are_seen(ground, lasting | within)
