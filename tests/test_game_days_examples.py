@@ -202,7 +202,7 @@ def bad_luck_twice(report: Report):
 
 
 def loose_checks_are_too_slow(report: Report):
-    assert any("HealthCheckIntervalSeconds 40" in why for why in report.why), report.why
+    assert any("HealthCheckIntervalSeconds 34" in why for why in report.why), report.why
     assert ("slow-health-check", "TargetGroup") in report.advice
 
 
@@ -210,7 +210,7 @@ AWS = ("--image-layer", str(scenario.LAYER))
 FAST = ("--speed", "10")
 # An application that takes a while to start misses its first check, and the next one is far away.
 LOOSENED = (
-    ("HealthCheckIntervalSeconds: 5", "HealthCheckIntervalSeconds: 40"),
+    ("HealthCheckIntervalSeconds: 5", "HealthCheckIntervalSeconds: 34"),
     ("./rc.local &", "(sleep 5; exec ./rc.local) &"),
 )
 # By file, and what is special about it; the longest first.
