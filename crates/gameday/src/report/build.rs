@@ -85,7 +85,7 @@ pub fn build(mut facts: Facts<'_>) -> Report {
         began: facts.began.clone(),
         length_ms: facts.end_ms,
         verdict,
-        said: said(verdict, &hypothesis, &probes),
+        said: said(verdict, &hypothesis, &probes, !facts.faults.is_empty()),
         hypothesis,
         phases: phases(&facts),
         single_points: points,

@@ -171,17 +171,18 @@ fn in_short(verdict: Verdict, lines: &[Line]) -> String {
     }
 }
 
-/// The verdict, and what users saw of it.
-pub fn said(verdict: Verdict, lines: &[Line], probes: &[ProbeReport]) -> String {
+/// The verdict, and what users saw of it. A day of steps alone breaks nothing.
+pub fn said(verdict: Verdict, lines: &[Line], probes: &[ProbeReport], breaks: bool) -> String {
+    let when = if breaks { "while things were broken" } else { "meanwhile" };
     let worst = probes.iter().min_by(|one, other| one.broken.availability.total_cmp(&other.broken.availability));
     let saw = worst.map_or(String::new(), |probe| {
         let broken = &probe.broken;
         let whose = if probes.len() > 1 { format!(" of {}", probe.name) } else { String::new() };
         match broken.failed {
-            0 if probes.len() > 1 => " No request failed while things were broken.".into(),
-            0 => format!(" None of {} requests failed while things were broken.", count(broken.requests)),
+            0 if probes.len() > 1 => format!(" No request failed {when}."),
+            0 => format!(" None of {} requests failed {when}.", count(broken.requests)),
             failed => format!(
-                " {} of {} requests{whose} failed while things were broken; the longest outage took {}.",
+                " {} of {} requests{whose} failed {when}; the longest outage took {}.",
                 count(failed),
                 count(broken.requests),
                 time(broken.longest_outage_ms / 1000.0)

@@ -234,6 +234,7 @@ hypothesis: {availability: 99}
 fn steps_are_done_in_their_time() {
     let done = report(play(9, STEPS, TEMPLATE));
     assert_eq!(done.verdict, Verdict::Held, "{}: {:?}", done.said, done.hypothesis);
+    assert!(done.said.contains("requests failed meanwhile"), "{}", done.said);
     let step = done.timeline.iter().find(|entry| entry.layer == Layer::Stack).expect("it is in the timeline");
     assert_eq!((step.resource.as_str(), step.what.as_str()), ("one more", "is done: SetDesiredCapacity"));
     assert_eq!(step.at_ms, 12_000, "two seconds into what follows the steady state");
