@@ -10,13 +10,13 @@ use serde_json::{Value as Json, json};
 use standfast_api::{autoscaling, cloudwatch, ec2, fis};
 use standfast_console::Console;
 use standfast_core::host::Abilities;
-use standfast_gameday::World;
 use standfast_gameday::probe::{Answer, Fate, Named, Pace, SharedLog, Teller, fire};
 use standfast_gameday::world::Shot;
+use standfast_gameday::{Ended, GameDay, Run, World};
 use standfast_testkit::TestCloud;
 use standfast_testkit::world::TestWorld;
 
-use crate::site::{Site, list, text};
+use crate::site::{Site, TEMPLATE, list, text};
 
 const HOST: &str = "localhost:4566";
 /// Hosts on which links between zones can be harmed.
@@ -234,6 +234,43 @@ fn what_probes_see_is_metrics_like_everyones_and_stands_on_the_pages() {
         cloud.pass(Duration::from_secs(300)).await;
         assert!(browser.page("availability").await.contains("ended 5 min ago"));
         assert!(!browser.page("").await.contains("What users see"), "the map shows what is live");
+    });
+}
+
+/// A game day of one instance's death.
+const DAY: &str = "
+name: One dies
+stack: {template: template.yaml}
+probes: [{name: users, url: '${URL}', rate: 20}]
+steady_state: {for: 5s}
+faults: [{at: 1s, name: one dies, action: standfast:ec2:kill-instances, targets: {group: Group, count: 1}}]
+watch: 20s
+hypothesis: {availability: 90}
+";
+
+#[test]
+fn a_game_days_probes_tell_what_its_report_says() {
+    standfast_testkit::run(10, |cloud| async move {
+        let cloud = Arc::new(cloud);
+        let began = cloud.now();
+        let world: Arc<dyn World> = TestWorld::new(cloud.clone());
+        let (_stopper, stop) = tokio::sync::watch::channel(false);
+        let (day, template) = (GameDay::read(DAY).expect("a valid day"), Some(TEMPLATE.to_owned()));
+        let run = Run { world, day, template, stack: "site".into(), seed: 10, say: Arc::new(|_| ()), stop };
+        let Ended::Reported(report, _) = run.run().await.expect("the API answers") else { panic!("it was refused") };
+        let dimensions = json!([{"Name": "Probe", "Value": "users"}, {"Name": "Stack", "Value": "site"}]);
+        let query = |id: &str, metric: &str| {
+            let metric = json!({"Namespace": "Standfast/Probes", "MetricName": metric, "Dimensions": dimensions});
+            json!({"Id": id, "MetricStat": {"Metric": metric, "Period": 86_400, "Stat": "Sum"}})
+        };
+        let input = json!({"MetricDataQueries": [query("requests", "Requests"), query("failed", "Failed")],
+                           "StartTime": began.seconds(), "EndTime": (cloud.now() + Duration::from_secs(60)).seconds()});
+        let told = cloud.send(&cloudwatch::MODEL, "GetMetricData", input).await.expect("there are metrics");
+        let sums = list(&told, "MetricDataResults").iter().map(|one| one["Values"][0].as_f64());
+        let seen = &report.probes[0].whole;
+        assert_eq!(sums.collect::<Vec<_>>(), [Some(seen.requests as f64), Some(seen.failed as f64)]);
+        let page = Browser::new(&cloud).page("availability").await;
+        assert!(page.contains("stack <a href=\"/_standfast/stacks/site\">"), "{page}");
     });
 }
 
