@@ -110,7 +110,8 @@ async fn injectable(
         Ok(aimed) => aimed,
         Err(refused) => return Ok(Err(refused)),
     };
-    Ok(match inject::check(world, site, fault, &action, &aimed, token, stop).await {
+    let template = aim::template(site, fault, &action, &aimed, token, stop);
+    Ok(match inject::check(world, template, token).await {
         Ok(()) => Ok(action),
         Err(error) => Err(error.message),
     })

@@ -6,10 +6,7 @@ use serde_json::{Value as Json, json};
 use standfast_core::{Error, Result};
 
 use crate::World;
-use crate::aim::{Action, Aimed, template};
 use crate::answers::text;
-use crate::site::Site;
-use crate::spec::Fault;
 use crate::world::{pass, patience};
 
 /// Experiments begin and end at once; one that does not is stuck.
@@ -18,44 +15,28 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Checks that the cloud takes an experiment: its template, and with a preview what it resolves to and whether the hosts
 /// can do it. Nothing breaks.
-pub async fn check(
-    world: &dyn World,
-    site: &Site,
-    fault: &Fault,
-    action: &Action,
-    aimed: &Aimed,
-    token: &str,
-    stop: &[String],
-) -> Result<()> {
-    let made = world.call("fis", "CreateExperimentTemplate", template(site, fault, action, aimed, token, stop)).await?;
-    let made = text(&made["experimentTemplate"], "id").to_owned();
-    let preview = json!({
-        "clientToken": token, "experimentTemplateId": made, "experimentOptions": {"actionsMode": "skip-all"},
-    });
-    let started = world.call("fis", "StartExperiment", preview).await;
-    world.call("fis", "DeleteExperimentTemplate", json!({"id": made})).await?;
-    until(world, text(&started?["experiment"], "id"), is_over).await.map(|_| ())
+pub async fn check(world: &dyn World, template: Json, token: &str) -> Result<()> {
+    let preview = json!({"clientToken": token, "experimentOptions": {"actionsMode": "skip-all"}});
+    let id = start(world, template, preview).await?;
+    until(world, &id, is_over).await.map(|_| ())
 }
 
-/// Starts an experiment and gives its id once it has done what it does.
-pub async fn begin(
-    world: &dyn World,
-    site: &Site,
-    fault: &Fault,
-    action: &Action,
-    aimed: &Aimed,
-    token: &str,
-    stop: &[String],
-) -> Result<String> {
-    let made = world.call("fis", "CreateExperimentTemplate", template(site, fault, action, aimed, token, stop)).await?;
-    let made = text(&made["experimentTemplate"], "id").to_owned();
-    let start = json!({"clientToken": token, "experimentTemplateId": made, "tags": {"game-day": site.name}});
-    let started = world.call("fis", "StartExperiment", start).await;
-    // The experiment keeps its own copy; one-off templates would only pile up.
-    world.call("fis", "DeleteExperimentTemplate", json!({"id": made})).await?;
-    let id = text(&started?["experiment"], "id").to_owned();
+/// Starts an experiment and gives its id once it has done what it does; it can be told by the stack's name.
+pub async fn begin(world: &dyn World, template: Json, token: &str, stack: &str) -> Result<String> {
+    let id = start(world, template, json!({"clientToken": token, "tags": {"game-day": stack}})).await?;
     until(world, &id, has_begun).await?;
     Ok(id)
+}
+
+/// Makes an experiment of a template that is there for it alone.
+async fn start(world: &dyn World, template: Json, mut input: Json) -> Result<String> {
+    let made = world.call("fis", "CreateExperimentTemplate", template).await?;
+    let made = text(&made["experimentTemplate"], "id").to_owned();
+    input["experimentTemplateId"] = made.as_str().into();
+    let started = world.call("fis", "StartExperiment", input).await;
+    // The experiment keeps its own copy; one-off templates would only pile up.
+    world.call("fis", "DeleteExperimentTemplate", json!({"id": made})).await?;
+    Ok(text(&started?["experiment"], "id").to_owned())
 }
 
 /// Ends an experiment that may have ended by itself, and waits until what it broke is whole.

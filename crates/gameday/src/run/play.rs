@@ -175,7 +175,8 @@ impl Play<'_> {
             aimed.map_err(|why| Error::client("NothingToBreak", format!("the fault '{}': {why}", fault.name)))?;
         let began_ms = self.now_ms();
         let token = format!("{}-{n}", self.token);
-        let experiment = inject::begin(world, self.site, fault, action, &aimed, &token, &self.ready.stop).await?;
+        let template = aim::template(self.site, fault, action, &aimed, &token, &self.ready.stop);
+        let experiment = inject::begin(world, template, &token, &self.site.name).await?;
         let hit = match (&aimed.zone, aimed.instances.len()) {
             (Some(zone), count) => format!("{} ({zone}, {})", fault.name, words::plural(count, "instance")),
             (None, _) => {
