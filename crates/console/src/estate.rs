@@ -124,6 +124,12 @@ impl Machine {
 }
 
 impl Balancer {
+    /// Whether it has a node or a target in a zone.
+    pub fn reaches(&self, zone: &str) -> bool {
+        let has_target = |group: &TargetGroup| group.targets.iter().any(|target| target.zone == zone);
+        self.zones.iter().any(|own| own == zone) || self.groups.iter().any(has_target)
+    }
+
     /// Whether its node in the zone can be reached.
     pub fn is_up(&self, zone: &str) -> bool {
         self.sockets.keys().any(|(one, _)| one == zone)

@@ -195,12 +195,15 @@ fn card(page: &Page, balancer: &Balancer, times: Option<(f64, f64)>) -> Markup {
     }
 }
 
-/// Where requests go from the load balancers: a line to each zone, as wide as its share of what targets get.
+/// Where requests go from the load balancers: a line to each zone where they have something, as wide as its share of what
+/// targets get.
 fn flow(page: &Page, estate: &Estate) -> Markup {
     let to = |zone: &Zone| page.rates.now(Of { group: Some(None), zone: Some(&zone.name), ..Of::default() }).requests;
     let rates: Vec<f64> = estate.zones.iter().map(to).collect();
     let (total, count) = (rates.iter().sum::<f64>(), rates.len() as f64);
-    let lines = estate.zones.iter().zip(&rates).enumerate().map(|(at, (zone, rate))| {
+    let reached = |zone: &Zone| estate.balancers.iter().any(|balancer| balancer.reaches(&zone.name));
+    let all = estate.zones.iter().zip(&rates).enumerate();
+    let lines = all.filter(|(_, (zone, rate))| **rate > 0.0 || reached(zone)).map(|(at, (zone, rate))| {
         let x = 600.0 * (at as f64 + 0.5) / count;
         let width = if total > 0.0 { LINE.0 + (LINE.1 - LINE.0) * rate / total } else { LINE.0 };
         let class = match (zone.dark.is_some(), *rate > 0.0) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value as Json, json};
-use standfast_api::{autoscaling, cloudwatch, ec2, fis};
+use standfast_api::{autoscaling, cloudwatch, ec2, elbv2, fis};
 use standfast_console::Console;
 use standfast_core::host::Abilities;
 use standfast_gameday::probe::{Answer, Fate, Named, Pace, SharedLog, Teller, fire};
@@ -131,6 +131,18 @@ fn pages_show_the_site() {
         assert!(browser.page("stacks/site").await.contains("AWS::AutoScaling::AutoScalingGroup"));
         let availability = browser.page("availability").await;
         assert!(availability.contains("100 %") && availability.contains("none of "), "{availability}");
+    });
+}
+
+#[test]
+fn lines_lead_to_zones_where_a_load_balancer_has_something() {
+    standfast_testkit::run(1, |cloud| async move {
+        let subnets = cloud.send(&ec2::MODEL, "DescribeSubnets", json!({})).await.expect("subnets are described");
+        let ids: Vec<&str> = list(&subnets, "Subnets").iter().map(|subnet| text(subnet, "SubnetId")).collect();
+        let input = json!({"Name": "two", "Subnets": ids[..2]});
+        cloud.send(&elbv2::MODEL, "CreateLoadBalancer", input).await.expect("it is created");
+        let map = Browser::new(&cloud).page("").await;
+        assert_eq!((ids.len(), map.matches("<path d=\"M300 0C").count()), (3, 2), "{map}");
     });
 }
 
