@@ -290,16 +290,22 @@ fn check(tree: &Path) {
     assert!(sparse.len() == 64 << 20 && sparse.blocks() * 512 < 1 << 20, "{} blocks", sparse.blocks());
 }
 
-#[tokio::test]
-async fn a_data_volume_is_a_disk_of_its_size_that_follows_its_attachment() {
-    if !may_run() {
-        return;
-    }
+/// A machine in which the volume 1 is attached as /dev/sdf.
+async fn a_machine_with_a_disk() -> (World, Machine) {
     let mut world = World::new();
     let machine = Machine::start();
     let attached = Some((instance(1), "/dev/sdf".to_owned()));
     world.change(|wanted| drop(wanted.volumes.insert(vol(1), VolumeSpec { attached, ..data() })));
     world.volumes.enter(&instance(1), machine.init()).await;
+    (world, machine)
+}
+
+#[tokio::test]
+async fn a_data_volume_is_a_disk_of_its_size_that_follows_its_attachment() {
+    if !may_run() {
+        return;
+    }
+    let (mut world, machine) = a_machine_with_a_disk().await;
     let found = world.volumes.attachments(&instance(1));
     assert_eq!((found.len(), found[0].path.as_str(), found[0].major), (1, "/mnt/sdf", 7));
     assert_eq!(world.volumes.limits(&instance(1))[0].bytes_per_second, 125 << 20);
@@ -347,11 +353,7 @@ async fn snapshots_of_a_disk_are_of_one_moment_and_share_what_is_equal() {
     if !may_run() {
         return;
     }
-    let mut world = World::new();
-    let machine = Machine::start();
-    let attached = Some((instance(1), "/dev/sdf".to_owned()));
-    world.change(|wanted| drop(wanted.volumes.insert(vol(1), VolumeSpec { attached, ..data() })));
-    world.volumes.enter(&instance(1), machine.init()).await;
+    let (mut world, machine) = a_machine_with_a_disk().await;
     machine.sh("head -c 20M /dev/urandom > /mnt/sdf/random; echo first > /mnt/sdf/file");
     world.change(|wanted| drop(wanted.snapshots.insert(snap(1), SnapshotSpec::OfVolume(vol(1)))));
     world.ready().await;
@@ -390,11 +392,7 @@ async fn writes_to_a_paused_volume_wait_until_it_goes_on_or_the_instance_ends() 
     if !may_run() {
         return;
     }
-    let mut world = World::new();
-    let machine = Machine::start();
-    let attached = Some((instance(1), "/dev/sdf".to_owned()));
-    world.change(|wanted| drop(wanted.volumes.insert(vol(1), VolumeSpec { attached, ..data() })));
-    world.volumes.enter(&instance(1), machine.init()).await;
+    let (mut world, machine) = a_machine_with_a_disk().await;
     let pause = |world: &mut World, paused| {
         world.change(|wanted| wanted.volumes.get_mut(&vol(1)).expect("it is there").paused = paused);
     };
@@ -415,11 +413,7 @@ async fn a_paused_volume_is_detached_and_what_waited_for_it_goes_on() {
     if !may_run() {
         return;
     }
-    let mut world = World::new();
-    let machine = Machine::start();
-    let attached = Some((instance(1), "/dev/sdf".to_owned()));
-    world.change(|wanted| drop(wanted.volumes.insert(vol(1), VolumeSpec { attached, ..data() })));
-    world.volumes.enter(&instance(1), machine.init()).await;
+    let (mut world, machine) = a_machine_with_a_disk().await;
     assert!(world.volumes.limits(&instance(1))[0].read_bytes_per_second > 1);
     world.change(|wanted| wanted.volumes.get_mut(&vol(1)).expect("it is there").paused = true);
     let mut child = hanging(&|| machine.write()).await;
