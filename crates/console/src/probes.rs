@@ -5,15 +5,13 @@ use std::time::Duration;
 use standfast_api::cloudwatch as api;
 use standfast_chart::Points;
 use standfast_core::{Result, Timestamp};
-use standfast_gameday::probe::figures::{Metric, NAMESPACE, PROBE, STACK};
+use standfast_gameday::probe::figures::{LIVE, Metric, NAMESPACE, PROBE, STACK};
 use standfast_kernel::Cx;
 
 use crate::metrics::{self, Wanted};
 
 /// How far back is looked: as long as metrics are kept by the second.
 const LOOK_BACK: Duration = Duration::from_secs(3 * 3600);
-/// A probe that told nothing for longer, by this machine's time, is live no more.
-const LIVE: Duration = Duration::from_secs(10);
 /// Figures that are shown as those of now are of this many seconds, before those that may not be complete yet.
 const NOW_SECONDS: usize = 5;
 const INCOMPLETE: Duration = Duration::from_secs(2);

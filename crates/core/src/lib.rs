@@ -18,6 +18,7 @@ pub mod names;
 pub mod network;
 pub mod page;
 pub mod place;
+pub mod quota;
 pub mod rng;
 
 pub use arn::Arn;

@@ -10,6 +10,9 @@ use crate::name::{Name, named};
 /// How often services tell CloudWatch what they measured.
 pub const PERIOD: Duration = Duration::from_secs(60);
 
+/// The most different values of a datum.
+pub const VALUES_MAX: usize = 150;
+
 /// What is taken this soon after a minute's end was measured in that minute: a wake-up is never quite on time.
 const LATE_MAX: Duration = Duration::from_secs(5);
 

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use standfast_core::metric::Stats;
+use standfast_core::metric::{Stats, VALUES_MAX};
 
 /// Doublings of the time that are told apart, the first of which begins at 2 to this power of microseconds.
 const OCTAVES: usize = 18;
@@ -13,8 +13,10 @@ const FIRST_OCTAVE: u32 = 5;
 /// Each is told apart in so many parts.
 const PARTS: usize = 8;
 const PART_BITS: u32 = PARTS.trailing_zeros();
-/// With what is below and above; two less than CloudWatch's 150, for the least and the most.
+/// With what is below and above.
 const BINS: usize = OCTAVES * PARTS + 2;
+/// The least and the most of all are values of their own.
+const _: () = assert!(BINS + 2 <= VALUES_MAX);
 
 #[derive(Debug)]
 struct Bin {
@@ -141,7 +143,7 @@ mod tests {
         all.iter().for_each(|us| times.add(*us));
         let taken = times.take();
         let values = taken.values();
-        assert!(values.len() <= 150, "{}", values.len());
+        assert!(values.len() <= VALUES_MAX, "{}", values.len());
         assert_eq!(values.iter().map(|(_, count)| count).sum::<u64>(), 100_000);
         let (sum, exact) = (values.iter().map(|(v, n)| v * *n as f64).sum::<f64>(), taken.stats().sum);
         assert!((sum / exact - 1.0).abs() < 1e-9, "{sum} {exact}");

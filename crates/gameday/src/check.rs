@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use standfast_core::quota::ACTIVE_EXPERIMENTS;
 use standfast_core::{Result, Rng};
 
 use crate::World;
@@ -117,16 +118,13 @@ async fn injectable(
     })
 }
 
-/// Each fault is an experiment, of which FIS lets so many be active.
-const EXPERIMENTS_MAX: usize = 5;
-
-/// Why the cloud would refuse one of the faults when its time comes.
+/// Why the cloud would refuse one of the faults when its time comes: each is an experiment.
 fn too_many_at_once(day: &GameDay) -> Option<String> {
     let end = |fault: &Fault| fault.lasts.map_or(day.watch, |lasts| fault.at + lasts);
     let at_once = |at: Duration| day.faults.iter().filter(|fault| fault.at <= at && at <= end(fault)).count();
     let most = day.faults.iter().map(|fault| at_once(fault.at)).max().unwrap_or(0);
-    (most > EXPERIMENTS_MAX).then(|| {
-        format!("{most} faults are there at once, and no more than {EXPERIMENTS_MAX} experiments may be active")
+    (most > ACTIVE_EXPERIMENTS).then(|| {
+        format!("{most} faults are there at once, and no more than {ACTIVE_EXPERIMENTS} experiments may be active")
     })
 }
 

@@ -5,6 +5,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use standfast_core::metric::VALUES_MAX;
 
 use super::engine::Pace;
 use super::record::{Log, Record};
@@ -16,8 +19,8 @@ pub const NAMESPACE: &str = "Standfast/Probes";
 pub const PROBE: &str = "Probe";
 /// The dimension that names the stack whose game day it belongs to.
 pub const STACK: &str = "Stack";
-/// How many values a datum of CloudWatch may hold.
-const VALUES_MAX: usize = 150;
+/// A probe that told nothing for longer, by this machine's time, is live no more.
+pub const LIVE: Duration = Duration::from_secs(10);
 
 standfast_core::names! {
     /// The metrics of a probe.

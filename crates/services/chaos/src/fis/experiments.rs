@@ -8,6 +8,7 @@ use standfast_api::fis::{
     StopExperimentInput, StopExperimentOutput,
 };
 use standfast_core::page::page;
+use standfast_core::quota::ACTIVE_EXPERIMENTS;
 use standfast_core::{Error, Result, Rng};
 use standfast_kernel::Cx;
 
@@ -17,8 +18,6 @@ use super::{check, convert, events, parse, safety_lever, stop_conditions, templa
 const PAGE_MAX: usize = 100;
 /// Experiments that are over are forgotten beyond this many, oldest first.
 const FINISHED_MAX: usize = 500;
-/// The quota of FIS, for an account and region.
-const ACTIVE_MAX: usize = 5;
 
 /// Nothing breaks before all that can be known is known: that the lever lets it, that no alarm stops it at once, and that
 /// the hosts can do it.
@@ -49,8 +48,8 @@ pub async fn start(cx: Cx, input: StartExperimentInput) -> Result<StartExperimen
             }
             let all = tx.list::<Experiment>(cx.scope());
             let (mut over, active): (Vec<_>, Vec<_>) = all.iter().partition(|(_, one)| one.status.is_over());
-            if active.len() >= ACTIVE_MAX {
-                return Err(parse::too_many("active experiments", ACTIVE_MAX));
+            if active.len() >= ACTIVE_EXPERIMENTS {
+                return Err(parse::too_many("active experiments", ACTIVE_EXPERIMENTS));
             }
             over.sort_by_key(|(_, one)| one.created);
             for (old, _) in over.iter().take(over.len().saturating_sub(FINISHED_MAX)) {

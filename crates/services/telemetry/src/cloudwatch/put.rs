@@ -4,6 +4,7 @@
 //! its values need, and one wait for the disk for the whole request.
 
 use standfast_api::cloudwatch::{Dimension, MetricDatum, PutMetricDataInput, PutMetricDataOutput, StatisticSet};
+use standfast_core::metric::VALUES_MAX;
 use standfast_core::{Result, Timestamp};
 use standfast_kernel::{Cx, Principal};
 
@@ -14,8 +15,6 @@ use super::points::{Bucket, Key, Sample, Unit};
 const DATA_MAX: usize = 1000;
 /// How many dimensions a metric may have.
 pub const DIMENSIONS_MAX: usize = 30;
-/// How many values a datum may hold.
-const VALUES_MAX: usize = 150;
 /// The largest magnitude of a value: 2^360.
 const VALUE_MAX: f64 = f64::from_bits((1023 + 360) << 52);
 /// How far back and ahead a point's time may be.

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value as Json, json};
 use standfast_api::cloudwatch;
 use standfast_core::Timestamp;
-use standfast_gameday::probe::figures::{Metric, NAMESPACE, PROBE};
+use standfast_gameday::World;
+use standfast_gameday::probe::figures::{LIVE, Metric, NAMESPACE, PROBE};
 
 use crate::api_client::ApiClient;
 use crate::commands::{items, text};
+use crate::world::RealWorld;
 
-/// A probe that told nothing for longer, by this machine's time, is not live.
-const LIVE: Duration = Duration::from_secs(10);
 /// What is counted: the last hour of the cloud's time, by the minute.
 const COUNTED: Duration = Duration::from_secs(3600);
 const MINUTE_S: u64 = 60;
@@ -37,9 +37,8 @@ pub async fn read(client: &ApiClient) -> Result<Vec<Probe>> {
     if metrics.is_empty() {
         return Ok(Vec::new());
     }
-    let clock: Json = serde_json::from_slice(&client.own("clock").await?).context("reading the cloud's clock")?;
-    let now = Timestamp(clock["now_ms"].as_i64().context("the cloud's clock tells no time")?);
-    let live = LIVE.mul_f64(clock["speed"].as_f64().unwrap_or(1.0));
+    let world = RealWorld::by_its_clock(client.clone()).await?;
+    let (now, live) = (world.now(), LIVE.mul_f64(world.speed()));
     let mut out = Vec::new();
     for metric in metrics.iter().take(PROBES_MAX) {
         let dimensions = &metric["Dimensions"];
