@@ -50,12 +50,17 @@ pub async fn read(client: &ApiClient) -> Result<Vec<Probe>> {
         let all = |sums: &[f64]| sums.iter().sum::<f64>() as u64;
         let is_name = |one: &&Json| text(one, "Name") == PROBE;
         let name = items(metric, "Dimensions").iter().find(is_name).map_or("", |one| text(one, "Value"));
-        // A probe may have begun since: as many of the seconds as have a value.
-        let per_second = recent.iter().sum::<f64>() / recent.len() as f64 * live.as_secs_f64() / LIVE.as_secs_f64();
+        let per_second = rate(&recent, world.speed());
         out.push(Probe { name: name.to_owned(), per_second, requests: all(&requests), failed: all(&failed) });
     }
     out.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(out)
+}
+
+/// Requests in a second of this machine, from those of the cloud's seconds that have any. A probe tells each of its seconds
+/// as one of the cloud's; where the cloud's are longer, as many of them as fit.
+fn rate(sums: &[f64], speed: f64) -> f64 {
+    sums.iter().sum::<f64>() / sums.len().max(1) as f64 * speed.min(1.0)
 }
 
 /// The sums of requests, and of failed ones, in the periods that have any.
@@ -80,4 +85,17 @@ async fn sums(
         values.filter_map(Json::as_f64).collect()
     };
     Ok([of("requests"), of("failed")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_by_this_machines_time_at_any_speed() {
+        assert_eq!(rate(&[100.0, 100.0], 1.0), 100.0);
+        assert_eq!(rate(&[100.0, 100.0], 5.0), 100.0, "one of five seconds of the cloud has the probe's");
+        assert_eq!(rate(&[200.0, 200.0], 0.5), 100.0);
+        assert_eq!(rate(&[], 1.0), 0.0);
+    }
 }
